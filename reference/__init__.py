@@ -1,0 +1,1 @@
+"""What the challenge documents describe, executable: tracks, inputs, tokenizer and models."""

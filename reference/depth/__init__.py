@@ -1,0 +1,1 @@
+"""The depth track: input preparation and reference model."""

@@ -1,0 +1,1 @@
+"""The pidnet track: input preparation and reference model."""

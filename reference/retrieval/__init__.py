@@ -1,0 +1,1 @@
+"""The retrieval track: input preparation and reference model."""
