@@ -36,19 +36,31 @@ class Part:
     inputs: tuple[Tensor, ...]
     output: Tensor
 
+    @property
+    def image(self) -> Tensor | None:
+        """The input that takes a picture, None for a text encoder."""
+        return next((tensor for tensor in self.inputs if len(tensor.shape) == 4), None)
+
+    @property
+    def text(self) -> Tensor | None:
+        """The input that takes token ids, None for a model of pictures alone."""
+        return next((tensor for tensor in self.inputs if len(tensor.shape) != 4), None)
+
 
 @dataclass(frozen=True)
 class Track:
     """One edition of a track.
 
-    `image_high` is the largest pixel value that is fed (255 or 1). `budget_ms` is the published
-    latency limit in milliseconds, None where the limit is relative; `budget` says it in words.
+    `inputs` names the module that prepares its data. `image_high` is the largest pixel value that
+    is fed (255 or 1). `budget_ms` is the published latency limit in milliseconds, None where the
+    limit is relative; `budget` says it in words.
     """
 
     name: str
     edition: str
     title: str
     parts: tuple[Part, ...]
+    inputs: str
     image_high: float
     device: str
     compile_options: str
@@ -95,6 +107,7 @@ SEGMENTATION_2025 = Track(
             Tensor("pred_mask", (1024, 1024), ("float32",), "binary mask, exactly 0.0 or 1.0"),
         ),
     ),
+    inputs="reference.segmentation.inputs",
     image_high=255.0,
     device="Snapdragon X Elite CRD",
     compile_options="--target_runtime qnn_context_binary",
@@ -121,6 +134,7 @@ RETRIEVAL_2026 = Track(
             _EMBEDDING,
         ),
     ),
+    inputs="reference.retrieval.inputs",
     image_high=1.0,
     device="XR2 Gen 2 (Proxy)",
     compile_options="--target_runtime qnn_dlc --truncate_64bit_io",
@@ -138,6 +152,7 @@ RETRIEVAL_2026_DRAFT = Track(
         Part("image", (_image("image_input", 1024, 1024, _RAW),), _EMBEDDING),
         Part("text", (_TEXT_PAIR,), _EMBEDDING),
     ),
+    inputs="reference.segmentation.inputs",
     image_high=255.0,
     device="XR2 Gen 2 (Proxy)",
     compile_options="--target_runtime qnn_dlc --truncate_64bit_io",
@@ -158,6 +173,7 @@ DEPTH_2025 = Track(
             Tensor(None, (1, 1, 480, 640), ("float32",), "relative depth in [0, 1]"),
         ),
     ),
+    inputs="reference.depth.inputs",
     image_high=255.0,
     device="Samsung Galaxy S24 (Family)",
     compile_options="",
@@ -182,6 +198,7 @@ PIDNET = Track(
             Tensor("mask", (1, 19, 128, 256), ("float32",), "logits of the 19 Cityscapes classes"),
         ),
     ),
+    inputs="reference.pidnet.inputs",
     image_high=1.0,
     device="Samsung Galaxy S24",
     compile_options="--target_runtime qnn_dlc",

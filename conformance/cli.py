@@ -1,0 +1,64 @@
+"""`lpcvc`: the rulebook and the reference models on the command line."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from conformance.report.rules import rules_explained, rules_markdown, rules_table
+from reference.errors import SubmissionError
+from reference.tracks import find_track
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one verb; 0 on success, 2 with one line on stderr for what the user can put right."""
+    options = _parser().parse_args(arguments)
+    try:
+        print(options.verb(options), flush=True)
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SubmissionError as error:
+        print(f"lpcvc: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="lpcvc", description=__doc__)
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+
+    rules = verbs.add_parser("rules", help="print the rulebook")
+    rules.add_argument("--track", help="only the rules of one track")
+    rules.add_argument("--explain", metavar="ID", help="everything about one rule, such as SEG-7")
+    rules.add_argument("--markdown", action="store_true", help="the text of docs/rules.md")
+    rules.set_defaults(verb=_rules)
+
+    export = verbs.add_parser("export", help="write a reference model")
+    export.add_argument("--track", required=True)
+    export.add_argument("--weights", type=Path, help="the official checkpoint; default: random")
+    export.add_argument("--form", choices=("onnx", "torchscript"), default="onnx")
+    export.add_argument("folder", type=Path, help="where the files go; made if it is not there")
+    export.set_defaults(verb=_export)
+    return parser
+
+
+def _rules(options: argparse.Namespace) -> str:
+    if options.explain:
+        return rules_explained(options.explain)
+    track = find_track(options.track) if options.track else None
+    return rules_markdown() if options.markdown else rules_table(track)
+
+
+def _export(options: argparse.Namespace) -> str:
+    from reference.export import export_reference
+
+    track = find_track(options.track)
+    options.folder.mkdir(parents=True, exist_ok=True)
+    paths = export_reference(track, options.folder, form=options.form, weights=options.weights)
+    kind = options.weights.name if options.weights else "random weights"
+    return "\n".join(f"{part}: {path} ({kind})" for part, path in paths.items())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,164 @@
+"""What the rules look at: the graph of every part, and its answer to every probe, run once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from conformance.graph import Graph, read_graph
+from conformance.probes import Probe, Role, probes_for
+from conformance.runtimes.process import ModelError, ModelProcess
+from conformance.submission import Model, Submission
+from reference.tracks import Part, Track
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One part's answer to one probe; `error` is what the model raised instead of answering."""
+
+    part: Part
+    probe: Probe
+    outputs: tuple[np.ndarray, ...]
+    seconds: float
+    error: str = ""
+
+    @property
+    def output(self) -> np.ndarray:
+        """The first output, the one that is scored."""
+        return self.outputs[0]
+
+    @property
+    def where(self) -> str:
+        """`probe 'coffee'`, with the part where the submission has several."""
+        part = "" if self.part.name == "model" else f"{self.part.name} model, "
+        return f"{part}probe {self.probe.name!r}"
+
+
+class Evidence:
+    """Everything a rule may ask about one submission to one track.
+
+    Graphs are read at once; forward passes happen when a rule first asks for one, part by part,
+    and what they returned stays on disk in `folder`. Raises SubmissionError where the submission
+    cannot be read, loaded or held in memory.
+    """
+
+    def __init__(
+        self, track: Track, submission: Submission, folder: Path, progress: Progress
+    ) -> None:
+        self.track = track
+        self.submission = submission
+        self.runtimes: dict[str, str] = {}
+        self.export_errors: dict[str, str] = {}
+        self._folder = folder
+        self._progress = progress
+        self._attempts: dict[tuple[str, str], list[Run]] = {}
+        self._onnx = {part.name: self._onnx_path(part) for part in track.parts}
+
+    @cached_property
+    def graphs(self) -> dict[str, Graph]:
+        """The ONNX graph by part: the submission's own, or its export from PyTorch."""
+        return {part: read_graph(path) for part, path in self._onnx.items() if path is not None}
+
+    def each_graph(self) -> list[tuple[Part, Graph]]:
+        """The parts of the contract with their graphs, in order."""
+        return [(p, self.graphs[p.name]) for p in self.track.parts if p.name in self.graphs]
+
+    def runs(self, *roles: Role, part: str = "") -> list[Run]:
+        """The answers that came back, of all probes or of those with one of `roles`."""
+        return [run for run in self.attempts(*roles, part=part) if not run.error]
+
+    def attempts(self, *roles: Role, part: str = "") -> list[Run]:
+        """All forward passes, those that raised included."""
+        return [
+            run
+            for contract in self.track.parts
+            if part in ("", contract.name)
+            for run in self._collect(contract, exported=False)
+            if not roles or run.probe.role in roles
+        ]
+
+    def exported_runs(self) -> list[tuple[Run, Run]]:
+        """PyTorch's answers beside those of the ONNX export, probe by probe."""
+        return [
+            (own, exported)
+            for part in self.track.parts
+            if part.name in self.graphs
+            for own, exported in zip(
+                self._collect(part, exported=False), self._collect(part, exported=True), strict=True
+            )
+        ]
+
+    def pair(self, run: Run) -> Run | None:
+        """The answer to the probe that `run`'s is a variation of."""
+        same = (other for other in self.runs(part=run.part.name))
+        return next((other for other in same if other.probe.name == run.probe.of), None)
+
+    def _onnx_path(self, part: Part) -> Path | None:
+        model = self.submission.models[part.name]
+        if model.format == "onnx":
+            return model.path
+        path = self._folder / f"{part.name}-export.onnx"
+        name = Path(model.target).name
+        with ModelProcess(name, self._folder, self._ticker(f"exporting {name} to ONNX")) as process:
+            try:
+                process.export(model.target, model.format, self.track.id, part.name, path)
+            except ModelError as error:
+                self.export_errors[part.name] = str(error)
+                return None
+        return path
+
+    def _collect(self, part: Part, *, exported: bool) -> list[Run]:
+        key = (part.name, "export" if exported else "own")
+        if key not in self._attempts:
+            model = self.submission.models[part.name]
+            if exported:
+                model = Model(part.name, "onnx", str(self._onnx[part.name]))
+            self._attempts[key] = self._run_all(part, model, self._folder / "-".join(key))
+        return self._attempts[key]
+
+    def _run_all(self, part: Part, model: Model, folder: Path) -> list[Run]:
+        probes = probes_for(self.track, part)
+        name = Path(model.target).name
+        dtypes = self._input_dtypes(part)
+        runs: list[Run] = []
+        step = f"loading {name}"
+        with ModelProcess(name, self._folder, lambda s: self._progress(f"{step} {s:.0f} s")) as own:
+            self.runtimes[part.name] = own.load(model.target, model.format)
+            for index, probe in enumerate(probes):
+                step = f"{name}: probe {index + 1}/{len(probes)}, {probe.name}{_left(runs, probes)}"
+                self._progress(step)
+                feeds = {k: v.astype(dtypes.get(k, v.dtype)) for k, v in probe.feeds().items()}
+                try:
+                    done = own.run(feeds, folder / str(index))
+                    nothing = "" if done.outputs else "the model returned no tensor"
+                    runs.append(Run(part, probe, done.outputs, done.seconds, nothing))
+                except ModelError as error:
+                    runs.append(Run(part, probe, (), 0.0, str(error)))
+        return runs
+
+    def _input_dtypes(self, part: Part) -> dict[str, str]:
+        """The dtypes to feed: what the model declares, where the contract accepts that."""
+        graph = self.graphs.get(part.name)
+        if graph is None:
+            return {}
+        declared = {value.name: value.dtype for value in graph.inputs}
+        return {
+            tensor.name: declared[tensor.name]
+            for tensor in part.inputs
+            if tensor.name in declared and declared[tensor.name] in tensor.dtypes
+        }
+
+    def _ticker(self, what: str) -> Callable[[float], None]:
+        return lambda seconds: self._progress(f"{what} {seconds:.0f} s")
+
+
+def _left(runs: list[Run], probes: list[Probe]) -> str:
+    """The time that remains, from the passes so far."""
+    if not runs:
+        return ""
+    each = sum(run.seconds for run in runs) / len(runs)
+    return f", {each:.1f} s each, about {each * (len(probes) - len(runs)):.0f} s left"

@@ -1,0 +1,80 @@
+"""Small ways of looking at arrays that several rules share."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from conformance.evidence import Run
+from reference.tracks import SEGMENTATION_2025, format_shape
+
+MASK = SEGMENTATION_2025.parts[0].output.name
+
+
+def describe(array: np.ndarray) -> str:
+    """`float32 1x1x480x640, -0.2..1.3`."""
+    text = f"{array.dtype} {format_shape(array.shape)}"
+    if array.size == 0 or array.dtype.kind not in "biuf":
+        return text
+    return f"{text}, {array.min():.7g}..{array.max():.7g}"
+
+
+def first_offence(bad: np.ndarray, array: np.ndarray) -> str:
+    """`12 of 307200 values, first at (0, 0, 3, 7): 1.3` for the elements where `bad` holds."""
+    index = np.unravel_index(int(np.argmax(bad)), bad.shape)
+    place = ", ".join(str(int(i)) for i in index)
+    count = int(np.count_nonzero(bad))
+    return f"{count} of {bad.size} values, first at ({place}): {array[index]!s}"
+
+
+def same(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two answers are equal to the bit, dtype and shape included."""
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+def distance(a: np.ndarray, b: np.ndarray) -> float:
+    """1 - Pearson correlation of two answers: 0 for the same up to scale and offset.
+
+    0 where both are constant and 1 where one is. NaN where a value is not finite or the shapes
+    differ.
+    """
+    if a.shape != b.shape:
+        return float("nan")
+    x, y = (np.asarray(v, dtype=np.float64).reshape(-1) for v in (a, b))
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        return float("nan")
+    x, y = x - x.mean(), y - y.mean()
+    norm = float(np.sqrt((x @ x) * (y @ y)))
+    if norm == 0:
+        return 0.0 if not x.any() and not y.any() else 1.0
+    return float(1 - (x @ y) / norm)
+
+
+def change(a: Run, b: Run) -> float:
+    """How far two answers are apart: the largest difference as a share of the range of the first.
+
+    Of a binary mask, the share of pixels that differ. Infinite for different shapes, NaN where a
+    value is not finite.
+    """
+    if a.output.shape != b.output.shape:
+        return float("inf")
+    x, y = (np.asarray(run.output, dtype=np.float64) for run in (a, b))
+    if a.part.output.name == MASK:
+        return float(np.mean(x != y))
+    spread = float(x.max() - x.min()) or 1.0
+    return float(np.max(np.abs(x - y))) / spread
+
+
+def value_range(runs: Iterable[Run]) -> str:
+    """`0..1 over 8 probes`: the range of the finite values of all outputs."""
+    outputs = [run.output for run in runs]
+    finite = [output[np.isfinite(output)] for output in outputs]
+    finite = [values for values in finite if values.size]
+    if not finite:
+        return f"no finite value over {len(outputs)} probes"
+    low, high = min(v.min() for v in finite), max(v.max() for v in finite)
+    return f"{low:.6g}..{high:.6g} over {len(outputs)} probes"
+
+
+def is_finite(run: Run) -> bool:
+    """Whether an answer has no NaN and no infinity, so that it can be compared at all."""
+    return run.output.dtype.kind != "f" or bool(np.isfinite(run.output).all())

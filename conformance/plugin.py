@@ -1,0 +1,121 @@
+"""The pytest plugin: options, the items of the contract suite, and what is printed of them."""
+
+from collections.abc import Generator
+
+import pytest
+
+from conformance.report.terminal import Row, table
+from conformance.suite import Case, Suite
+from reference.errors import SubmissionError
+
+_SUITE = pytest.StashKey[Suite]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options of the suite; `--strict` is pytest's own."""
+    group = parser.getgroup("lpcvc", "LPCVC conformance (--strict fails advice too)")
+    group.addoption(
+        "--track",
+        action="append",
+        metavar="NAME",
+        help="segmentation, retrieval, depth, pidnet, or an edition such as retrieval-2026-draft;"
+        " repeatable; default: all",
+    )
+    group.addoption(
+        "--submission",
+        action="append",
+        metavar="[PART=]FILE",
+        help="the model to check: .onnx, .zip or folder, TorchScript .pt, .pt2, or module:factory;"
+        " twice for retrieval (image=..., text=...); default: the reference models",
+    )
+    group.addoption(
+        "--weights",
+        metavar="FILE",
+        help="the official checkpoint for the reference model of --track",
+    )
+    group.addoption(
+        "--as-evaluated",
+        action="store_true",
+        help="let documented rules that the evaluator does not enforce warn only",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Opens what can be opened at once, so that bad input is one line and nothing else."""
+    config.addinivalue_line("markers", "contract: does the submission keep the rules of its track?")
+    try:
+        config.stash[_SUITE] = Suite(
+            tracks=config.getoption("track") or [],
+            submission=config.getoption("submission") or [],
+            weights=config.getoption("weights"),
+            as_evaluated=config.getoption("as_evaluated"),
+            strict=bool(config.getoption("strict", default=False)),
+        )
+    except SubmissionError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leaves nothing behind."""
+    if _SUITE in config.stash:
+        config.stash[_SUITE].close()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One item a rule and submission, and one a track for what depends on the track alone."""
+    suite = metafunc.config.stash[_SUITE]
+    if "contract_case" in metafunc.fixturenames:
+        cases = suite.cases()
+        items = [pytest.param(case, id=case.id) for case in cases]
+        reason = "no reference model yet: check your own with --track {} --submission FILE"
+        covered = {case.assessment.track for case in cases}
+        items += [
+            pytest.param(None, id=t.id, marks=pytest.mark.skip(reason=reason.format(t.name)))
+            for t in suite.tracks
+            if t not in covered
+        ]
+        metafunc.parametrize("contract_case", items)
+    if "text_track" in metafunc.fixturenames:
+        tracks = [track for track in suite.tracks if any(part.text for part in track.parts)]
+        metafunc.parametrize("text_track", tracks, ids=[track.id for track in tracks])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """Shows progress while a rule waits for the model."""
+    callspec = getattr(item, "callspec", None)
+    case = callspec.params.get("contract_case") if callspec else None
+    if not isinstance(case, Case):
+        return (yield)
+    from conformance.report.progress import ProgressLine
+
+    line = ProgressLine(item.config)
+    case.assessment.progress = line
+    try:
+        return (yield)
+    finally:
+        line.clear()
+
+
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, object] | None:
+    """A rule that is broken without failing the gate counts as `warned`."""
+    row = Row.from_properties(report.user_properties) if report.when == "call" else None
+    if row is not None and row.status == "warn":
+        return "warned", "w", ("WARN", {"yellow": True})
+    return None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The table of rules."""
+    reports = [
+        report
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if isinstance(report, pytest.TestReport) and report.when == "call"
+    ]
+    reports.sort(key=lambda report: report.start)
+    rows = [row for row in (Row.from_properties(r.user_properties) for r in reports) if row]
+    if rows:
+        terminalreporter.section("rules")
+        for line, markup in table(rows, terminalreporter._screen_width):
+            terminalreporter.write_line(line, **markup)

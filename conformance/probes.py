@@ -1,0 +1,180 @@
+"""The inputs a submission is looked at with: photographs, constant images, noise and texts."""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+
+from reference.data import fixture
+from reference.tracks import Part, Tensor, Track
+
+Role = Literal[
+    "photo", "constant", "noise", "text", "repeat", "rescaled", "retext", "padding", "tail"
+]
+
+PHOTOS = {
+    "astronaut": ("astronaut.png", "an astronaut in an orange suit."),
+    "chelsea": ("chelsea.png", "the face of a tabby cat."),
+    "coffee": ("coffee.png", "cup of coffee."),
+    "rocket": ("rocket.jpg", "rocket."),
+}
+# Of one aspect ratio, so that the letterbox does not tell them apart.
+RESCALED = ("chelsea", "coffee")
+CONSTANTS = {"black": 0.0, "white": 1.0, "grey": 0.5}
+TEXTS = (
+    "a photo of an astronaut.",
+    "a tabby cat looking into the camera.",
+    "dog.",
+    "Cup of coffee on a wooden table, seen from above, with a spoon and a saucer beside it!",
+    "",
+    "naïve façade ☕ 日本語 🚀",
+)
+END_OF_TEXT = 49407
+_STEM = "photo " * 68
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One set of inputs.
+
+    `feeds` builds the arrays when the probe is run, so that one probe is in memory at a time. `of`
+    names the probe that this one is a variation of. `content` is the height and width in pixels
+    that the picture takes of a letterboxed image.
+    """
+
+    name: str
+    role: Role
+    feeds: Callable[[], dict[str, np.ndarray]]
+    of: str = ""
+    content: tuple[int, int] | None = None
+
+
+def probes_for(track: Track, part: Part) -> list[Probe]:
+    """The probes of one part of a track, plain inputs first and their variations after."""
+    maker = _Maker(track, part)
+    return maker.images() if part.image else maker.texts()
+
+
+class _Maker:
+    def __init__(self, track: Track, part: Part) -> None:
+        self._track = track
+        self._part = part
+        self._inputs: Any = importlib.import_module(track.inputs)
+
+    def images(self) -> list[Probe]:
+        photos = [
+            self._probe(
+                name, "photo", partial(self._photo, file), text, content=self._content(file)
+            )
+            for name, (file, text) in PHOTOS.items()
+        ]
+        plain = [
+            *photos,
+            *(
+                self._probe(name, "constant", partial(self._constant, level))
+                for name, level in CONSTANTS.items()
+            ),
+            self._probe("noise", "noise", self._noise),
+        ]
+        first, (file, text) = next(iter(PHOTOS.items()))
+        photo = partial(self._photo, file)
+        variations = [self._probe(f"{first} again", "repeat", photo, text, first)]
+        for name in RESCALED:
+            rescaled = partial(self._rescaled, PHOTOS[name][0])
+            variations.append(
+                self._probe(
+                    f"{name} at the wrong scale", "rescaled", rescaled, PHOTOS[name][1], name
+                )
+            )
+        if self._part.text:
+            variations += [
+                self._probe(f"{first}, 'flag.'", "retext", photo, "flag.", first),
+                self._probe(f"{first}, 'dog.'", "retext", photo, "dog.", first),
+                self._probe(f"{first}, zeros as padding", "padding", photo, text, first, True),
+                self._probe(f"{first}, long text A", "tail", photo, _STEM + "cat."),
+                self._probe(f"{first}, long text B", "tail", photo, _STEM + "dog."),
+            ]
+        return plain + variations
+
+    def texts(self) -> list[Probe]:
+        first = TEXTS[0]
+        name = repr(first)
+        return [
+            *(self._probe(repr(text), "text", None, text) for text in TEXTS),
+            self._probe(f"{name} again", "repeat", None, first, name),
+            self._probe(f"{name}, zeros as padding", "padding", None, first, name, True),
+            self._probe("long text A", "tail", None, _STEM + "cat."),
+            self._probe("long text B", "tail", None, _STEM + "dog."),
+        ]
+
+    def _probe(
+        self,
+        name: str,
+        role: Role,
+        image: Callable[[], np.ndarray] | None,
+        text: str = "dog.",
+        of: str = "",
+        zero_padding: bool = False,
+        content: tuple[int, int] | None = None,
+    ) -> Probe:
+        def feeds() -> dict[str, np.ndarray]:
+            arrays = {}
+            for tensor in self._part.inputs:
+                assert tensor.name is not None, "inputs have names"
+                if tensor is self._part.image:
+                    assert image is not None, "a picture model gets a picture"
+                    arrays[tensor.name] = image()
+                else:
+                    ids = self._inputs.prepare_text(text)
+                    arrays[tensor.name] = _zero_padding(ids) if zero_padding else ids
+            return arrays
+
+        return Probe(name, role, feeds, of, content)
+
+    def _photo(self, file: str) -> np.ndarray:
+        prepared: np.ndarray = self._inputs.prepare_image(fixture(f"photos/{file}"))
+        return prepared
+
+    def _content(self, file: str) -> tuple[int, int] | None:
+        if not hasattr(self._inputs, "letterbox"):
+            return None
+        from PIL import Image
+
+        with Image.open(fixture(f"photos/{file}")) as image:
+            size = (image.height, image.width)
+        content: tuple[int, int] = self._inputs.letterbox(size)
+        return content
+
+    def _rescaled(self, file: str) -> np.ndarray:
+        """A photograph at the scale of the other convention: [0, 1] for 0..255 and vice versa."""
+        image = self._photo(file)
+        return image / np.float32(255) if self._track.image_high > 1 else image * np.float32(255)
+
+    def _constant(self, level: float) -> np.ndarray:
+        return np.full(self._image_shape, level * self._track.image_high, np.float32)
+
+    def _noise(self) -> np.ndarray:
+        pixels = np.random.default_rng(2025).integers(0, 256, self._image_shape)
+        return (pixels * (self._track.image_high / 255)).astype(np.float32)
+
+    @property
+    def _image_shape(self) -> tuple[int, ...]:
+        tensor = self._part.image
+        assert tensor is not None, "only picture models have an image shape"
+        return fixed_shape(tensor)
+
+
+def fixed_shape(tensor: Tensor) -> tuple[int, ...]:
+    """The shape of a contract tensor that has no free size."""
+    return tuple(size for size in tensor.shape if size is not None)
+
+
+def _zero_padding(text: np.ndarray) -> np.ndarray:
+    """Token ids with zeros after the first end-of-text token; an attention mask stays."""
+    changed = text.copy()
+    ids = changed.reshape(-1, text.shape[-1])[0]
+    ids[int(np.argmax(ids == END_OF_TEXT)) + 1 :] = 0
+    return changed

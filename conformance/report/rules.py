@@ -1,0 +1,114 @@
+"""The rulebook as text: a table for the terminal, one rule in full, and the page of the docs."""
+
+import shutil
+import textwrap
+
+from conformance.rulebook import LEVEL_MEANING, PREFIXES, Rule, all_rules, rules_for
+from reference.errors import SubmissionError
+from reference.tracks import TRACKS, Track, format_shape
+
+HEADINGS = {
+    "COM": "Every track",
+    "SEG": "Segmentation",
+    "RET": "Retrieval",
+    "DEP": "Depth",
+    "PID": "PidNet",
+    "IMG": "Models that take a picture",
+    "TXT": "Models that take a text",
+}
+
+
+def rules_table(track: Track | None) -> str:
+    """One line a rule: id, level, statement."""
+    rules = rules_for(track, torch=True) if track else list(all_rules().values())
+    width = shutil.get_terminal_size((100, 24)).columns
+    lines = []
+    for rule in rules:
+        head = f"{rule.id:<7} {rule.level.value:<10}  "
+        lines += textwrap.wrap(
+            rule.summary, width, initial_indent=head, subsequent_indent=" " * len(head)
+        )
+    return "\n".join(lines)
+
+
+def rules_explained(rule_id: str) -> str:
+    """Everything about one rule. Raises SubmissionError if there is none of that id."""
+    rule = all_rules().get(rule_id.upper())
+    if rule is None:
+        raise SubmissionError(f"no rule is called {rule_id!r}", "`lpcvc rules` lists them all")
+    fields = {
+        "level": f"{rule.level.value}: {LEVEL_MEANING[rule.level]}",
+        "tracks": ", ".join(rule.tracks),
+        "looks at": _looks_at(rule),
+        "source": "; ".join(dict.fromkeys(_sources(rule))),
+        "remedy": rule.remedy,
+    }
+    body = (f"{name:<9} {text}" for name, text in fields.items())
+    return "\n\n".join([f"{rule.id}  {rule.text}", "\n".join(body)])
+
+
+def rules_markdown() -> str:
+    """`docs/rules.md`: the levels, the tracks, and every rule."""
+    parts = [
+        "# The rulebook",
+        "Written by `lpcvc rules --markdown` from the rules themselves; a test keeps it current.",
+        "## Levels",
+        "\n".join(f"- **{level.value}**: {meaning}." for level, meaning in LEVEL_MEANING.items()),
+        "By default a broken required or documented rule fails the gate and advice warns."
+        " `--as-evaluated` lets documented rules warn, `--strict` fails advice too.",
+        "## Tracks",
+        *(_track_markdown(track) for track in TRACKS.values()),
+    ]
+    rules = all_rules().values()
+    for prefix, heading in HEADINGS.items():
+        parts += [f"## {heading}", *(_rule_markdown(r) for r in rules if r.id.startswith(prefix))]
+    return "\n\n".join(parts)
+
+
+def _track_markdown(track: Track) -> str:
+    rows = [
+        f"| {part.name} | {tensor.name or 'any name'} | {'/'.join(tensor.dtypes)} "
+        f"| {format_shape(tensor.shape)} | {way}: {tensor.meaning} |"
+        for part in track.parts
+        for way, tensors in (("in", part.inputs), ("out", (part.output,)))
+        for tensor in tensors
+    ]
+    options = f"`{track.compile_options}`" if track.compile_options else "AI Hub's defaults"
+    return "\n".join(
+        [
+            f"### `{track.id}`",
+            "",
+            f"{track.title}. Device: {track.device}; compile options: {options};"
+            f" latency: {track.budget}; score: {track.metric}.",
+            "",
+            "| part | tensor | type | shape | |",
+            "|---|---|---|---|---|",
+            *rows,
+            "",
+            f"Sources: {'; '.join(track.sources)}.",
+        ]
+    )
+
+
+def _rule_markdown(rule: Rule) -> str:
+    where = "" if len(rule.tracks) in (1, len(PREFIXES)) else f" Tracks: {', '.join(rule.tracks)}."
+    return "\n".join(
+        [
+            f"### {rule.id} ({rule.level.value})",
+            "",
+            rule.text,
+            "",
+            f"- Looks at: {_looks_at(rule)}.{where}",
+            f"- Source: {'; '.join(dict.fromkeys(_sources(rule)))}.",
+            f"- Remedy: {rule.remedy}.",
+        ]
+    )
+
+
+def _looks_at(rule: Rule) -> str:
+    what = "the file, nothing is run" if rule.needs == "graph" else "the answers to the probes"
+    return f"{what} (PyTorch submissions only)" if rule.kind == "torch" else what
+
+
+def _sources(rule: Rule) -> list[str]:
+    return [rule.source_for(track) for track in TRACKS.values() if track.name in rule.tracks]

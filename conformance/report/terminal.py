@@ -1,0 +1,80 @@
+"""The verdict of one rule as a block of text, and of all rules as a table."""
+
+import shlex
+import textwrap
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from conformance.rulebook import Rule, Verdict
+from reference.tracks import Track
+
+Status = Literal["pass", "FAIL", "warn", "skip"]
+
+COLOURS: dict[Status, dict[str, bool]] = {
+    "pass": {"green": True},
+    "FAIL": {"red": True, "bold": True},
+    "warn": {"yellow": True},
+    "skip": {"light": True},
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table; `subject` is the heading that it stands under."""
+
+    subject: str
+    rule: str
+    level: str
+    status: Status
+    seen: str
+    remedy: str
+
+    def properties(self) -> list[tuple[str, str]]:
+        """The row as report properties, which also reach JUnit XML."""
+        return [(f"lpcvc_{name}", value) for name, value in vars(self).items()]
+
+    @classmethod
+    def from_properties(cls, properties: Iterable[tuple[str, object]]) -> "Row | None":
+        """The row that `properties` holds, None for a test that is not about a rule."""
+        found = {name.removeprefix("lpcvc_"): str(value) for name, value in properties}
+        return cls(**found) if found.keys() == cls.__annotations__.keys() else None  # type: ignore[arg-type]
+
+
+def explain_failure(track: Track, rule: Rule, verdict: Verdict, options: Iterable[str]) -> str:
+    """The whole story of a broken rule: source, expected, seen, where, remedy, command."""
+    command = f"pytest --pyargs conformance -m contract --track {track.id} {' '.join(options)}"
+    lines = {
+        "source": rule.source_for(track),
+        "expected": verdict.expected,
+        "seen": verdict.seen,
+        "at": verdict.where,
+        "remedy": verdict.remedy or rule.remedy,
+        "again": f"{command.strip()} -k {shlex.quote(f'::{rule.id}]')}",
+    }
+    body = (f"  {name:<9}{text}" for name, text in lines.items() if text)
+    return "\n".join([f"{rule.id} ({rule.level.value}): {rule.summary}", *body])
+
+
+def table(rows: list[Row], width: int) -> Iterable[tuple[str, dict[str, bool]]]:
+    """The lines of the table, with the markup of each, at most `width` columns wide."""
+    columns = max(len(row.rule) for row in rows)
+    for subject in dict.fromkeys(row.subject for row in rows):
+        own = [row for row in rows if row.subject == subject]
+        counts = {status: sum(row.status == status for row in own) for status in COLOURS}
+        tally = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+        yield "", {}
+        yield f"{subject}: {tally}", {"bold": True}
+        for row in own:
+            head = f"  {row.rule:<{columns}}  {row.level:<10}  {row.status}  "
+            yield from _wrapped(head, row.seen, width, COLOURS[row.status])
+            if row.status == "warn":
+                yield from _wrapped(" " * len(head), f"-> {row.remedy}", width, {"yellow": True})
+
+
+def _wrapped(
+    head: str, text: str, width: int, markup: dict[str, bool]
+) -> Iterable[tuple[str, dict[str, bool]]]:
+    lines = textwrap.wrap(text, max(width - len(head), 40)) or [""]
+    for index, line in enumerate(lines):
+        yield (head if index == 0 else " " * len(head)) + line, markup

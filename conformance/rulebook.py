@@ -1,0 +1,155 @@
+"""What a rule is, what it answers, and the registry that the `rule` decorator fills."""
+
+import importlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Literal
+
+from reference.tracks import DEFAULTS, Track
+
+if TYPE_CHECKING:
+    from conformance.evidence import Evidence
+
+PREFIXES = {"segmentation": "SEG", "retrieval": "RET", "depth": "DEP", "pidnet": "PID"}
+
+Needs = Literal["graph", "runs"]
+Kind = Literal["any", "torch"]
+Outcome = Literal["pass", "fail", "skip"]
+
+
+class Level(StrEnum):
+    """How much a broken rule costs."""
+
+    REQUIRED = "required"
+    DOCUMENTED = "documented"
+    ADVICE = "advice"
+
+
+LEVEL_MEANING = {
+    Level.REQUIRED: "the organisers' pipeline rejects or mis-scores a submission that breaks it",
+    Level.DOCUMENTED: "written down, but the evaluator does not enforce it",
+    Level.ADVICE: "a known way to lose score, latency or days",
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a rule found. `seen` is one line; `where` names the probe and the first offence."""
+
+    outcome: Outcome
+    seen: str
+    expected: str = ""
+    where: str = ""
+    remedy: str = ""
+
+
+def passed(seen: str) -> Verdict:
+    """The rule is kept; `seen` says on what evidence."""
+    return Verdict("pass", seen)
+
+
+def failed(expected: str, seen: str, where: str = "", remedy: str = "") -> Verdict:
+    """The rule is broken; a `remedy` drawn from the evidence replaces the rule's own."""
+    return Verdict("fail", seen, expected, where, remedy)
+
+
+def skipped(reason: str) -> Verdict:
+    """The rule could not be checked; `reason` says why and what would enable it."""
+    return Verdict("skip", reason)
+
+
+Check = Callable[["Evidence"], Verdict]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule: its text comes from the docstring of `check`, first paragraph first.
+
+    `needs` is "graph" for what can be read off the file and "runs" for what needs forward passes.
+    `kind` is "torch" where the rule is about submissions that are not ONNX files yet. `fatal` marks
+    a rule without which nothing else can be checked.
+    """
+
+    id: str
+    level: Level
+    tracks: tuple[str, ...]
+    needs: Needs
+    kind: Kind
+    fatal: bool
+    source: str
+    remedy: str
+    check: Check
+
+    @property
+    def summary(self) -> str:
+        """The rule in one sentence."""
+        return self.text.split("\n\n")[0]
+
+    @property
+    def text(self) -> str:
+        """The whole statement, paragraphs unwrapped."""
+        paragraphs = re.split(r"\n\s*\n", (self.check.__doc__ or "").strip())
+        return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+    def source_for(self, track: Track) -> str:
+        """Where the rule is written, for one edition of a track."""
+        return self.source or "; ".join(track.sources)
+
+
+_RULES: dict[str, Rule] = {}
+
+
+def rule(
+    id: str,
+    level: Level,
+    *,
+    remedy: str,
+    source: str = "",
+    tracks: tuple[str, ...] = tuple(PREFIXES),
+    needs: Needs = "runs",
+    kind: Kind = "any",
+    fatal: bool = False,
+) -> Callable[[Check], Check]:
+    """Enters a check into the rulebook.
+
+    An `id` such as `*-3` is the same rule in every track's own numbering (`SEG-3`, `DEP-3`, ...).
+    Without a `source`, the documents of the track itself are the source.
+    """
+
+    def register(check: Check) -> Check:
+        entries = (
+            [(id.replace("*", PREFIXES[track]), (track,)) for track in tracks]
+            if id.startswith("*")
+            else [(id, tracks)]
+        )
+        for entry_id, entry_tracks in entries:
+            if entry_id in _RULES:
+                raise ValueError(f"two rules are called {entry_id}")
+            _RULES[entry_id] = Rule(
+                entry_id, level, entry_tracks, needs, kind, fatal, source, remedy, check
+            )
+        return check
+
+    return register
+
+
+def all_rules() -> dict[str, Rule]:
+    """Every rule by id, in the order of the table: common first, then track by track."""
+    for room in ("common", "image", "text", *DEFAULTS):
+        importlib.import_module(f"conformance.rules.{room}")
+    return {id: _RULES[id] for id in sorted(_RULES, key=_order)}
+
+
+def rules_for(track: Track, *, torch: bool = False) -> list[Rule]:
+    """The rules that apply to a submission to `track`, those that need no forward pass first."""
+    kinds = {"any", "torch"} if torch else {"any"}
+    chosen = [r for r in all_rules().values() if track.name in r.tracks and r.kind in kinds]
+    return sorted(chosen, key=lambda r: (not r.fatal, r.needs != "graph"))
+
+
+def _order(rule_id: str) -> tuple[int, int]:
+    prefix, _, number = rule_id.partition("-")
+    rooms = ["COM", *PREFIXES.values(), "IMG", "TXT"]
+    return rooms.index(prefix), int(number)

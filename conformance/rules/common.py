@@ -1,0 +1,303 @@
+"""Rules of every track: the file, its operators, and how it behaves when it runs."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from conformance.evidence import Evidence, Run
+from conformance.graph import Graph, nbytes
+from conformance.look import change, describe, first_offence, same, value_range
+from conformance.operators import npu_hazards
+from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped
+from conformance.rules.contract import NO_GRAPH, fits
+from reference.tracks import format_shape
+
+MAX_IR, MAX_OPSET = 11, 23
+# The contrib operators that quantised exports need; Qualcomm's execution provider takes them.
+CONTRIB = {"QuantizeLinear", "DequantizeLinear"}
+RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"} | {
+    "Bernoulli",
+    "Multinomial",
+}
+# Float32 sums taken in another order: 1e-3 of the output's range.
+EXPORT_TOLERANCE = 1e-3
+
+
+@rule(
+    "COM-1",
+    Level.REQUIRED,
+    needs="graph",
+    fatal=True,
+    source="AI Hub documentation, compiling models: ONNX with external weights; ONNX specification",
+    remedy="keep the weight files beside the .onnx file, named by a relative path",
+)
+def external_data(e: Evidence) -> Verdict:
+    """External weights exist, are complete, and lie inside the model's own folder."""
+    for _, graph in e.each_graph():
+        root = graph.path.resolve().parent
+        for external in graph.external:
+            file = root / external.location
+            name = f"{external.location!r}, which tensor {external.tensor!r} needs,"
+            if not file.resolve().is_relative_to(root):
+                return failed("weights inside the folder", f"{name} leads outside the folder")
+            if not file.is_file():
+                return failed("weights beside the model", f"{name} is missing")
+            if file.stat().st_size < external.end:
+                size = file.stat().st_size
+                return failed(f"{external.end} bytes", f"{name} has {size} bytes: cut short")
+    return _graphs(e, _size)
+
+
+@rule(
+    "COM-2",
+    Level.DOCUMENTED,
+    needs="graph",
+    source="the track's tensor table; measured: with a dynamic axis QNN takes no node at all",
+    remedy="export without dynamic_axes, or use onnxruntime.tools.make_dynamic_shape_fixed",
+)
+def static_shapes(e: Evidence) -> Verdict:
+    """All inputs and outputs have fixed sizes, the batch axis included.
+
+    Qualcomm's compiler leaves every node of a graph with a dynamic axis to the CPU.
+    """
+    for _, graph in e.each_graph():
+        for value in (*graph.inputs, *graph.outputs):
+            if value.shape is None or None in value.shape:
+                return failed("a fixed shape", value.label)
+    return _graphs(e, lambda graph: f"{len(graph.inputs) + len(graph.outputs)} tensors, all fixed")
+
+
+@rule(
+    "COM-3",
+    Level.DOCUMENTED,
+    needs="graph",
+    source="qai-hub-models 0.65.0 requires onnx<=1.18.0, which writes IR 11 and opset 23 at most",
+    remedy="export with opset_version=17, and save with ir_version=10 or less",
+)
+def onnx_versions(e: Evidence) -> Verdict:
+    """The file's ONNX versions are ones that AI Hub reads: IR 11 and opset 23 at most."""
+    for _, graph in e.each_graph():
+        if graph.ir_version > MAX_IR or graph.opset > MAX_OPSET:
+            return failed(f"IR <= {MAX_IR}, opset <= {MAX_OPSET}", _versions(graph))
+    return _graphs(e, _versions)
+
+
+@rule(
+    "COM-4",
+    Level.REQUIRED,
+    needs="graph",
+    source="measured: onnxruntime and Qualcomm's compiler reject unknown domains at load",
+    remedy="export with standard operators: replace custom ops and onnxruntime-optimised nodes",
+)
+def standard_operators(e: Evidence) -> Verdict:
+    """All operators are standard ONNX (contrib QuantizeLinear and DequantizeLinear allowed)."""
+    for _, graph in e.each_graph():
+        for node in graph.nodes:
+            contrib = node.domain == "com.microsoft" and node.op in CONTRIB
+            if node.domain and not contrib:
+                return failed("domain ai.onnx", f"{node.domain}::{node.label}")
+    return _graphs(e, lambda graph: f"{len(graph.nodes)} nodes, opset {graph.opset}")
+
+
+@rule(
+    "COM-5",
+    Level.ADVICE,
+    needs="graph",
+    source="measured with onnxruntime-qnn 2.7.0 (QAIRT 2.51) for Snapdragon 8 Gen 3, float16",
+    remedy="rewrite the operator; running on the CPU costs copies and latency",
+)
+def npu_operators(e: Evidence) -> Verdict:
+    """No operator is one that Qualcomm's compiler is known to reject or leave to the CPU.
+
+    NonZero, Loop, OneHot, NonMaxSuppression, 6-D elementwise arithmetic, 5-D GridSample, the
+    mask-head Einsum `bqc,bchw->bqhw`, float64 and others; everything not listed compiles.
+    """
+    for _, graph in e.each_graph():
+        hazards = npu_hazards(graph)
+        if hazards:
+            shown = "; ".join(f"{hazard.node.label}: {hazard.reason}" for hazard in hazards[:3])
+            more = f" (+{len(hazards) - 3} more)" if len(hazards) > 3 else ""
+            return failed("operators of the NPU", shown + more, remedy=hazards[0].remedy)
+    return _graphs(e, lambda graph: f"{len(graph.nodes)} nodes, none known to fall back")
+
+
+@rule(
+    "COM-6",
+    Level.REQUIRED,
+    needs="graph",
+    source="ONNX specification of the operators; a score that changes from run to run is no score",
+    remedy="call model.eval() before the export, and remove sampling from forward()",
+)
+def no_random_operators(e: Evidence) -> Verdict:
+    """No operator draws random numbers; Dropout in training mode counts as one."""
+    for _, graph in e.each_graph():
+        for node in graph.nodes:
+            if node.op in RANDOM or _training_dropout(node.inputs, node.op, graph):
+                return failed("a deterministic graph", node.label)
+    return _graphs(e, lambda graph: "none")
+
+
+@rule(
+    "COM-7",
+    Level.ADVICE,
+    needs="graph",
+    source="engineering practice: bytes that are uploaded, compiled and stored for nothing",
+    remedy="run onnxsim, or export again with constant folding and without the training heads",
+)
+def no_unused_weights(e: Evidence) -> Verdict:
+    """Every weight in the file is read by some operator."""
+    for _, graph in e.each_graph():
+        used = graph.used()
+        unused = [value for name, value in graph.weights.items() if name not in used]
+        if unused:
+            size = sum(nbytes(value) for value in unused) / 1e6
+            seen = f"{len(unused)} unused weights, {size:.1f} MB, first {unused[0].name!r}"
+            return failed("no unused weight", seen)
+    return _graphs(e, lambda graph: f"{len(graph.weights)} weights, all used")
+
+
+@rule(
+    "COM-8",
+    Level.REQUIRED,
+    source="the evaluator runs the model on every image and text of the hidden test set",
+    remedy="reproduce it in onnxruntime with this probe's inputs",
+)
+def runs_on_every_probe(e: Evidence) -> Verdict:
+    """The model runs on every probe without an error."""
+    attempts = e.attempts()
+    for run in attempts:
+        if run.error:
+            return failed("an answer", run.error, run.where)
+    seconds = sum(run.seconds for run in attempts) / len(attempts)
+    runtimes = ", ".join(dict.fromkeys(e.runtimes.values()))
+    return passed(f"{len(attempts)} probes, {seconds:.2f} s each on this host, {runtimes}")
+
+
+@rule(
+    "COM-9",
+    Level.REQUIRED,
+    remedy="declare what the graph really returns: export again with fixed shapes",
+)
+def answers_as_declared(e: Evidence) -> Verdict:
+    """What comes out at run time has the contract's shape and type on every probe."""
+    runs = e.runs()
+    for run in runs:
+        wanted, output = run.part.output, run.output
+        if not fits(output.shape, wanted.shape) or str(output.dtype) not in wanted.dtypes:
+            return failed(wanted.label, describe(output), run.where)
+    shapes = dict.fromkeys(f"{r.output.dtype} {format_shape(r.output.shape)}" for r in runs)
+    return passed("; ".join(shapes)) if runs else skipped(NO_RUN)
+
+
+@rule(
+    "COM-10",
+    Level.REQUIRED,
+    source="the metrics: one NaN makes a depth score 0 and a similarity meaningless",
+    remedy="look for divisions, logarithms and square roots without an epsilon, and -inf masks",
+)
+def finite(e: Evidence) -> Verdict:
+    """Every value is finite on photographs, noise and texts."""
+    return _finite(e.runs("photo", "noise", "text", "retext", "tail"))
+
+
+@rule(
+    "COM-11",
+    Level.DOCUMENTED,
+    source="erratum E12: min-max of a constant map is 0/0, in the sample depth model too",
+    remedy="divide by (max - min).clamp(min=1e-6), not by max - min",
+)
+def finite_on_constant_images(e: Evidence) -> Verdict:
+    """Every value is finite on all-black, all-white and all-grey images.
+
+    The NPU can hide this: it answers 0 where the host answers NaN.
+    """
+    return _finite(e.runs("constant"))
+
+
+@rule(
+    "COM-12",
+    Level.REQUIRED,
+    source="the score that is published is of another run than the one you checked",
+    remedy="call model.eval() before the export, and seed or remove whatever draws numbers",
+)
+def deterministic(e: Evidence) -> Verdict:
+    """The same input gives the same output, to the bit."""
+    checked = []
+    for run in e.runs("repeat"):
+        first = e.pair(run)
+        if first is not None:
+            checked.append(run)
+            if not same(first.output, run.output):
+                return failed("equal bits in two runs", _difference(first, run), run.where)
+    return passed("two runs, equal bits") if checked else skipped(NO_RUN)
+
+
+@rule(
+    "COM-13",
+    Level.REQUIRED,
+    kind="torch",
+    source="AI Hub compiles PyTorch by way of ONNX; both forms must be one model",
+    remedy="trace with torch.jit.trace in eval mode; data-dependent Python branches are frozen",
+)
+def export_agrees(e: Evidence) -> Verdict:
+    """The ONNX export of a PyTorch submission gives the answers of the original.
+
+    On photographs and texts, within 1e-3 of the output's range; of a mask, all but 0.1 % of pixels.
+    """
+    for part, problem in e.export_errors.items():
+        return failed("an ONNX export", f"the {part} part cannot be exported: {problem}")
+    pairs = [p for p in e.exported_runs() if p[0].probe.role in ("photo", "text")]
+    worst = 0.0
+    for own, exported in pairs:
+        if own.error or exported.error:
+            if own.error != exported.error:
+                return failed("an answer of both", own.error or exported.error, own.where)
+            continue
+        if not fits(exported.output.shape, own.output.shape):
+            return failed(describe(own.output), describe(exported.output), own.where)
+        off = change(own, exported)
+        worst = max(worst, off)
+        if not off <= EXPORT_TOLERANCE:
+            seen = f"off by {off:.2g}: {describe(own.output)}, exported {describe(exported.output)}"
+            return failed(f"a difference of at most {EXPORT_TOLERANCE:g}", seen, own.where)
+    return passed(f"difference at most {worst:.2g} over {len(pairs)} probes")
+
+
+NO_RUN = "no probe came back with an answer (COM-8)"
+
+
+def _finite(runs: list[Run]) -> Verdict:
+    for run in runs:
+        bad = ~np.isfinite(run.output) if run.output.dtype.kind == "f" else None
+        if bad is not None and bad.any():
+            return failed("finite values", first_offence(bad, run.output), run.where)
+    if not runs:
+        return skipped("no picture is fed, or no probe came back")
+    return passed(value_range(runs))
+
+
+def _difference(a: Run, b: Run) -> str:
+    if a.output.shape != b.output.shape:
+        return f"{describe(a.output)}, then {describe(b.output)}"
+    bad = a.output != b.output
+    return f"differs in {first_offence(bad, b.output)}"
+
+
+def _training_dropout(inputs: tuple[str, ...], op: str, graph: Graph) -> bool:
+    return op == "Dropout" and len(inputs) > 2 and any(graph.constants.get(inputs[2], ()))
+
+
+def _versions(graph: Graph) -> str:
+    return f"IR {graph.ir_version}, opset {graph.opset}"
+
+
+def _size(graph: Graph) -> str:
+    external = len({entry.location for entry in graph.external})
+    files = f" and {external} weight files" if external else ", weights inside"
+    return f"{graph.path.name} {graph.file_bytes / 1e6:.1f} MB{files}"
+
+
+def _graphs(e: Evidence, what: Callable[[Graph], str]) -> Verdict:
+    if not e.graphs:
+        return skipped(NO_GRAPH)
+    return passed("; ".join(dict.fromkeys(what(graph) for _, graph in e.each_graph())))

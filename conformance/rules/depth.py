@@ -1,0 +1,83 @@
+"""Rules of monocular depth beyond the shapes."""
+
+import numpy as np
+
+from conformance.evidence import Evidence
+from conformance.look import describe, first_offence, is_finite, value_range
+from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped
+from conformance.rules.common import NO_RUN
+
+TRACKS = ("depth",)
+# Of the depth's range: what tells sky from ground, or a surface from a flat map.
+CLEAR = 0.1
+NO_ANSWER = "no photograph came back with finite values (COM-8, COM-10)"
+
+
+@rule(
+    "DEP-7",
+    Level.DOCUMENTED,
+    tracks=TRACKS,
+    source="sample solution README, section 2, item 6; not enforced by the evaluator (erratum E11)",
+    remedy="end with min-max normalisation, or clamp(0, 1)",
+)
+def unit_range(e: Evidence) -> Verdict:
+    """Depth lies in [0, 1] on the host."""
+    runs = e.runs()
+    for run in filter(is_finite, runs):
+        bad = (run.output < 0) | (run.output > 1)
+        if bad.any():
+            seen = f"{describe(run.output)}; {first_offence(bad, run.output)}"
+            return failed("values in [0, 1]", seen, run.where)
+    return passed(value_range(runs)) if runs else skipped(NO_RUN)
+
+
+@rule(
+    "DEP-8",
+    Level.ADVICE,
+    tracks=TRACKS,
+    source="erratum E13: the evaluator compares with metric depth, where larger means farther",
+    remedy="return 1 - depth if the network predicts inverse depth, as Depth-Anything-V2 does",
+)
+def larger_is_farther(e: Evidence) -> Verdict:
+    """Larger values mean farther away, judged by one photograph.
+
+    On the launch pad of the `rocket` photograph the sky in the upper third is farther than the
+    ground along the lower edge. Depth-Anything-V2's relative checkpoints say the opposite. Where
+    the two differ by less than a tenth of the range nothing is said.
+    """
+    for run in e.runs("photo"):
+        if run.probe.name == "rocket" and is_finite(run):
+            depth = np.asarray(run.output[0, 0], dtype=np.float64)
+            spread = float(depth.max() - depth.min())
+            rows = depth.shape[0]
+            sky, ground = depth[: rows // 3].mean(), depth[-rows // 8 :].mean()
+            seen = f"sky {sky:.2f}, ground {ground:.2f}"
+            if not spread > 0 or abs(sky - ground) < CLEAR * spread:
+                return passed(f"undecided: {seen}")
+            return (
+                passed(seen)
+                if sky > ground
+                else failed("the sky above the ground", seen, run.where)
+            )
+    return skipped(NO_ANSWER)
+
+
+@rule(
+    "DEP-9",
+    Level.ADVICE,
+    tracks=TRACKS,
+    source="the metric: predictions are scaled by their median, which a flat map does not survive",
+    remedy="check the normalisation: one outlier pixel squeezes min-max depth to nothing",
+)
+def not_flat(e: Evidence) -> Verdict:
+    """On photographs the middle 90 % of the pixels span at least a tenth of the range."""
+    shares = []
+    for run in filter(is_finite, e.runs("photo")):
+        low, q05, q95, high = np.quantile(run.output, [0, 0.05, 0.95, 1])
+        share = float((q95 - q05) / (high - low)) if high > low else 0.0
+        shares.append(share)
+        if not share >= CLEAR:
+            return failed(
+                f"a share of {CLEAR:g}", f"{share:.2g} of {low:.3g}..{high:.3g}", run.where
+            )
+    return passed(f"at least {min(shares):.0%} of the range") if shares else skipped(NO_ANSWER)

@@ -1,0 +1,49 @@
+"""Rules of image-to-text retrieval beyond the shapes."""
+
+import numpy as np
+
+from conformance.evidence import Evidence
+from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped
+from conformance.rules.common import NO_RUN
+from reference.tracks import format_shape
+
+TRACKS = ("retrieval",)
+
+
+@rule(
+    "RET-7",
+    Level.REQUIRED,
+    tracks=TRACKS,
+    source="26LPCVC_Track1_Sample_Solution: cosine similarity of the two embeddings",
+    remedy="project both encoders to one width; give image and text of the same model",
+)
+def same_width(e: Evidence) -> Verdict:
+    """Image and text embeddings have the same width."""
+    widths = {}
+    for part in e.track.parts:
+        runs = e.runs(part=part.name)
+        if runs:
+            widths[part.name] = runs[0].output.shape[-1] if runs[0].output.ndim else 0
+    if len(widths) < len(e.track.parts):
+        return skipped(NO_RUN)
+    seen = ", ".join(f"{part} {width}" for part, width in widths.items())
+    return passed(seen) if len(set(widths.values())) == 1 else failed("one width", seen)
+
+
+@rule(
+    "RET-8",
+    Level.REQUIRED,
+    tracks=TRACKS,
+    source="26LPCVC_Track1_Sample_Solution: embeddings are divided by their length",
+    remedy="look at the pooling: an all-zero embedding usually comes from a masked position",
+)
+def non_zero(e: Evidence) -> Verdict:
+    """No embedding is zero; its length cannot be divided by."""
+    shortest = float("inf")
+    for run in e.runs():
+        length = float(np.linalg.norm(np.asarray(run.output, dtype=np.float64)))
+        shortest = min(shortest, length)
+        if length == 0:
+            seen = f"all zeros, float32 {format_shape(run.output.shape)}"
+            return failed("a length above 0", seen, run.where)
+    return passed(f"shortest {shortest:.3g}") if shortest < float("inf") else skipped(NO_RUN)

@@ -1,0 +1,136 @@
+"""The child process: loads one model and answers requests, a JSON line each way.
+
+Arrays travel as .npy files and never as pickles, so that a hostile model cannot reach the parent
+through what it returns.
+"""
+
+import json
+import os
+import re
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from reference.errors import SubmissionError, one_line
+
+Run = Callable[[dict[str, np.ndarray]], list[Any]]
+
+OUT_OF_MEMORY = re.compile(
+    r"(std::bad_alloc|failed to allocate|can't allocate memory|cannot allocate)[^\n]*",
+    re.IGNORECASE,
+)
+_PACKAGE = str(Path(__file__).parent)
+
+
+class Child:
+    """Holds the loaded model between requests."""
+
+    def __init__(self) -> None:
+        self._run: Run | None = None
+
+    def load(self, target: str, form: str) -> dict[str, Any]:
+        """Loads a model; answers the runtime's name."""
+        if form == "onnx":
+            from conformance.runtimes import ort
+
+            runtime, self._run = ort.load(target)
+        else:
+            from conformance.runtimes import torch
+
+            runtime, self._run = torch.load(target, form)
+        return {"runtime": runtime}
+
+    def export(self, **arguments: str) -> dict[str, Any]:
+        """Writes a PyTorch model as ONNX."""
+        from conformance.runtimes import torch
+
+        torch.export(**arguments)
+        return {}
+
+    def run(self, inputs: dict[str, str], folder: str) -> dict[str, Any]:
+        """One forward pass; answers the outputs' files and the seconds it took."""
+        assert self._run is not None, "load comes first"
+        feeds = {name: np.load(path, allow_pickle=False) for name, path in inputs.items()}
+        start = time.perf_counter()
+        outputs = self._run(feeds)
+        seconds = time.perf_counter() - start
+        files = []
+        for index, output in enumerate(outputs):
+            path = Path(folder) / f"output_{index}.npy"
+            np.save(path, _plain(output), allow_pickle=False)
+            files.append(str(path))
+        return {"outputs": files, "seconds": seconds}
+
+
+def _plain(output: Any) -> np.ndarray:
+    """An output that .npy can hold; what ONNX has beyond tensors becomes its type's name."""
+    array = np.asarray(output) if isinstance(output, np.ndarray) else np.array(str(type(output)))
+    return array.astype(str) if array.dtype == object else array
+
+
+def failure(error: BaseException) -> dict[str, str]:
+    """What the parent needs to know of an exception, on one line each."""
+    if isinstance(error, SubmissionError):
+        return {"kind": "user", "problem": error.problem, "remedy": error.remedy}
+    text = one_line(f"{type(error).__name__}: {error}")
+    memory = OUT_OF_MEMORY.search(str(error))
+    if isinstance(error, MemoryError) or memory:
+        return {"kind": "memory", "problem": memory[0] if memory else "MemoryError", "remedy": ""}
+    frames = traceback.extract_tb(error.__traceback__)
+    return {"kind": "model", "problem": text, "remedy": _place(frames)}
+
+
+def _place(frames: traceback.StackSummary) -> str:
+    """Where in the user's own code an exception came from, if it did."""
+    cwd = os.getcwd()
+    own = [
+        frame
+        for frame in frames
+        if frame.filename.startswith(cwd)
+        and "site-packages" not in frame.filename
+        and not frame.filename.startswith(_PACKAGE)
+    ]
+    return f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
+
+
+def limit_memory(limit: int) -> None:
+    """Makes an allocation beyond `limit` bytes fail instead of starving the machine (POSIX)."""
+    try:
+        import resource
+    except ImportError:
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if hard != resource.RLIM_INFINITY:
+        limit = min(limit, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+
+
+def serve(requests: IO[str], answers: IO[str]) -> None:
+    """Answers requests until the parent closes the pipe."""
+    child = Child()
+    for line in requests:
+        request = json.loads(line)
+        try:
+            answer = getattr(child, request["do"])(**request["with"])
+        except (Exception, SystemExit) as error:
+            answer = {"error": failure(error)}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+def main() -> None:
+    """Entry point: `python -P -m conformance.runtimes.child MEMORY_LIMIT_BYTES`."""
+    limit_memory(int(sys.argv[1]))
+    # A model may print: what it prints goes to stderr, the protocol keeps the real stdout.
+    with os.fdopen(os.dup(sys.stdout.fileno()), "w") as answers:
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        serve(sys.stdin, answers)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""onnxruntime on the host's CPU."""
+
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from conformance.runtimes.child import Run
+
+SEVERITY_FATAL = 4
+
+
+def load(target: str) -> tuple[str, Run]:
+    """A session on the ONNX file `target`; returns the runtime's name and its forward pass."""
+    options = ort.SessionOptions()
+    options.log_severity_level = SEVERITY_FATAL
+    # Fused quantised kernels give wrong values for some AIMET exports; without them Q/DQ is exact.
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    session = ort.InferenceSession(
+        target, sess_options=options, providers=["CPUExecutionProvider"], enable_fallback=0
+    )
+
+    def run(feeds: dict[str, np.ndarray]) -> list[Any]:
+        return list(session.run(None, feeds))
+
+    return f"onnxruntime {ort.__version__} CPU", run

@@ -1,0 +1,72 @@
+"""PyTorch on the host's CPU: TorchScript, exported programs and modules from a factory."""
+
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from conformance.runtimes.child import Run
+from reference.errors import SubmissionError
+from reference.tracks import Part, find_track
+
+try:
+    import torch
+except ImportError:
+    raise SubmissionError(
+        "a PyTorch submission needs PyTorch, which is not installed",
+        "pip install 'lpcvc-conformance[torch]'",
+    ) from None
+
+
+def load(target: str, form: str) -> tuple[str, Run]:
+    """The model at `target`; returns the runtime's name and its forward pass."""
+    module = open_module(target, form)
+
+    def run(feeds: dict[str, np.ndarray]) -> list[Any]:
+        with torch.inference_mode():
+            answer = module(*(torch.from_numpy(array) for array in feeds.values()))
+        return [tensor.numpy() for tensor in _tensors(answer)]
+
+    return f"torch {torch.__version__.partition('+')[0]} CPU", run
+
+
+def export(target: str, form: str, track: str, part: str, path: str) -> None:
+    """Exports the model at `target` to ONNX under the contract's names."""
+    from reference.export import export_onnx
+
+    wanted: Part = find_track(track).part(part)
+    export_onnx(open_module(target, form), wanted, Path(path))
+
+
+def open_module(target: str, form: str) -> Any:
+    """The module in a TorchScript file, an exported program, or made by `module:factory`."""
+    if form == "torchscript":
+        return torch.jit.load(target, map_location="cpu").eval()  # type: ignore[no-untyped-call]
+    if form == "exported":
+        # torch.export falls back to unpickling without this.
+        os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+        return torch.export.load(target).module()
+    sys.path.insert(0, os.getcwd())
+    name, _, factory = target.partition(":")
+    module = getattr(importlib.import_module(name), factory)()
+    if not isinstance(module, torch.nn.Module):
+        raise SubmissionError(
+            f"{target} gave a {type(module).__name__}, not a torch.nn.Module",
+            "let the factory return the module itself",
+        )
+    return module.eval()
+
+
+def _tensors(answer: Any) -> list[torch.Tensor]:
+    if isinstance(answer, torch.Tensor):
+        return [answer]
+    if isinstance(answer, dict):
+        return [tensor for value in answer.values() for tensor in _tensors(value)]
+    if isinstance(answer, list | tuple):
+        return [tensor for value in answer for tensor in _tensors(value)]
+    raise SubmissionError(
+        f"the model returned a {type(answer).__name__}", "return tensors from forward()"
+    )

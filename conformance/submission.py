@@ -1,0 +1,180 @@
+"""Opens what the participant brings, without running any of it."""
+
+import re
+import shutil
+import stat
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from reference.errors import SubmissionError
+from reference.tracks import Track
+
+Format = Literal["onnx", "torchscript", "exported", "factory"]
+
+FORMATS = ".onnx, .zip or folder (ONNX with external data), .pt (TorchScript), .pt2, module:factory"
+_FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+@dataclass(frozen=True)
+class Model:
+    """One part of a submission: a file, or for a factory the words `module:function`."""
+
+    part: str
+    format: Format
+    target: str
+
+    @property
+    def path(self) -> Path:
+        """The file; for a factory, what the user typed."""
+        return Path(self.target)
+
+
+@dataclass(frozen=True)
+class Submission:
+    """The models of one submission by part, and what the user calls it."""
+
+    label: str
+    models: dict[str, Model]
+
+    @property
+    def torch(self) -> bool:
+        """Whether some part is not an ONNX file yet."""
+        return any(model.format != "onnx" for model in self.models.values())
+
+
+def open_submission(track: Track, specs: Sequence[str], scratch: Path) -> Submission:
+    """The submission that `specs` (`PATH` or `PART=PATH`) name.
+
+    Zip files are unpacked into `scratch`, nothing else is written. Raises SubmissionError for
+    everything that cannot be a submission to `track`.
+    """
+    models: dict[str, Model] = {}
+    for spec in specs:
+        part, target = _split(track, spec)
+        if part in models:
+            raise SubmissionError(
+                f"--submission names the part {part!r} of {track.id} twice",
+                "give every part once",
+            )
+        models[part] = _open(part, target, scratch)
+    missing = [part.name for part in track.parts if part.name not in models]
+    if missing:
+        wanted = " ".join(f"--submission {part.name}=FILE" for part in track.parts)
+        raise SubmissionError(
+            f"{track.id} needs {len(track.parts)} models and {', '.join(missing)} is missing",
+            f"give {wanted}",
+        )
+    label = " ".join(Path(spec.partition("=")[2] or spec).name for spec in specs)
+    return Submission(label, models)
+
+
+def _split(track: Track, spec: str) -> tuple[str, str]:
+    names = [part.name for part in track.parts]
+    part, separator, target = spec.partition("=")
+    if separator and part in names:
+        return part, target
+    if separator and part.isidentifier() and not Path(spec).exists():
+        raise SubmissionError(
+            f"{track.id} has no part {part!r}", f"its parts are: {', '.join(names)}"
+        )
+    if len(names) > 1:
+        raise SubmissionError(
+            f"{track.id} takes {len(names)} models and {spec!r} does not say which it is",
+            "write " + " ".join(f"--submission {name}=FILE" for name in names),
+        )
+    return names[0], spec
+
+
+def _open(part: str, target: str, scratch: Path) -> Model:
+    path = Path(target)
+    if path.is_dir():
+        return Model(part, "onnx", str(_only_onnx(path, target)))
+    if path.is_file():
+        return _open_file(part, path, scratch)
+    if _FACTORY.fullmatch(target):
+        return Model(part, "factory", target)
+    raise SubmissionError(f"no such file: {target}", f"check the path; it takes {FORMATS}")
+
+
+def _open_file(part: str, path: Path, scratch: Path) -> Model:
+    suffix = path.suffix.lower()
+    if suffix not in {".onnx", ".zip", ".pt", ".pth", ".pt2"}:
+        raise SubmissionError(
+            f"{path.name} has no extension that says what it is", f"it takes {FORMATS}"
+        )
+    if path.stat().st_size == 0:
+        raise SubmissionError(f"{path.name} is empty", "export the model again")
+    if suffix == ".onnx":
+        return Model(part, "onnx", str(path))
+    if not zipfile.is_zipfile(path):
+        if suffix in {".pt", ".pth"} and path.read_bytes()[:1] == b"\x80":
+            raise _pickle(path)
+        raise SubmissionError(
+            f"{path.name} is not a {suffix} archive or was cut short",
+            "export or copy the file again and compare its size",
+        )
+    if suffix == ".zip":
+        return Model(part, "onnx", str(_only_onnx(_unpack(path, scratch / part), path.name)))
+    names = _members(path)
+    if suffix == ".pt2":
+        return Model(part, "exported", str(path))
+    if not any("/code/" in name for name in names):
+        raise _pickle(path)
+    return Model(part, "torchscript", str(path))
+
+
+def _pickle(path: Path) -> SubmissionError:
+    return SubmissionError(
+        f"{path.name} is a pickle, not TorchScript, and unpickling it could run any code",
+        "save with torch.jit.trace(model, inputs).save(...), or give --submission module:factory",
+    )
+
+
+def _members(path: Path) -> list[str]:
+    with zipfile.ZipFile(path) as archive:
+        return archive.namelist()
+
+
+def _only_onnx(folder: Path, name: str) -> Path:
+    found = sorted(folder.rglob("*.onnx"))
+    if len(found) != 1:
+        listed = ", ".join(path.name for path in found) or "none"
+        raise SubmissionError(
+            f"{name} must hold exactly one .onnx file and holds {listed}",
+            "keep the model and its external data alone in it",
+        )
+    return found[0]
+
+
+def _unpack(path: Path, folder: Path) -> Path:
+    """Unpacks a zip after looking at every entry: inside the folder, no links, fits the disk."""
+    folder.mkdir(parents=True)
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        for entry in entries:
+            inside = PurePosixPath(entry.filename.replace("\\", "/"))
+            if inside.is_absolute() or ".." in inside.parts or ":" in inside.parts[0]:
+                raise SubmissionError(
+                    f"{path.name} holds {entry.filename!r}, which leads outside the folder",
+                    "zip the folder itself, with relative names",
+                )
+            if stat.S_ISLNK(entry.external_attr >> 16):
+                raise SubmissionError(
+                    f"{path.name} holds the link {entry.filename!r}", "zip the files, not links"
+                )
+        size = sum(entry.file_size for entry in entries)
+        if size > shutil.disk_usage(folder).free:
+            raise SubmissionError(
+                f"{path.name} unpacks to {size / 2**30:.1f} GiB, more than the disk has",
+                "free some space, or check the archive",
+            )
+        try:
+            archive.extractall(folder)
+        except (zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError) as error:
+            raise SubmissionError(
+                f"{path.name} cannot be unpacked ({error})", "zip the folder again, no password"
+            ) from None
+    return folder

@@ -1,0 +1,182 @@
+"""The reference models, and a submission's traced model, as the files that the tracks take: ONNX
+and TorchScript.
+"""
+
+import importlib
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import onnx
+import onnxscript.optimizer
+import torch
+from torch import nn
+
+from reference.errors import SubmissionError
+from reference.tracks import Part, Tensor, Track
+
+OPSET = 17
+
+_MODELS = {
+    "retrieval-2026": "reference.retrieval.model",
+    "depth-2025": "reference.depth.model",
+    "pidnet": "reference.pidnet.model",
+}
+_SUFFIXES = {"onnx": ".onnx", "torchscript": ".pt"}
+# Bytes of weights that one file takes: protobuf's 2 GiB less room for the graph.
+_LARGEST = 2**31 - 2**24
+_RANDOM = {"Bernoulli", "Multinomial"}
+_WIDE = {onnx.TensorProto.DOUBLE: "float64", onnx.TensorProto.INT64: "int64"}
+_START, _END = 49406, 49407  # of text, in CLIP's vocabulary
+
+
+def build_reference(track: Track, weights: Path | None = None) -> dict[str, nn.Module]:
+    """The reference model of `track`, a module for each part, in eval mode on the CPU.
+
+    Without `weights`, an official checkpoint, the weights are random and seeded. Raises
+    SubmissionError where the track has no reference model, a library of the `torch` extra is
+    missing, or the checkpoint cannot be used.
+    """
+    if track.id not in _MODELS:
+        raise SubmissionError(
+            f"track {track.id} has no reference model yet", f"choose one of: {', '.join(_MODELS)}"
+        )
+    try:
+        module = importlib.import_module(_MODELS[track.id])
+    except ModuleNotFoundError as error:
+        raise SubmissionError(
+            f"the reference model of {track.id} needs {error.name}",
+            "pip install 'lpcvc-conformance[torch]'",
+        ) from error
+    models: dict[str, nn.Module] = module.build(weights)
+    return models
+
+
+def example_inputs(part: Part, high: float = 1.0) -> tuple[torch.Tensor, ...]:
+    """Inputs to the part's contract, the same at each call: images in [0, high), CLIP token ids.
+
+    `high` is the track's `image_high` where the values matter; for tracing they do not.
+    """
+    generator = torch.Generator().manual_seed(0)
+    return tuple(_example(tensor, high, generator) for tensor in part.inputs)
+
+
+def _example(tensor: Tensor, high: float, generator: torch.Generator) -> torch.Tensor:
+    shape = tuple(size or 1 for size in tensor.shape)
+    dtype: torch.dtype = getattr(torch, tensor.dtypes[0])
+    if dtype.is_floating_point:
+        return torch.rand(shape, dtype=dtype, generator=generator) * high
+    length, words = shape[-1], 10
+    ids = torch.full((length,), _END, dtype=dtype)
+    ids[0] = _START
+    ids[1 : words + 1] = torch.randint(0, _START, (words,), dtype=dtype, generator=generator)
+    if len(shape) == 2:
+        return ids.view(shape)
+    attention = (torch.arange(length) < words + 2).to(dtype)
+    return torch.stack((ids, attention)).view(shape)
+
+
+def export_onnx(module: nn.Module, part: Part, path: Path) -> Path:
+    """Write `module`, which may be a loaded TorchScript module, as ONNX to `path`; returns `path`.
+
+    Opset 17, static shapes, constants folded, inputs and output named as the contract names them
+    (`embedding` or `depth` where it names no output). One file; above 2 GiB the weights are in
+    `path` with `.data` appended. The file is complete or it is not there. Raises SubmissionError
+    for a module that cannot be exported, draws random numbers, or returns float64 or int64.
+    """
+    with _draft(path) as draft, warnings.catch_warnings():
+        # The exporter is deprecated in torch, yet its graphs are what the NPU compilers know.
+        warnings.simplefilter("ignore")
+        raw = draft.parent / "raw" / draft.name
+        raw.parent.mkdir()
+        try:
+            torch.onnx.export(
+                module,
+                example_inputs(part),
+                str(raw),
+                opset_version=OPSET,
+                input_names=[_name(tensor) for tensor in part.inputs],
+                output_names=[_name(part.output)],
+                dynamo=False,
+            )
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise SubmissionError(
+                f"part {part.name} cannot be exported to ONNX: {error}",
+                f"export it to ONNX opset {OPSET} yourself and give the .onnx file",
+            ) from error
+        model = onnxscript.optimizer.optimize(onnx.load(raw))
+        _refuse_unfit(model, part)
+        if sum(len(tensor.raw_data) for tensor in model.graph.initializer) > _LARGEST:
+            onnx.save_model(model, draft, save_as_external_data=True, location=f"{draft.name}.data")
+        else:
+            onnx.save_model(model, draft)
+    return path
+
+
+def _name(tensor: Tensor) -> str:
+    """The contract's name; it leaves two outputs unnamed, an embedding of any width and depth."""
+    return tensor.name or ("embedding" if None in tensor.shape else "depth")
+
+
+def _refuse_unfit(model: onnx.ModelProto, part: Part) -> None:
+    kinds = {node.op_type for node in model.graph.node}
+    random = sorted(kind for kind in kinds if kind.startswith("Random") or kind in _RANDOM)
+    if random:
+        raise SubmissionError(
+            f"part {part.name} draws random numbers ({', '.join(random)})",
+            "take the randomness out of forward, and call eval() before tracing",
+        )
+    for output in model.graph.output:
+        dtype = _WIDE.get(output.type.tensor_type.elem_type)
+        if dtype:
+            raise SubmissionError(
+                f"part {part.name} returns {dtype} in {output.name}",
+                f"cast it to {part.output.dtypes[0]} in forward",
+            )
+
+
+def export_torchscript(module: nn.Module, part: Part, path: Path) -> Path:
+    """Trace `module` and write it as TorchScript to `path`; returns `path`.
+
+    The file is complete or it is not there.
+    """
+    with _draft(path) as draft, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecated in torch, asked for by the tracks
+        traced = torch.jit.trace(module, example_inputs(part), check_trace=False)  # type: ignore[no-untyped-call]
+        traced.save(str(draft))
+    return path
+
+
+def export_reference(
+    track: Track, folder: Path, form: str = "onnx", weights: Path | None = None
+) -> dict[str, Path]:
+    """Write each part of the track's reference model into `folder`; the files by part name.
+
+    `form` is `onnx` or `torchscript`. Raises SubmissionError for another form, and as
+    `build_reference` does.
+    """
+    if form not in _SUFFIXES:
+        raise SubmissionError(f"unknown form {form!r}", f"choose one of: {', '.join(_SUFFIXES)}")
+    models = build_reference(track, weights)
+    export = export_onnx if form == "onnx" else export_torchscript
+    return {
+        part.name: export(
+            models[part.name], part, folder / f"{track.id}-{part.name}{_SUFFIXES[form]}"
+        )
+        for part in track.parts
+    }
+
+
+@contextmanager
+def _draft(path: Path) -> Iterator[Path]:
+    """A path to write to in place of `path`; what was written there is moved when all went well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as scratch:
+        draft = Path(scratch) / path.name
+        yield draft
+        # The model last: whoever sees it finds its weights in place.
+        for file in sorted(Path(scratch).glob(f"{path.name}*"), reverse=True):
+            os.replace(file, path.parent / file.name)
