@@ -13,6 +13,7 @@ from reference.tracks import Part
 # weights: 4e-5 (depth) made for 0..255, 0.5 to 1.5 (depth, PIDNet) and 8 (CLIP) made for [0, 1].
 SCALE_RATIO = 0.1
 _ARITHMETIC = {"Sub", "Add", "Mul", "Div", "BatchNormalization", "InstanceNormalization"}
+ROUNDING = 1e-12
 NO_ANSWER = "fewer than two photographs came back with finite values (COM-8, COM-10)"
 _WEIGHTED = {"Conv", "Gemm", "MatMul"}
 
@@ -92,10 +93,10 @@ def _judge_scale(fed: list[Run], other: list[Run], *, raw: bool) -> Verdict:
     Distances ignore scale and offset of the answers, so that they compare across networks.
     """
     dark, bright = (other, fed) if raw else (fed, other)
-    low, high = (distance(a.output, b.output) for a, b in (dark, bright))
-    if high == 0:
-        return skipped("two photographs in 0..255 are not told apart (IMG-1)")
-    if distance(fed[0].output, other[0].output) < SCALE_RATIO * high:
+    low, high = (max(distance(a.output, b.output), ROUNDING) for a, b in (dark, bright))
+    if low == high == ROUNDING:
+        return skipped("two photographs are told apart at neither scale (IMG-1)")
+    if distance(fed[0].output, other[0].output) < SCALE_RATIO * min(low, high):
         return passed("the answer does not depend on the scale of the pixels")
     seen = f"two photographs in [0, 1] are {low / high:.2g} times as far apart as in 0..255"
     if raw and low > SCALE_RATIO * high:
