@@ -11,6 +11,7 @@ from conformance.graph import Graph, read_graph
 from conformance.probes import Probe, Role, probes_for
 from conformance.runtimes.process import ModelError, ModelProcess
 from conformance.submission import Model, Submission
+from reference.errors import SubmissionError
 from reference.tracks import Part, Track
 
 Progress = Callable[[str], None]
@@ -106,7 +107,7 @@ class Evidence:
         with ModelProcess(name, self._folder, self._ticker(f"exporting {name} to ONNX")) as process:
             try:
                 process.export(model.target, model.format, self.track.id, part.name, path)
-            except ModelError as error:
+            except (ModelError, SubmissionError) as error:
                 self.export_errors[part.name] = str(error)
                 return None
         return path

@@ -88,10 +88,6 @@ class Graph:
         """The nodes that read a tensor."""
         return (node for node in self.nodes if name in node.inputs)
 
-    def weight_bytes(self) -> int:
-        """The size of all weights in bytes."""
-        return sum(nbytes(value) for value in self.weights.values())
-
 
 def elements(value: Value) -> int:
     """The number of elements of a tensor of known, fixed shape; 0 otherwise."""
@@ -104,6 +100,11 @@ def nbytes(value: Value) -> int:
     digits = "".join(ch for ch in value.dtype if ch.isdigit())
     width = bits.get(value.dtype, int(digits) if digits and value.dtype[0] in "iufc" else 8)
     return (elements(value) * width + 7) // 8
+
+
+def megabytes(size: int) -> str:
+    """`98.8 MB`, or kB for what is small."""
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
 
 
 def read_graph(path: Path) -> Graph:
@@ -121,6 +122,7 @@ def read_graph(path: Path) -> Graph:
             "save the weights as external data",
         )
     import onnx
+    import onnx.inliner
     from google.protobuf.message import DecodeError
 
     model = onnx.ModelProto()
@@ -131,6 +133,8 @@ def read_graph(path: Path) -> Graph:
             f"{path.name} is not an ONNX model or was cut short ({error})",
             "export or copy the file again and compare its size",
         ) from None
+    if model.functions:
+        model = onnx.inliner.inline_local_functions(model)
     if not model.graph.node and not model.graph.output:
         raise SubmissionError(
             f"{path.name} holds no ONNX graph", "give the .onnx file that the export wrote"
@@ -267,7 +271,6 @@ def _infer(model: Any) -> dict[str, Value]:
     light = onnx.ModelProto()
     light.ir_version = max(model.ir_version, 4)
     light.opset_import.extend(model.opset_import)
-    light.functions.extend(model.functions)
     light.graph.name = model.graph.name
     light.graph.node.extend(model.graph.node)
     light.graph.input.extend(model.graph.input)

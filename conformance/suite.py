@@ -34,6 +34,8 @@ class Case:
         if verdict.outcome == "fail":
             status = "FAIL" if self.suite.fails(self.rule) else "warn"
         seen = f"{verdict.seen} ({verdict.where})" if verdict.where else verdict.seen
+        if verdict.outcome == "fail":
+            seen += f", expected {verdict.expected}"
         remedy = verdict.remedy or self.rule.remedy
         heading = f"{self.assessment.track.id}, {self.assessment.label}"
         return Row(heading, self.rule.id, self.rule.level.value, status, seen, remedy)

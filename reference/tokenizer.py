@@ -91,9 +91,7 @@ def _tokenizer() -> "Tokenizer":
         )
     )
     tokenizer.add_special_tokens([_START_TOKEN, _END_TOKEN])
-    tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
-    )
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
     tokenizer.pre_tokenizer = pre.Sequence(
         [
             pre.Split(Regex(_PIECE), behavior="removed", invert=True),

@@ -66,10 +66,15 @@ def table(rows: list[Row], width: int) -> Iterable[tuple[str, dict[str, bool]]]:
         yield "", {}
         yield f"{subject}: {tally}", {"bold": True}
         for row in own:
+            if row.status == "skip":
+                continue
             head = f"  {row.rule:<{columns}}  {row.level:<10}  {row.status}  "
             yield from _wrapped(head, row.seen, width, COLOURS[row.status])
             if row.status == "warn":
                 yield from _wrapped(" " * len(head), f"-> {row.remedy}", width, {"yellow": True})
+        for reason in dict.fromkeys(row.seen for row in own if row.status == "skip"):
+            ids = ", ".join(r.rule for r in own if r.status == "skip" and r.seen == reason)
+            yield from _wrapped("  skip  ", f"{ids}: {reason}", width, COLOURS["skip"])
 
 
 def _wrapped(

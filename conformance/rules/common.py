@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from conformance.evidence import Evidence, Run
-from conformance.graph import Graph, nbytes
+from conformance.graph import Graph, megabytes, nbytes
 from conformance.look import change, describe, first_offence, same, value_range
 from conformance.operators import npu_hazards
 from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped
@@ -150,8 +150,8 @@ def no_unused_weights(e: Evidence) -> Verdict:
         used = graph.used()
         unused = [value for name, value in graph.weights.items() if name not in used]
         if unused:
-            size = sum(nbytes(value) for value in unused) / 1e6
-            seen = f"{len(unused)} unused weights, {size:.1f} MB, first {unused[0].name!r}"
+            size = megabytes(sum(nbytes(value) for value in unused))
+            seen = f"{len(unused)} unused weights, {size}, first {unused[0].name!r}"
             return failed("no unused weight", seen)
     return _graphs(e, lambda graph: f"{len(graph.weights)} weights, all used")
 
@@ -294,7 +294,7 @@ def _versions(graph: Graph) -> str:
 def _size(graph: Graph) -> str:
     external = len({entry.location for entry in graph.external})
     files = f" and {external} weight files" if external else ", weights inside"
-    return f"{graph.path.name} {graph.file_bytes / 1e6:.1f} MB{files}"
+    return f"{graph.path.name} {megabytes(graph.file_bytes)}{files}"
 
 
 def _graphs(e: Evidence, what: Callable[[Graph], str]) -> Verdict:

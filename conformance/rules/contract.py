@@ -168,8 +168,10 @@ def _moved(shape: Shape, order: tuple[int, ...]) -> Shape | None:
 
 
 def _matched(part: Part, graph: Graph) -> list[tuple[Tensor, Value]]:
+    """The inputs beside the contract's, by name, or in order where they are called otherwise."""
     found = {value.name: value for value in graph.inputs}
-    return [(tensor, found[tensor.name]) for tensor in part.inputs if tensor.name in found]
+    named = [(tensor, found[tensor.name]) for tensor in part.inputs if tensor.name in found]
+    return named or list(zip(part.inputs, graph.inputs, strict=False))
 
 
 def _of(part: Part) -> str:

@@ -4,6 +4,7 @@ import importlib
 import os
 import sys
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,11 @@ def open_module(target: str, form: str) -> Any:
     if form == "exported":
         # torch.export falls back to unpickling without this.
         os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
-        return torch.export.load(target).module()
+        module = torch.export.load(target).module()
+        # An exported program has no modes, but the exporter asks for one.
+        module.train = MethodType(lambda self, mode=True: self, module)
+        module.eval = MethodType(lambda self: self, module)
+        return module
     sys.path.insert(0, os.getcwd())
     name, _, factory = target.partition(":")
     module = getattr(importlib.import_module(name), factory)()

@@ -261,6 +261,15 @@ def test_a_format_that_only_pillow_knows(tmp_path):
         open_opencv(path)
 
 
+def test_a_file_that_opencv_chokes_on_is_one_clear_line(monkeypatch):
+    def choke(*_):
+        raise cv2.error("OpenCV(5.0.0) a message\nof many lines")
+
+    monkeypatch.setattr(cv2, "imdecode", choke)
+    with pytest.raises(SubmissionError, match=r"OpenCV.*cannot decode .*coffee\.png"):
+        open_opencv(fixture("photos/coffee.png"))
+
+
 @pytest.mark.parametrize("opener", [open_opencv, open_pillow])
 @pytest.mark.parametrize(
     "source",

@@ -34,7 +34,8 @@ CONTRACTIONS = ["'s", "'t", "'re", "'ve", "'m", "'ll", "'d"]
 
 # What goes wrong in tokenizers: case, composition, joiners, scripts, markup, special tokens.
 PIECES = [
-    "dog", "Dog.", "DOG", "a photo of a ", "woman's", "'S", "they'LL", "don't've", "''", "'",
+    "dog", "Dog.", "DOG", "a photo of a ", "woman's", "'S", "they'LL", "don't've", "I'm", "we're",
+    "I'd", "''", "'",
     "\u2019s", "\u201c", "\u2013", "&amp;", "&lt;b&gt;", "&#39;", "</w>", "#", "@", "...", "!!!?",
     "$5.00", "3.14", "1234567", "\u00bd", "\u00b2", "\u2163", "\u0663", "\u0967\u0968", "\u2460",
     "\u00e9", "e\u0301", "a\u0323\u0301", "\u0301", "\ufb01", "\u017f", "\u00df", "\u1e9e",

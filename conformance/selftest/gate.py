@@ -1,0 +1,36 @@
+"""Runs the gate as a user does: pytest in a process of its own, from another folder."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What the run gave back."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        """Everything that was printed, line by line, empty lines left out."""
+        return [line for line in (self.out + self.err).splitlines() if line.strip()]
+
+
+def run_gate(folder: Path, *options: str, **environment: str) -> Gate:
+    """`pytest --pyargs conformance -m contract OPTIONS` with `folder` as working directory."""
+    command = [sys.executable, "-m", "pytest", "--pyargs", "conformance", "-m", "contract"]
+    done = subprocess.run(
+        [*command, "-p", "no:cacheprovider", "-p", "no:benchmark", *options],
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    return Gate(done.returncode, done.stdout, done.stderr)

@@ -1,0 +1,265 @@
+"""What cannot be a submission: one line with a remedy, a non-zero exit, nothing written."""
+
+import pickle
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+from conformance.selftest.gate import run_gate
+from conformance.selftest.models import conforming
+
+DEPTH = "--track=depth"
+
+
+def depth_model(folder: Path, name: str = "my.onnx") -> Path:
+    onnx.save(conforming("depth"), folder / name)
+    return folder / name
+
+
+def external(folder: Path, location: str) -> None:
+    """A model with its ramp in another file, which is not written."""
+    model = conforming("depth")
+    ramp = next(t for t in model.graph.initializer if t.name == "ramp")
+    array = numpy_helper.to_array(ramp)
+    ramp.ClearField("raw_data")
+    ramp.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", location), ("offset", "0"), ("length", str(array.nbytes))):
+        ramp.external_data.add(key=key, value=value)
+    onnx.save(model, folder / "my.onnx")
+
+
+def empty_file(folder: Path) -> list[str]:
+    (folder / "my.onnx").write_bytes(b"")
+    return [DEPTH, "--submission=my.onnx"]
+
+
+def truncated(folder: Path) -> list[str]:
+    path = depth_model(folder)
+    path.write_bytes(path.read_bytes()[:-500])
+    return [DEPTH, "--submission=my.onnx"]
+
+
+def not_onnx(folder: Path) -> list[str]:
+    (folder / "my.onnx").write_bytes(np.random.default_rng(0).bytes(5000))
+    return [DEPTH, "--submission=my.onnx"]
+
+
+def a_picture(folder: Path) -> list[str]:
+    (folder / "my.onnx").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+    return [DEPTH, "--submission=my.onnx"]
+
+
+def wrong_extension(folder: Path) -> list[str]:
+    depth_model(folder, "my.tflite")
+    return [DEPTH, "--submission=my.tflite"]
+
+
+def missing_weights(folder: Path) -> list[str]:
+    external(folder, "my.data")
+    return [DEPTH, "--submission=my.onnx"]
+
+
+def escaping_weights(folder: Path) -> list[str]:
+    inner = folder / "inner"
+    inner.mkdir()
+    external(inner, "../secret.bin")
+    (folder / "secret.bin").write_bytes(bytes(10_000))
+    return [DEPTH, "--submission=inner/my.onnx"]
+
+
+def absolute_weights(folder: Path) -> list[str]:
+    (folder / "secret.bin").write_bytes(bytes(10_000))
+    inner = folder / "inner"
+    inner.mkdir()
+    external(inner, str(folder / "secret.bin"))
+    return [DEPTH, "--submission=inner/my.onnx"]
+
+
+def linked_weights(folder: Path) -> list[str]:
+    inner = folder / "inner"
+    inner.mkdir()
+    external(inner, "my.data")
+    (folder / "secret.bin").write_bytes(bytes(10_000))
+    (inner / "my.data").symlink_to(folder / "secret.bin")
+    return [DEPTH, "--submission=inner/my.onnx"]
+
+
+def short_weights(folder: Path) -> list[str]:
+    external(folder, "my.data")
+    (folder / "my.data").write_bytes(bytes(100))
+    return [DEPTH, "--submission=my.onnx"]
+
+
+def zip_slip(folder: Path) -> list[str]:
+    with zipfile.ZipFile(folder / "my.zip", "w") as archive:
+        archive.write(depth_model(folder), "../my.onnx")
+    return [DEPTH, "--submission=my.zip"]
+
+
+def zip_of_two(folder: Path) -> list[str]:
+    path = depth_model(folder)
+    with zipfile.ZipFile(folder / "my.zip", "w") as archive:
+        archive.write(path, "a.onnx")
+        archive.write(path, "b.onnx")
+    return [DEPTH, "--submission=my.zip"]
+
+
+def pickled(folder: Path) -> list[str]:
+    torch.save(torch.nn.Conv2d(3, 1, 1).state_dict(), folder / "my.pt")
+    return [DEPTH, "--submission=my.pt"]
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[Callable, tuple]:
+        return Path.touch, (Path("exploded"),)
+
+
+def bomb(folder: Path) -> list[str]:
+    (folder / "my.pt").write_bytes(pickle.dumps(Bomb()))
+    return [DEPTH, "--submission=my.pt"]
+
+
+def bomb_in_torch_save(folder: Path) -> list[str]:
+    torch.save({"weight": Bomb()}, folder / "my.pt")
+    return [DEPTH, "--submission=my.pt"]
+
+
+def bomb_in_pt2(folder: Path) -> list[str]:
+    module = torch.nn.Conv2d(3, 1, 1)
+    torch.export.save(torch.export.export(module, (torch.zeros(1, 3, 4, 4),)), folder / "a.pt2")
+    with zipfile.ZipFile(folder / "a.pt2") as old, zipfile.ZipFile(folder / "my.pt2", "w") as new:
+        for name in old.namelist():
+            binary = name.endswith((".pt", "_0", "_1", ".bin")) or "/weights/" in name
+            data = pickle.dumps(Bomb()) if binary else old.read(name)
+            new.writestr(name, data)
+    (folder / "a.pt2").unlink()
+    return [DEPTH, "--submission=my.pt2"]
+
+
+def raising_factory(folder: Path) -> list[str]:
+    (folder / "mine.py").write_text("def build():\n    raise RuntimeError('no such checkpoint')\n")
+    return [DEPTH, "--submission=mine:build"]
+
+
+def missing_factory(folder: Path) -> list[str]:
+    (folder / "mine.py").write_text("")
+    return [DEPTH, "--submission=mine:build"]
+
+
+def factory_of_a_number(folder: Path) -> list[str]:
+    (folder / "mine.py").write_text("def build():\n    return 42\n")
+    return [DEPTH, "--submission=mine:build"]
+
+
+def bad_types(folder: Path) -> list[str]:
+    """A graph that onnxruntime refuses: Add of float32 and int64."""
+    model = conforming("depth")
+    weight = next(t for t in model.graph.initializer if t.name == "ramp")
+    weight.CopyFrom(numpy_helper.from_array(np.zeros((1, 1, 480, 1), np.int64), "ramp"))
+    onnx.save(model, folder / "my.onnx")
+    return [DEPTH, "--submission=my.onnx"]
+
+
+def more_memory_than_there_is(folder: Path) -> list[str]:
+    model = conforming("depth")
+    graph = model.graph
+    graph.initializer.append(numpy_helper.from_array(np.array([10**12]), "huge"))
+    graph.node.insert(0, helper.make_node("ConstantOfShape", ["huge"], ["zeros"]))
+    graph.node.insert(1, helper.make_node("ReduceMax", ["zeros"], ["peak"], keepdims=0))
+    graph.node.insert(2, helper.make_node("Add", ["image", "peak"], ["picture"]))
+    next(n for n in graph.node if n.name == "centred").input[0] = "picture"
+    onnx.save(model, folder / "my.onnx")
+    return [DEPTH, "--submission=my.onnx"]
+
+
+CASES: dict[str, tuple[Callable[[Path], list[str]], str]] = {
+    "missing file": (lambda folder: [DEPTH, "--submission=my.onnx"], "no such file: my.onnx"),
+    "empty file": (empty_file, "my.onnx is empty"),
+    "truncated": (truncated, "not an ONNX model or was cut short"),
+    "random bytes": (not_onnx, "not an ONNX model"),
+    "a picture": (a_picture, "not an ONNX model"),
+    "wrong extension": (wrong_extension, "my.tflite has no extension that says what it is"),
+    "external data missing": (
+        missing_weights,
+        "COM-1: 'my.data', which tensor 'ramp' needs, is mi",
+    ),
+    "external data outside": (
+        escaping_weights,
+        "COM-1: '../secret.bin', which tensor 'ramp' needs",
+    ),
+    "external data absolute": (absolute_weights, "leads outside the folder"),
+    "external data linked": (linked_weights, "leads outside the folder"),
+    "external data short": (short_weights, "has 100 bytes: cut short"),
+    "zip slip": (zip_slip, "leads outside the folder"),
+    "zip of two models": (zip_of_two, "must hold exactly one .onnx file and holds a.onnx, b.onnx"),
+    "state dict": (pickled, "my.pt is a pickle, not TorchScript"),
+    "pickle bomb": (bomb, "my.pt is a pickle"),
+    "pickle bomb in torch.save": (bomb_in_torch_save, "my.pt is a pickle"),
+    "pickle bomb in .pt2": (bomb_in_pt2, "my.pt2 cannot be loaded"),
+    "factory raises": (raising_factory, "RuntimeError: no such checkpoint (mine.py:2)"),
+    "factory missing": (missing_factory, "has no attribute 'build'"),
+    "factory of a number": (factory_of_a_number, "mine:build gave a int, not a torch.nn.Module"),
+    "load failure": (bad_types, "my.onnx cannot be loaded"),
+    "out of memory": (more_memory_than_there_is, "my.onnx needs more memory than the"),
+    "unknown track": (lambda folder: ["--track=detph"], "unknown track or edition 'detph'"),
+    "unknown edition": (lambda folder: ["--track=depth-2031"], "unknown track or edition"),
+    "no track": (lambda folder: ["--submission=my.onnx"], "--submission needs one --track"),
+    "no reference": (lambda folder: ["--track=retrieval-2026-draft"], "has no reference model"),
+    "unknown part": (
+        lambda folder: ["--track=retrieval", "--submission=picture=a.onnx"],
+        "retrieval-2026 has no part 'picture'; its parts are: image, text",
+    ),
+    "part not said": (
+        lambda folder: ["--track=retrieval", "--submission=a.onnx"],
+        "retrieval-2026 takes 2 models and 'a.onnx' does not say which it is",
+    ),
+    "contradiction": (lambda folder: ["--as-evaluated", "--strict"], "opposite things"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bad_input_is_one_line_and_writes_nothing(case: str, tmp_path: Path) -> None:
+    prepare, expected = CASES[case]
+    options = prepare(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    gate = run_gate(tmp_path, *options, "-q", PYTHONDONTWRITEBYTECODE="1")
+    told = [line for line in gate.lines if "ERROR: " in line]
+    assert gate.code == pytest.ExitCode.USAGE_ERROR, gate.out + gate.err
+    assert len(told) == 1
+    assert expected in told[0]
+    assert "; " in told[0], "the remedy follows the problem"
+    assert "Traceback" not in gate.out + gate.err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_parts_twice_and_missing(tmp_path: Path) -> None:
+    onnx.save(conforming("retrieval", "image"), tmp_path / "image.onnx")
+    image = "--submission=image=image.onnx"
+    twice = run_gate(tmp_path, "--track=retrieval", image, image)
+    assert twice.code == pytest.ExitCode.USAGE_ERROR
+    assert "names the part 'image' of retrieval-2026 twice; give every part once" in twice.err
+    missing = run_gate(tmp_path, "--track=retrieval", image)
+    assert missing.code == pytest.ExitCode.USAGE_ERROR
+    assert "retrieval-2026 needs 2 models and text is missing" in missing.err
+
+
+def test_external_data_that_is_there_is_fine(tmp_path: Path) -> None:
+    shutil.rmtree(tmp_path)
+    tmp_path.mkdir()
+    onnx.save(
+        conforming("depth"),
+        tmp_path / "my.onnx",
+        save_as_external_data=True,
+        location="my.data",
+        size_threshold=0,
+    )
+    gate = run_gate(tmp_path, DEPTH, "--submission=my.onnx")
+    assert gate.code == 0, gate.out
+    assert "kB and 1 weight files" in gate.out

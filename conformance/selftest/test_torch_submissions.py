@@ -1,0 +1,137 @@
+"""PyTorch submissions: the same rules, and the ONNX export must be the same model."""
+
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from conformance.selftest.assess import assess, broken
+from reference.tracks import DEPTH_2025, RETRIEVAL_2026
+
+SOURCE = '''
+import torch
+from torch import nn
+
+
+class Depth(nn.Module):
+    """Brightness above a ramp."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("ramp", torch.linspace(2, -2, 480).reshape(1, 1, 480, 1))
+        self.calls = 0
+
+    def forward(self, image):
+        grey = torch.tanh((image.mean(1, keepdim=True) - 118) / 58)
+        return self.finish(torch.sigmoid(grey + self.ramp), image)
+
+    def finish(self, depth, image):
+        return depth
+
+
+class Drifting(Depth):
+    def finish(self, depth, image):
+        self.calls += 1
+        return depth * (1 - 1e-6 * self.calls)
+
+
+class Branching(Depth):
+    def finish(self, depth, image):
+        return depth * 0.5 if image.mean() > 110 else depth
+
+
+class Unexportable(Depth):
+    def finish(self, depth, image):
+        return depth + 0 * torch.fft.fft(depth).real
+
+
+class Spectral(Depth):
+    def finish(self, depth, image):
+        return depth, depth
+
+
+class Image(nn.Module):
+    def forward(self, image):
+        return nn.functional.avg_pool2d((image - 0.45) / 0.22, 28).flatten(1)
+
+
+class Text(nn.Module):
+    def __init__(self):
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.table = nn.Parameter(torch.randn(49408, 192, generator=generator))
+
+    def forward(self, text):
+        ended = torch.eq(text, 49407).float()
+        live = (torch.cumsum(ended, 1) - ended < 0.5).float().unsqueeze(-1)
+        return (self.table[text] * live).sum(1)
+'''
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the user's module in it, as working directory."""
+    (tmp_path / "mine.py").write_text(textwrap.dedent(SOURCE))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def depth_module() -> nn.Module:
+    names: dict = {}
+    exec(SOURCE, names)
+    return names["Depth"]().eval()
+
+
+def check_depth(workplace: Path, spec: str) -> dict:
+    return assess(DEPTH_2025, [spec], workplace / "work")
+
+
+def test_factory(workplace: Path) -> None:
+    verdicts = check_depth(workplace, "mine:Depth")
+    assert {id: v for id, v in verdicts.items() if v.outcome != "pass"} == {}
+    assert "torch 2" in verdicts["COM-8"].seen
+    assert "COM-13" in verdicts
+
+
+def test_torchscript(workplace: Path) -> None:
+    torch.jit.trace(depth_module(), torch.rand(1, 3, 480, 640)).save(workplace / "my.pt")
+    verdicts = check_depth(workplace, "my.pt")
+    assert {id: v for id, v in verdicts.items() if v.outcome != "pass"} == {}
+
+
+def test_exported_program(workplace: Path) -> None:
+    program = torch.export.export(depth_module(), (torch.rand(1, 3, 480, 640),))
+    torch.export.save(program, workplace / "my.pt2")
+    verdicts = check_depth(workplace, "my.pt2")
+    assert {id: v for id, v in verdicts.items() if v.outcome != "pass"} == {}
+
+
+def test_two_factories(workplace: Path) -> None:
+    verdicts = assess(RETRIEVAL_2026, ["image=mine:Image", "text=mine:Text"], workplace / "work")
+    assert broken(verdicts) <= {"TXT-4"}, "the tracer casts an index to int64"
+
+
+def test_drift_is_not_deterministic(workplace: Path) -> None:
+    verdicts = check_depth(workplace, "mine:Drifting")
+    assert broken(verdicts) == {"COM-12"}
+    assert "probe 'astronaut again'" in verdicts["COM-12"].where
+
+
+def test_frozen_branch_is_another_model(workplace: Path) -> None:
+    verdicts = check_depth(workplace, "mine:Branching")
+    assert broken(verdicts) == {"COM-13"}
+    assert "off by 0.5" in verdicts["COM-13"].seen or "off by 1" in verdicts["COM-13"].seen
+
+
+def test_no_export_is_one_broken_rule(workplace: Path) -> None:
+    verdicts = check_depth(workplace, "mine:Unexportable")
+    assert broken(verdicts) == {"COM-13"}
+    assert "cannot be exported" in verdicts["COM-13"].seen
+    assert verdicts["DEP-5"].outcome == "skip"
+    assert verdicts["DEP-7"].outcome == "pass"
+
+
+def test_two_tensors_are_two_outputs(workplace: Path) -> None:
+    assert broken(check_depth(workplace, "mine:Spectral")) == {"DEP-4"}

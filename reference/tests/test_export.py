@@ -1,0 +1,293 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+from reference import export
+from reference.errors import SubmissionError
+from reference.export import (
+    build_reference,
+    example_inputs,
+    export_onnx,
+    export_reference,
+    export_torchscript,
+)
+from reference.tracks import (
+    DEPTH_2025,
+    PIDNET,
+    RETRIEVAL_2026,
+    RETRIEVAL_2026_DRAFT,
+    SEGMENTATION_2025,
+    TRACKS,
+)
+
+PARTS = [
+    pytest.param(track, part, id=f"{track.id}-{part.name}")
+    for track in (RETRIEVAL_2026, DEPTH_2025, PIDNET)
+    for part in track.parts
+]
+OUTPUTS = {"image": "embedding", "text": "embedding", "depth-2025": "depth", "pidnet": "mask"}
+SHAPES = {"embedding": (1, 512), "depth": (1, 1, 480, 640), "mask": (1, 19, 128, 256)}
+TEXT = RETRIEVAL_2026.part("text")
+IMAGE = RETRIEVAL_2026.part("image")
+
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def files(seeded, scratch):
+    """Each part of each track as ONNX and as TorchScript."""
+    written = {}
+    for track in (RETRIEVAL_2026, DEPTH_2025, PIDNET):
+        for part in track.parts:
+            module, stem = seeded(track)[part.name], scratch / f"{track.id}-{part.name}"
+            written[track, part] = (
+                export_onnx(module, part, stem.with_suffix(".onnx")),
+                export_torchscript(module, part, stem.with_suffix(".pt")),
+            )
+    return written
+
+
+def run(path: Path, *inputs: torch.Tensor) -> np.ndarray:
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [value.name for value in session.get_inputs()]
+    feeds = {name: value.numpy() for name, value in zip(names, inputs, strict=True)}
+    return session.run(None, feeds)[0]
+
+
+def real_inputs(track, part, photos):
+    """A photo, or a sentence."""
+    if part.image:
+        height, width = part.image.shape[2:]
+        return (photos(width, height)[2] / 255 * track.image_high,)
+    ids = torch.full((1, 77), 49407, dtype=torch.int32)
+    ids[0, :5] = torch.tensor([49406, 2308, 1774, 15762, 269])
+    return (ids,)
+
+
+def signature(values):
+    return [
+        (
+            value.name,
+            tuple(size.dim_value for size in value.type.tensor_type.shape.dim),
+            onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type).name,
+        )
+        for value in values
+    ]
+
+
+@pytest.mark.parametrize(("track", "part"), PARTS)
+def test_files_keep_the_contract(files, track, part):
+    path, _ = files[track, part]
+    onnx.checker.check_model(path, full_check=True)
+    model = onnx.load(path)
+    assert [(each.domain, each.version) for each in model.opset_import] == [("", 17)]
+    expected = [(tensor.name, tensor.shape, tensor.dtypes[0]) for tensor in part.inputs]
+    assert signature(model.graph.input) == expected
+    name = OUTPUTS[part.name if len(track.parts) > 1 else track.id]
+    assert signature(model.graph.output) == [(name, SHAPES[name], "float32")]
+    assert not list(path.parent.glob(f"{path.name}.data"))
+
+
+@pytest.mark.parametrize(("track", "part"), PARTS)
+def test_graphs_are_folded(files, track, part):
+    """Nothing is left that computes a shape or a constant, or that does nothing."""
+    graph = onnx.load(files[track, part][0]).graph
+    kinds = [node.op_type for node in graph.node]
+    leftovers = {"Shape", "Constant", "ConstantOfShape", "Identity", "Dropout", "Range", "Expand"}
+    assert not leftovers & set(kinds)
+    assert not [kind for kind in kinds if kind.startswith("Random")]
+    assert kinds.count("Cast") == (track is DEPTH_2025)  # the safe division's bool to float32
+    wide = {onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16}
+    assert not wide & {tensor.data_type for tensor in graph.initializer}
+    resizes = [node for node in graph.node if node.op_type == "Resize"]
+    modes = {a.s for node in resizes for a in node.attribute if a.name == "mode"}
+    assert len(resizes) == {DEPTH_2025: 7, PIDNET: 11}.get(track, 0)
+    assert modes <= {b"linear"}  # cubic: a position embedding resampled in the graph
+
+
+@pytest.mark.parametrize(("track", "part"), PARTS)
+def test_onnx_equals_torch(files, seeded, photos, track, part):
+    inputs = real_inputs(track, part, photos)
+    with torch.inference_mode():
+        expected = seeded(track)[part.name](*inputs).numpy()
+    assert expected.std() > 0.05
+    np.testing.assert_allclose(run(files[track, part][0], *inputs), expected, rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize(("track", "part"), PARTS)
+def test_torchscript_equals_torch(files, seeded, photos, track, part):
+    inputs = real_inputs(track, part, photos)
+    with torch.inference_mode():
+        traced = torch.jit.load(files[track, part][1])
+        torch.testing.assert_close(traced(*inputs), seeded(track)[part.name](*inputs))
+
+
+@pytest.mark.parametrize("length", [0, 1, 40, 75])
+def test_the_end_of_text_is_found_in_the_graph(files, seeded, length):
+    ids = torch.full((1, 77), 49407, dtype=torch.int32)
+    ids[0, 0] = 49406
+    ids[0, 1 : 1 + length] = torch.arange(300, 300 + length)
+    with torch.inference_mode():
+        expected = seeded(RETRIEVAL_2026)["text"](ids).numpy()
+    actual = run(files[RETRIEVAL_2026, TEXT][0], ids)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("track", "name"), [(RETRIEVAL_2026, "text"), (DEPTH_2025, "model"), (PIDNET, "model")]
+)
+def test_a_traced_module_exports_alike(files, scratch, photos, track, name):
+    part = track.part(name)
+    path, traced = files[track, part]
+    again = export_onnx(torch.jit.load(traced), part, scratch / "again.onnx")
+    first, second = onnx.load(path), onnx.load(again)
+    for values in ("input", "output"):
+        assert signature(getattr(first.graph, values)) == signature(getattr(second.graph, values))
+    inputs = real_inputs(track, part, photos)
+    np.testing.assert_array_equal(run(path, *inputs), run(again, *inputs))
+
+
+def test_export_repeats(files, seeded, scratch):
+    part = PIDNET.parts[0]
+    again = export_onnx(seeded(PIDNET)["model"], part, scratch / "again.onnx")
+    assert again.read_bytes() == files[PIDNET, part][0].read_bytes()
+
+
+class Function(nn.Module):
+    """A module out of a function."""
+
+    def __init__(self, function) -> None:
+        super().__init__()
+        self.function = function
+        self.table = nn.Parameter(torch.arange(49408.0)[:, None] / 49408, requires_grad=False)
+
+    def forward(self, *inputs):
+        return self.function(self.table, *inputs)
+
+
+def embed(table, ids):
+    return table[ids[0].long()].mean(0, keepdim=True)
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda table, ids: embed(table, ids) + torch.rand(1, 1), "RandomUniform"),
+        (lambda table, ids: embed(table, ids) + torch.randn(1, 1), "RandomNormal"),
+        (lambda table, ids: embed(table, ids).double(), "returns float64 in embedding"),
+        (lambda table, ids: ids.long(), "returns int64 in embedding"),
+        (lambda table, ids: torch.linalg.svd(embed(table, ids))[1], "cannot be exported"),
+        (lambda table, ids, more: embed(table, ids), "cannot be exported"),
+    ],
+)
+def test_unfit_modules_leave_no_file(tmp_path, function, message):
+    with pytest.raises(SubmissionError, match=message):
+        export_onnx(Function(function), TEXT, tmp_path / "text.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failed_export_keeps_the_old_file(tmp_path):
+    path = tmp_path / "text.onnx"
+    path.write_bytes(b"old")
+    with pytest.raises(SubmissionError):
+        export_onnx(Function(lambda table, ids: ids.long()), TEXT, path)
+    assert path.read_bytes() == b"old"
+
+
+def test_large_weights_go_to_a_second_file(tmp_path, monkeypatch):
+    module = Function(embed)
+    (ids,) = example_inputs(TEXT)
+    whole = export_onnx(module, TEXT, tmp_path / "one" / "text.onnx")
+    monkeypatch.setattr(export, "_LARGEST", 1000)
+    path = export_onnx(module, TEXT, tmp_path / "two" / "text.onnx")
+    assert sorted(file.name for file in path.parent.iterdir()) == ["text.onnx", "text.onnx.data"]
+    assert path.stat().st_size < 10_000
+    np.testing.assert_array_equal(run(path, ids), run(whole, ids))
+
+
+def test_no_warnings(tmp_path, recwarn):
+    export_onnx(Function(embed), TEXT, tmp_path / "text.onnx")
+    export_torchscript(Function(embed), TEXT, tmp_path / "text.pt")
+    assert not recwarn
+
+
+def test_export_reference_names_its_files(tmp_path, monkeypatch):
+    models = {"image": Function(lambda _, image: image.mean((2, 3))), "text": Function(embed)}
+    monkeypatch.setattr(export, "build_reference", lambda track, weights: models)
+    for form, suffix in (("onnx", "onnx"), ("torchscript", "pt")):
+        written = export_reference(RETRIEVAL_2026, tmp_path / form, form)
+        assert written == {
+            name: tmp_path / form / f"retrieval-2026-{name}.{suffix}" for name in ("image", "text")
+        }
+        assert set((tmp_path / form).iterdir()) == set(written.values())
+
+
+def test_export_reference_with_weights(tmp_path, official):
+    torch.save(official("pidnet_s"), tmp_path / "pidnet_s.pth")
+    files = export_reference(PIDNET, tmp_path, "torchscript", tmp_path / "pidnet_s.pth")
+    state = torch.jit.load(files["model"]).state_dict()
+    weight = "final_layer.conv2.weight"
+    assert torch.equal(state[f"network.{weight}"], official("pidnet_s")[weight])
+
+
+def test_unknown_form(tmp_path):
+    with pytest.raises(SubmissionError, match="choose one of: onnx, torchscript"):
+        export_reference(PIDNET, tmp_path, "tflite")
+
+
+@pytest.mark.parametrize("track", [SEGMENTATION_2025, RETRIEVAL_2026_DRAFT])
+def test_tracks_without_a_reference(track):
+    with pytest.raises(SubmissionError) as raised:
+        build_reference(track)
+    assert raised.value.problem == f"track {track.id} has no reference model yet"
+    assert "pidnet" in raised.value.remedy
+
+
+def test_a_missing_library_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    monkeypatch.delitem(sys.modules, "reference.depth.model", raising=False)
+    with pytest.raises(SubmissionError) as raised:
+        build_reference(DEPTH_2025)
+    assert "needs transformers" in raised.value.problem
+    assert "pip install" in raised.value.remedy
+
+
+@pytest.mark.parametrize("track", TRACKS.values(), ids=str)
+def test_example_inputs_keep_the_contract(track):
+    for part in track.parts:
+        inputs = example_inputs(part, track.image_high)
+        assert len(inputs) == len(part.inputs)
+        for value, tensor in zip(inputs, part.inputs, strict=True):
+            assert value.shape == tensor.shape
+            assert str(value.dtype) == f"torch.{tensor.dtypes[0]}"
+        for first, second in zip(inputs, example_inputs(part, track.image_high), strict=True):
+            assert torch.equal(first, second)
+
+
+def test_example_values():
+    (image,) = example_inputs(DEPTH_2025.parts[0], 255.0)
+    assert 0 <= image.min() < 1
+    assert 254 < image.max() < 255
+    (ids,) = example_inputs(TEXT)
+    assert ids[0, 0] == 49406
+    assert ids[0, 1:11].max() < 49406
+    assert ids[0, 11:].eq(49407).all()
+    _, pair = example_inputs(SEGMENTATION_2025.parts[0])
+    assert pair[0, 0, 1:11].max() < 49406
+    assert pair[0, 0, 11:].eq(49407).all()
+    assert pair[1, 0].tolist() == [1] * 12 + [0] * 65
+
+
+def test_contracts_load_without_torch():
+    code = "import reference.tracks, reference.errors, reference.data, sys; print(*sys.modules)"
+    output = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert not {"torch", "transformers", "onnx"} & set(output.stdout.split())
