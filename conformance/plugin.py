@@ -76,8 +76,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         ]
         metafunc.parametrize("contract_case", items)
     if "text_track" in metafunc.fixturenames:
-        tracks = [track for track in suite.tracks if any(part.text for part in track.parts)]
+        tracks = suite.text_tracks
         metafunc.parametrize("text_track", tracks, ids=[track.id for track in tracks])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Drops the tokenizer's items where no chosen track has a text."""
+    if not config.stash[_SUITE].text_tracks:
+        items[:] = [i for i in items if "text_track" not in getattr(i, "fixturenames", ())]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -94,6 +94,11 @@ class Suite:
             ]
         return [Case(self, own, rule) for own in self._assessments for rule in own.rules]
 
+    @property
+    def text_tracks(self) -> list[Track]:
+        """The chosen tracks that feed a text."""
+        return [track for track in self.tracks if any(part.text for part in track.parts)]
+
     def fails(self, rule: Rule) -> bool:
         """Whether breaking `rule` fails the gate."""
         return fails_gate(rule.level, as_evaluated=self._as_evaluated, strict=self._strict)

@@ -350,7 +350,7 @@ def test_every_track_without_padding_stretches_any_size(height, width, seed):
     pixels = noise(height, width, seed)
     for prepare, size, mode, high in (
         (retrieval.prepare_image, (224, 224), "bicubic", 1),
-        (depth.prepare_image, (480, 640), "bilinear", 255),
+        (depth.prepare_image, (480, 640), "bicubic", 255),
     ):
         tensor = prepare(pixels) * (255 / high)
         assert_close_levels(tensor, pillow_resize_peers(pixels, size, mode), 0.5)
@@ -358,7 +358,7 @@ def test_every_track_without_padding_stretches_any_size(height, width, seed):
 
 @pytest.mark.parametrize("name", PHOTOS)
 def test_depth_and_pidnet_resize_as_torch_does(name):
-    peers = pillow_resize_peers(rgb(name), (480, 640))
+    peers = pillow_resize_peers(rgb(name), (480, 640), "bicubic")
     assert_close_levels(depth.prepare_image(photo(name)), peers, 0.2)
     peers = pillow_resize_peers(rgb(name), (1024, 2048))
     assert_close_levels(pidnet.prepare_image(photo(name)) * 255, peers, 0.2)

@@ -4,6 +4,7 @@ Ids and masks must be equal, text by text. E1, E17 and E23 are shown as they are
 """
 
 import gzip
+import json
 import subprocess
 import sys
 import unicodedata
@@ -135,6 +136,14 @@ def assert_as_official(text, official):
     tokens = tokenize(text)
     assert tokens.ids.tolist() == expected["input_ids"]
     assert tokens.mask.tolist() == expected["attention_mask"]
+
+
+def test_the_recorded_ids_are_those_of_transformers(official):
+    recorded = json.loads(fixture("clip/goldens.json").read_text(encoding="utf-8"))
+    assert len(recorded) >= 10
+    for text, ids in recorded.items():
+        expected = official(text, padding="max_length", truncation=True, max_length=77)
+        assert ids == expected["input_ids"][: sum(expected["attention_mask"])]
 
 
 @settings(REPEATABLE, max_examples=2500)
