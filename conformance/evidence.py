@@ -127,7 +127,7 @@ class Evidence:
         dtypes = self._input_dtypes(part)
         runs: list[Run] = []
         step = f"loading {name}"
-        with ModelProcess(name, self._folder, lambda s: self._progress(f"{step} {s:.0f} s")) as own:
+        with ModelProcess(name, self._folder, lambda _: self._progress(step)) as own:
             self.runtimes[part.name] = own.load(model.target, model.format)
             for index, probe in enumerate(probes):
                 step = f"{name}: probe {index + 1}/{len(probes)}, {probe.name}{_left(runs, probes)}"

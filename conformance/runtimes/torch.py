@@ -49,7 +49,7 @@ def open_module(target: str, form: str) -> Any:
     if form == "exported":
         # torch.export falls back to unpickling without this.
         os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
-        module = torch.export.load(target).module()
+        module: Any = torch.export.load(target).module()
         # An exported program has no modes, but the exporter asks for one.
         module.train = MethodType(lambda self, mode=True: self, module)
         module.eval = MethodType(lambda self: self, module)
