@@ -10,7 +10,7 @@ from conformance.submission import Submission
 from reference.errors import SubmissionError
 from reference.tracks import Track
 
-Opener = Callable[[], Submission]
+Opener = Callable[[Progress], Submission]
 
 
 class Assessment:
@@ -34,7 +34,11 @@ class Assessment:
     @cached_property
     def evidence(self) -> Evidence:
         """What the rules look at."""
-        return Evidence(self.track, self._opener(), self._folder, lambda text: self.progress(text))
+
+        def progress(text: str) -> None:
+            self.progress(text)
+
+        return Evidence(self.track, self._opener(progress), self._folder, progress)
 
     def open(self) -> None:
         """Reads the files; raises SubmissionError where nothing more can be checked."""

@@ -1,6 +1,5 @@
 """What the options ask for: which submissions are held to which tracks, and how strictly."""
 
-import importlib.util
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,8 +7,10 @@ from functools import cached_property
 from pathlib import Path
 
 from conformance.assessment import Assessment, fails_gate
+from conformance.evidence import Progress
 from conformance.report.terminal import Row, Status
 from conformance.rulebook import Rule, Verdict
+from conformance.runtimes.process import ModelProcess
 from conformance.submission import Model, Submission, open_submission
 from reference.errors import SubmissionError
 from reference.tracks import DEFAULTS, Track, find_track
@@ -90,9 +91,15 @@ class Suite:
         """Every rule for every submission, or for the reference models where none is given."""
         if not self._assessments:
             self._assessments = [
-                self._reference(track, None) for track in self.tracks if has_reference(track)
+                self._reference(track, None) for track in self.tracks if track.model
             ]
         return [Case(self, own, rule) for own in self._assessments for rule in own.rules]
+
+    @property
+    def unchecked(self) -> list[Track]:
+        """The chosen tracks that have no model to check."""
+        checked = {assessment.track for assessment in self._assessments}
+        return [track for track in self.tracks if track not in checked]
 
     @property
     def text_tracks(self) -> list[Track]:
@@ -115,24 +122,24 @@ class Suite:
     def _submitted(self, track: Track, specs: Sequence[str]) -> Assessment:
         folder = self._folder(track)
         submission = open_submission(track, specs, folder)
-        own = Assessment(track, submission.label, lambda: submission, folder, submission.torch)
+        own = Assessment(track, submission.label, lambda _: submission, folder, submission.torch)
         if not submission.torch:
             own.open()
         return own
 
     def _reference(self, track: Track, weights: Path | None) -> Assessment:
-        if not has_reference(track):
+        if not track.model:
             raise SubmissionError(
                 f"{track.id} has no reference model", "give your own with --submission"
             )
         folder = self._folder(track)
         label = f"reference model, {weights.name if weights else 'random weights'}"
 
-        def build() -> Submission:
-            from reference.export import export_reference
-
-            paths = export_reference(track, folder, weights=weights)
-            models = {part: Model(part, "onnx", str(path)) for part, path in paths.items()}
+        def build(progress: Progress) -> Submission:
+            what = f"building the reference of {track.id}"
+            with ModelProcess(what, folder, lambda s: progress(f"{what} {s:.0f} s")) as process:
+                paths = process.reference(track.id, folder, weights)
+            models = {part: Model(part, "onnx", path) for part, path in paths.items()}
             return Submission(label, models)
 
         return Assessment(track, label, build, folder)
@@ -141,9 +148,3 @@ class Suite:
         folder = Path(self._scratch.name) / track.id
         folder.mkdir()
         return folder
-
-
-def has_reference(track: Track) -> bool:
-    """Whether `reference/` builds a model for this edition of the track."""
-    model = f"reference.{track.name}.model"
-    return track in DEFAULTS.values() and importlib.util.find_spec(model) is not None

@@ -51,7 +51,8 @@ class Part:
 class Track:
     """One edition of a track.
 
-    `inputs` names the module that prepares its data. `image_high` is the largest pixel value that
+    `inputs` names the module that prepares its data and `model` the one that builds its reference
+    model, empty where there is none. `image_high` is the largest pixel value that
     is fed (255 or 1). `budget_ms` is the published latency limit in milliseconds, None where the
     limit is relative; `budget` says it in words.
     """
@@ -61,6 +62,7 @@ class Track:
     title: str
     parts: tuple[Part, ...]
     inputs: str
+    model: str
     image_high: float
     device: str
     compile_options: str
@@ -108,6 +110,7 @@ SEGMENTATION_2025 = Track(
         ),
     ),
     inputs="reference.segmentation.inputs",
+    model="",
     image_high=255.0,
     device="Snapdragon X Elite CRD",
     compile_options="--target_runtime qnn_context_binary",
@@ -135,6 +138,7 @@ RETRIEVAL_2026 = Track(
         ),
     ),
     inputs="reference.retrieval.inputs",
+    model="reference.retrieval.model",
     image_high=1.0,
     device="XR2 Gen 2 (Proxy)",
     compile_options="--target_runtime qnn_dlc --truncate_64bit_io",
@@ -153,6 +157,7 @@ RETRIEVAL_2026_DRAFT = Track(
         Part("text", (_TEXT_PAIR,), _EMBEDDING),
     ),
     inputs="reference.segmentation.inputs",
+    model="",
     image_high=255.0,
     device="XR2 Gen 2 (Proxy)",
     compile_options="--target_runtime qnn_dlc --truncate_64bit_io",
@@ -174,6 +179,7 @@ DEPTH_2025 = Track(
         ),
     ),
     inputs="reference.depth.inputs",
+    model="reference.depth.model",
     image_high=255.0,
     device="Samsung Galaxy S24 (Family)",
     compile_options="",
@@ -199,6 +205,7 @@ PIDNET = Track(
         ),
     ),
     inputs="reference.pidnet.inputs",
+    model="reference.pidnet.model",
     image_high=1.0,
     device="Samsung Galaxy S24",
     compile_options="--target_runtime qnn_dlc",

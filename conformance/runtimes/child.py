@@ -52,6 +52,12 @@ class Child:
         torch.export(**arguments)
         return {}
 
+    def reference(self, track: str, folder: str, weights: str | None) -> dict[str, Any]:
+        """Writes the reference model of a track as ONNX; answers the files by part."""
+        from conformance.runtimes import torch
+
+        return {"paths": torch.reference(track, folder, weights)}
+
     def run(self, inputs: dict[str, str], folder: str) -> dict[str, Any]:
         """One forward pass; answers the outputs' files and the seconds it took."""
         assert self._run is not None, "load comes first"

@@ -95,6 +95,21 @@ class ModelProcess:
         """Writes a PyTorch model as ONNX to `path`; raises ModelError where it cannot be."""
         self._ask("export", target=target, form=form, track=track, part=part, path=str(path))
 
+    def reference(self, track: str, folder: Path, weights: Path | None) -> dict[str, str]:
+        """Writes the reference model of a track as ONNX into `folder`; the files by part.
+
+        Raises SubmissionError where the weights or a library do not allow it.
+        """
+        where = str(weights) if weights else None
+        try:
+            answer = self._ask("reference", track=track, folder=str(folder), weights=where)
+        except ModelError as error:
+            raise SubmissionError(
+                f"{self._name} failed: {error}", "check it with the tests of reference/"
+            ) from None
+        paths: dict[str, str] = answer["paths"]
+        return paths
+
     def run(self, feeds: dict[str, np.ndarray], folder: Path) -> Pass:
         """One forward pass; raises ModelError if the model does."""
         folder.mkdir(parents=True)

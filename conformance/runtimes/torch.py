@@ -42,6 +42,15 @@ def export(target: str, form: str, track: str, part: str, path: str) -> None:
     export_onnx(open_module(target, form), wanted, Path(path))
 
 
+def reference(track: str, folder: str, weights: str | None) -> dict[str, str]:
+    """Exports the reference model of a track to ONNX; the files by part."""
+    from reference.export import export_reference
+
+    checkpoint = Path(weights) if weights else None
+    paths = export_reference(find_track(track), Path(folder), weights=checkpoint)
+    return {part: str(path) for part, path in paths.items()}
+
+
 def open_module(target: str, form: str) -> Any:
     """The module in a TorchScript file, an exported program, or made by `module:factory`."""
     if form == "torchscript":
