@@ -7,7 +7,7 @@ from conformance.suite import Case
 from reference.errors import SubmissionError
 
 
-class ERROR(pytest.exit.Exception):  # noqa: N801, N818 - pytest prints the name
+class ERROR(pytest.exit.Exception):
     """Ends the run, as pytest.exit does, with the one line that a usage error has."""
 
     __module__ = "builtins"

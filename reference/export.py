@@ -178,5 +178,6 @@ def _draft(path: Path) -> Iterator[Path]:
         draft = Path(scratch) / path.name
         yield draft
         # The model last: whoever sees it finds its weights in place.
-        for file in sorted(Path(scratch).glob(f"{path.name}*"), reverse=True):
+        files = (entry for entry in Path(scratch).iterdir() if entry.is_file())
+        for file in sorted(files, reverse=True):
             os.replace(file, path.parent / file.name)

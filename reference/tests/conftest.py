@@ -97,7 +97,7 @@ def _random(key: str, shape: str, dtype: str, generator: torch.Generator) -> Ten
     noise = torch.randn(sizes, generator=generator)
     if len(sizes) >= 2:
         return noise * math.sqrt(sizes[0] / noise.numel())
-    if key.endswith(("running_var", "gamma", "norm.weight")) or ".ln_" in key:
+    if key.endswith(("weight", "gamma", "running_var")):
         return 0.5 + noise.abs()
     return noise * 0.3 + 0.1
 

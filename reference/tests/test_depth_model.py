@@ -198,6 +198,14 @@ def test_seeded_depth_varies_with_the_photo(depths):
     assert (depths[0] - depths[1]).abs().mean() > 0.05
 
 
+def test_seeded_depth_has_no_floor(seeded, photos):
+    """Nothing is cut off by the last ReLU, so no input can leave a constant map."""
+    model = seeded(DEPTH_2025)["model"]
+    assert model.head.conv3.weight.min() >= 0
+    with torch.inference_mode():
+        assert model.inverse_depth(plain_preparation(photos(640, 480)[3])).min() > 0
+
+
 def test_safe_division_changes_nothing_else(photos, depths):
     with torch.inference_mode():
         assert torch.equal(build(safe=False)["model"](photos(640, 480)[1]), depths[1:])

@@ -212,6 +212,11 @@ def test_large_weights_go_to_a_second_file(tmp_path, monkeypatch):
     np.testing.assert_array_equal(run(path, ids), run(whole, ids))
 
 
+def test_any_file_name(tmp_path):
+    path = export_onnx(Function(embed), TEXT, tmp_path / "new" / "my model [1] *.onnx")
+    assert list(path.parent.iterdir()) == [path]
+
+
 def test_no_warnings(tmp_path, recwarn):
     export_onnx(Function(embed), TEXT, tmp_path / "text.onnx")
     export_torchscript(Function(embed), TEXT, tmp_path / "text.pt")
