@@ -47,9 +47,19 @@ class Unexportable(Depth):
         return depth + 0 * torch.fft.fft(depth).real
 
 
-class Spectral(Depth):
+class Pair(Depth):
     def finish(self, depth, image):
         return depth, depth
+
+
+class Noisy(Depth):
+    def finish(self, depth, image):
+        return depth * torch.rand(1)
+
+
+class Whole(Depth):
+    def finish(self, depth, image):
+        return (depth * 2).long()
 
 
 class Image(nn.Module):
@@ -133,5 +143,8 @@ def test_no_export_is_one_broken_rule(workplace: Path) -> None:
     assert verdicts["DEP-7"].outcome == "pass"
 
 
-def test_two_tensors_are_two_outputs(workplace: Path) -> None:
-    assert broken(check_depth(workplace, "mine:Spectral")) == {"DEP-4"}
+@pytest.mark.parametrize(
+    ("factory", "rule"), [("Pair", "DEP-4"), ("Noisy", "COM-6"), ("Whole", "DEP-6")]
+)
+def test_the_export_shows_what_is_wrong(factory: str, rule: str, workplace: Path) -> None:
+    assert broken(check_depth(workplace, f"mine:{factory}")) == {rule}
