@@ -12,7 +12,7 @@ from conformance.probes import Probe, Role, probes_for
 from conformance.runtimes.process import ModelError, ModelProcess
 from conformance.submission import Model, Submission
 from reference.errors import SubmissionError
-from reference.tracks import Part, Track
+from reference.tracks import Part, Track, fits
 
 Progress = Callable[[str], None]
 
@@ -31,6 +31,12 @@ class Run:
     def output(self) -> np.ndarray:
         """The first output, the one that is scored."""
         return self.outputs[0]
+
+    @property
+    def keeps_contract(self) -> bool:
+        """Whether the answer has the contract's shape and type."""
+        wanted, found = self.part.output, self.output
+        return fits(found.shape, wanted.shape) and str(found.dtype) in wanted.dtypes
 
     @property
     def where(self) -> str:
@@ -69,8 +75,9 @@ class Evidence:
         return [(p, self.graphs[p.name]) for p in self.track.parts if p.name in self.graphs]
 
     def runs(self, *roles: Role, part: str = "") -> list[Run]:
-        """The answers that came back, of all probes or of those with one of `roles`."""
-        return [run for run in self.attempts(*roles, part=part) if not run.error]
+        """The answers with the contract's shape and type, of all probes or those of `roles`."""
+        attempts = self.attempts(*roles, part=part)
+        return [run for run in attempts if not run.error and run.keeps_contract]
 
     def attempts(self, *roles: Role, part: str = "") -> list[Run]:
         """All forward passes, those that raised included."""

@@ -64,6 +64,10 @@ def _float64(graph: Graph, node: Node) -> bool:
     return any(graph.value(name).dtype == "float64" for name in (*node.inputs, *node.outputs))
 
 
+def _empty(graph: Graph, node: Node) -> bool:
+    return any(0 in (graph.value(name).shape or ()) for name in node.outputs)
+
+
 _KNOWN = (
     _Known(
         _op("NonZero", "NonMaxSuppression", "Unique", "Compress"),
@@ -91,14 +95,24 @@ _KNOWN = (
         "sample every slice with a 4-D GridSample",
     ),
     _Known(
-        lambda graph, node: node.op in _ELEMENTWISE and _rank(graph, node) >= _HIGH_RANK,
+        lambda graph, node: node.op in _ELEMENTWISE and _rank(graph, node) == _HIGH_RANK,
         "elementwise operators of 6-D tensors run on the CPU",
         "merge axes first, so that no arithmetic sees more than 5 dimensions",
     ),
     _Known(
-        lambda graph, node: node.op in {"Gather", "GatherND"} and _rank(graph, node) >= _HIGH_RANK,
+        lambda graph, node: node.op in {"Gather", "GatherND"} and _rank(graph, node) == _HIGH_RANK,
         "Gather of 6-D tensors (unfold, deformable attention) runs on the CPU",
         "use a convolution with a fixed kernel instead of unfold, or merge axes first",
+    ),
+    _Known(
+        lambda graph, node: _rank(graph, node) > _HIGH_RANK,
+        "no operator takes tensors of more than 6 dimensions",
+        "merge axes that stay together",
+    ),
+    _Known(
+        _empty,
+        "a dimension of size 0 fails the whole compilation",
+        "remove the operator: it computes nothing",
     ),
     _Known(
         _float64,

@@ -1,15 +1,17 @@
 """The pytest plugin: options, the items of the contract suite, and what is printed of them."""
 
 from collections.abc import Generator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from conformance.report.terminal import Row, table
-from conformance.suite import Case, Suite
-from reference.errors import SubmissionError
+
+if TYPE_CHECKING:
+    from conformance.suite import Suite
 
 _UNCHECKED = "there is no reference model yet; check your own with --track and --submission"
-_SUITE = pytest.StashKey[Suite]()
+_SUITE = pytest.StashKey["Suite"]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -44,16 +46,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Opens what can be opened at once, so that bad input is one line and nothing else."""
     config.addinivalue_line("markers", "contract: does the submission keep the rules of its track?")
-    try:
-        config.stash[_SUITE] = Suite(
-            tracks=config.getoption("track") or [],
-            submission=config.getoption("submission") or [],
-            weights=config.getoption("weights"),
-            as_evaluated=config.getoption("as_evaluated"),
-            strict=bool(config.getoption("strict", default=False)),
-        )
-    except SubmissionError as error:
-        raise pytest.UsageError(str(error)) from None
+    if any(config.getoption(name) for name in ("track", "submission", "weights", "as_evaluated")):
+        _suite(config)
+
+
+def _suite(config: pytest.Config) -> "Suite":
+    """The suite of this run; made when first needed, for most pytest runs are not about it."""
+    if _SUITE not in config.stash:
+        from conformance.suite import Suite
+        from reference.errors import SubmissionError
+
+        try:
+            config.stash[_SUITE] = Suite(
+                tracks=config.getoption("track") or [],
+                submission=config.getoption("submission") or [],
+                weights=config.getoption("weights"),
+                as_evaluated=config.getoption("as_evaluated"),
+                strict=bool(config.getoption("strict", default=False)),
+            )
+        except SubmissionError as error:
+            raise pytest.UsageError(str(error)) from None
+    return config.stash[_SUITE]
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -64,8 +77,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One item a rule and submission, and one a track for what depends on the track alone."""
-    suite = metafunc.config.stash[_SUITE]
     if "contract_case" in metafunc.fixturenames:
+        suite = _suite(metafunc.config)
         cases = suite.cases()
         items = [pytest.param(case, id=case.id) for case in cases]
         items += [
@@ -74,13 +87,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         ]
         metafunc.parametrize("contract_case", items)
     if "text_track" in metafunc.fixturenames:
-        tracks = suite.text_tracks
+        tracks = _suite(metafunc.config).text_tracks
         metafunc.parametrize("text_track", tracks, ids=[track.id for track in tracks])
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Drops the tokenizer's items where no chosen track has a text."""
-    if not config.stash[_SUITE].text_tracks:
+    if _SUITE in config.stash and not config.stash[_SUITE].text_tracks:
         items[:] = [i for i in items if "text_track" not in getattr(i, "fixturenames", ())]
 
 
@@ -89,7 +102,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     """Shows progress while a rule waits for the model."""
     callspec = getattr(item, "callspec", None)
     case = callspec.params.get("contract_case") if callspec else None
-    if not isinstance(case, Case):
+    if case is None:
         return (yield)
     from conformance.report.progress import ProgressLine
 

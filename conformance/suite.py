@@ -1,5 +1,6 @@
 """What the options ask for: which submissions are held to which tracks, and how strictly."""
 
+import shlex
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,9 +59,10 @@ class Suite:
                 "--as-evaluated and --strict ask for opposite things", "give one of them"
             )
         self._as_evaluated, self._strict = as_evaluated, strict
-        self.tracks = [find_track(name) for name in tracks] or list(DEFAULTS.values())
-        given = [f"--submission {spec}" for spec in submission]
-        given += [f"--weights {weights}"] if weights else []
+        named = dict.fromkeys(find_track(name) for name in tracks)
+        self.tracks = list(named or DEFAULTS.values())
+        given = [f"--submission {shlex.quote(spec)}" for spec in submission]
+        given += [f"--weights {shlex.quote(weights)}"] if weights else []
         given += ["--as-evaluated"] if as_evaluated else []
         given += ["--strict"] if strict else []
         self.options = given
@@ -70,7 +72,7 @@ class Suite:
 
     def _open(self, tracks: Sequence[str], submission: Sequence[str], weights: str | None) -> None:
         if submission or weights:
-            if len(tracks) != 1:
+            if len(self.tracks) != 1 or not tracks:
                 option = "--submission" if submission else "--weights"
                 raise SubmissionError(
                     f"{option} needs one --track and {len(tracks)} are given",

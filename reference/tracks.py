@@ -88,6 +88,15 @@ def format_shape(shape: Shape | None) -> str:
     return "x".join("?" if size is None else str(size) for size in shape) or "scalar"
 
 
+def fits(found: Shape | None, wanted: Shape) -> bool:
+    """Whether a declared or returned shape can be the contract's; unknown sizes can be anything."""
+    if found is None:
+        return True
+    return len(found) == len(wanted) and all(
+        a is None or b is None or a == b for a, b in zip(found, wanted, strict=True)
+    )
+
+
 def _image(name: str, height: int, width: int, values: str) -> Tensor:
     return Tensor(name, (1, 3, height, width), ("float32",), f"RGB, {values}")
 

@@ -4,10 +4,11 @@ import shlex
 import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from conformance.rulebook import Rule, Verdict
-from reference.tracks import Track
+if TYPE_CHECKING:
+    from conformance.rulebook import Rule, Verdict
+    from reference.tracks import Track
 
 Status = Literal["pass", "FAIL", "warn", "skip"]
 
@@ -41,7 +42,9 @@ class Row:
         return cls(**found) if found.keys() == cls.__annotations__.keys() else None  # type: ignore[arg-type]
 
 
-def explain_failure(track: Track, rule: Rule, verdict: Verdict, options: Iterable[str]) -> str:
+def explain_failure(
+    track: "Track", rule: "Rule", verdict: "Verdict", options: Iterable[str]
+) -> str:
     """The whole story of a broken rule: source, expected, seen, where, remedy, command."""
     command = f"pytest --pyargs conformance -m contract --track {track.id} {' '.join(options)}"
     lines = {

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from conformance.evidence import Evidence
 from conformance.graph import Graph, Value
 from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped
-from reference.tracks import Part, Shape, Tensor, format_shape
+from reference.tracks import Part, Shape, Tensor, fits, format_shape
 
 NO_GRAPH = "no ONNX graph: the export from PyTorch failed (COM-13)"
 
@@ -133,15 +133,6 @@ def output_name(e: Evidence) -> Verdict:
             if value.name != part.output.name:
                 return failed(str(part.output.name), value.name, _of(part))
     return _all(e, lambda graph: graph.outputs[0].name if graph.outputs else "none")
-
-
-def fits(found: Shape | None, wanted: Shape) -> bool:
-    """Whether a declared shape can be the contract's; unknown sizes can be anything."""
-    if found is None:
-        return True
-    return len(found) == len(wanted) and all(
-        a is None or b is None or a == b for a, b in zip(found, wanted, strict=True)
-    )
 
 
 def shape_hint(found: Shape | None, wanted: Shape) -> str:

@@ -10,7 +10,7 @@ from conformance.rules.common import NO_RUN
 TRACKS = ("depth",)
 # Of the depth's range: what tells sky from ground, or a surface from a flat map.
 CLEAR = 0.1
-NO_ANSWER = "no photograph came back with finite values (COM-8, COM-10)"
+NO_ANSWER = "no photograph came back with finite values (COM-8 to COM-10)"
 
 
 @rule(

@@ -14,7 +14,7 @@ from reference.tracks import Part
 SCALE_RATIO = 0.1
 _ARITHMETIC = {"Sub", "Add", "Mul", "Div", "BatchNormalization", "InstanceNormalization"}
 ROUNDING = 1e-12
-NO_ANSWER = "fewer than two photographs came back with finite values (COM-8, COM-10)"
+NO_ANSWER = "fewer than two photographs came back with finite values (COM-8 to COM-10)"
 _WEIGHTED = {"Conv", "Gemm", "MatMul"}
 
 

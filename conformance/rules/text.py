@@ -7,6 +7,7 @@ from conformance.evidence import Evidence
 from conformance.graph import Graph, Node
 from conformance.look import change, describe, same
 from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped
+from conformance.rules.common import NO_RUN
 from conformance.rules.contract import NO_GRAPH
 
 TRACKS = ("segmentation", "retrieval")
@@ -30,7 +31,7 @@ def text_matters(e: Evidence) -> Verdict:
         first = e.pair(again)
         runs += [run for run in (first, again) if run is not None and run not in runs]
     if len(runs) < 2:
-        return skipped("fewer than two texts came back with an answer (COM-8)")
+        return skipped(NO_RUN)
     if all(same(a.output, b.output) for a, b in pairwise(runs)):
         seen = f"the same for {len(runs)} texts: {describe(runs[0].output)}"
         return failed("an answer that depends on the text", seen, runs[0].where)
@@ -55,7 +56,7 @@ def padding_ignored(e: Evidence) -> Verdict:
                 seen = f"{moved:.2g} of the answer moves when the padding is 0 and not 49407"
                 return failed("an answer without the padding", seen, run.where)
             return passed(f"moves by {moved:.2g} when the padding changes")
-    return skipped("the padding probe came back without an answer (COM-8)")
+    return skipped(NO_RUN)
 
 
 @rule(
@@ -69,7 +70,7 @@ def long_texts_read(e: Evidence) -> Verdict:
     """The last words of a text of 72 tokens still change the answer."""
     pair = e.runs("tail")
     if len(pair) < 2:
-        return skipped("the long texts came back without an answer (COM-8)")
+        return skipped(NO_RUN)
     if text_matters(e).outcome != "pass":
         return skipped("no text is read at all (TXT-1)")
     if same(pair[0].output, pair[1].output):

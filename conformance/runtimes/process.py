@@ -21,6 +21,7 @@ from reference.errors import SubmissionError, one_line
 # Left to the parent, the page cache and everybody else.
 _SPARE_BYTES = 512 * 2**20
 _TICK_SECONDS = 0.5
+_KILLED = -9  # by SIGKILL, which the signal module does not have on Windows
 
 Tick = Callable[[float], None]
 
@@ -167,7 +168,7 @@ class ModelProcess:
 
     def _death(self) -> SubmissionError:
         code = self._process.wait()
-        if code == -signal.SIGKILL:
+        if code == _KILLED:
             return self._memory("the system killed it")
         self._stderr.seek(0)
         tail = one_line(self._stderr.read().decode(errors="replace")[-300:])

@@ -1,12 +1,18 @@
 """Each defect breaks exactly the rules it should, and conforming models break none."""
 
+import shutil
+
+import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto
 
 from conformance.rulebook import all_rules
-from conformance.selftest.assess import assess_models, broken
+from conformance.selftest.assess import assess, assess_models, broken
 from conformance.selftest.models import conforming
 from conformance.selftest.mutants import MUTANTS, Mutant
-from reference.tracks import TRACKS, Track
+from conformance.selftest.surgery import after, both, bypass, constant, redeclare, step
+from reference.tracks import DEPTH_2025, RETRIEVAL_2026, SEGMENTATION_2025, TRACKS, Track
 
 # Shown elsewhere: on files (test_bad_input) and on PyTorch models (test_torch_submissions).
 OTHERWISE = {"COM-1", "COM-12", "COM-13"}
@@ -34,3 +40,47 @@ def test_every_rule_has_a_mutant() -> None:
     checks = {all_rules()[id].check for id in shared}
     missing = [r.id for r in all_rules().values() if r.check not in checks]
     assert set(missing) == OTHERWISE
+
+
+def test_int64_token_ids_are_allowed_in_retrieval(tmp_path) -> None:
+    """Erratum E2: the pipeline compiles int64 ids with --truncate_64bit_io."""
+    model = conforming("retrieval", "text")
+    both(
+        redeclare("text", dtype=TensorProto.INT64),
+        constant("end", lambda end: end.astype(np.int64)),
+    )(model)
+    verdicts = assess_models(RETRIEVAL_2026, {"text": model}, tmp_path)
+    assert broken(verdicts) == set()
+    assert verdicts["RET-3"].seen == "float32; int64"
+    assert verdicts["COM-8"].outcome == "pass", "the ids are fed as the model declares them"
+
+
+def test_answers_of_another_shape_are_judged_no_further(tmp_path) -> None:
+    model = conforming("segmentation")
+    pool = step("AveragePool", kernel_shape=[2, 2], strides=[2, 2])
+    after("bright", pool)(model)
+    bypass("content", "bright_step_0")(model)
+    verdicts = assess_models(SEGMENTATION_2025, {"model": model}, tmp_path)
+    assert broken(verdicts) == {"COM-9"}
+    skipped = {id for id, verdict in verdicts.items() if verdict.outcome == "skip"}
+    assert skipped >= {"SEG-7", "SEG-8", "SEG-9", "IMG-1", "IMG-2", "TXT-1", "COM-10", "COM-12"}
+
+
+@pytest.mark.parametrize("form", ["folder", "zip"])
+def test_external_data_in_a_folder_or_a_zip(form: str, tmp_path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    file = folder / "depth.onnx"
+    onnx.save(
+        conforming("depth"),
+        file,
+        save_as_external_data=True,
+        location="depth.data",
+        size_threshold=0,
+    )
+    spec = str(folder)
+    if form == "zip":
+        spec = shutil.make_archive(str(tmp_path / "mine"), "zip", tmp_path, "mine")
+    verdicts = assess(DEPTH_2025, [spec], tmp_path / "work")
+    assert broken(verdicts) == set()
+    assert "and 1 weight files" in verdicts["COM-1"].seen
