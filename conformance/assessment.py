@@ -6,6 +6,7 @@ from pathlib import Path
 
 from conformance.evidence import Evidence, Progress
 from conformance.rulebook import Level, Rule, Verdict, rules_for, skipped
+from conformance.runtimes.process import Limits
 from conformance.submission import Submission
 from reference.errors import SubmissionError
 from reference.tracks import Track
@@ -21,7 +22,14 @@ class Assessment:
     """
 
     def __init__(
-        self, track: Track, label: str, opener: Opener, folder: Path, torch: bool = False
+        self,
+        track: Track,
+        label: str,
+        opener: Opener,
+        folder: Path,
+        *,
+        torch: bool = False,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> None:
         self.track = track
         self.label = label
@@ -29,6 +37,7 @@ class Assessment:
         self.progress: Progress = lambda text: None
         self._opener = opener
         self._folder = folder
+        self._limits = limits
         self._verdicts: dict[str, Verdict] = {}
 
     @cached_property
@@ -38,7 +47,8 @@ class Assessment:
         def progress(text: str) -> None:
             self.progress(text)
 
-        return Evidence(self.track, self._opener(progress), self._folder, progress)
+        submission = self._opener(progress)
+        return Evidence(self.track, submission, self._folder, progress, self._limits)
 
     def open(self) -> None:
         """Reads the files; raises SubmissionError where nothing more can be checked."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from conformance.graph import Graph, read_graph
 from conformance.probes import Probe, Role, probes_for
-from conformance.runtimes.process import ModelError, ModelProcess
+from conformance.runtimes.process import Limits, ModelError, ModelProcess
 from conformance.submission import Model, Submission
 from reference.errors import SubmissionError
 from reference.tracks import Part, Track, fits
@@ -49,17 +49,25 @@ class Evidence:
     """Everything a rule may ask about one submission to one track.
 
     Graphs are read at once; forward passes happen when a rule first asks for one, part by part,
-    and what they returned stays on disk in `folder`. Raises SubmissionError where the submission
-    cannot be read, loaded or held in memory.
+    and what they returned stays on disk in `folder`. A part that cannot be loaded, crashes or goes
+    beyond `limits` is in `unrunnable`, with what it was doing, and has no answers. Raises
+    SubmissionError where a file cannot be read.
     """
 
     def __init__(
-        self, track: Track, submission: Submission, folder: Path, progress: Progress
+        self,
+        track: Track,
+        submission: Submission,
+        folder: Path,
+        progress: Progress,
+        limits: Limits,
     ) -> None:
         self.track = track
         self.submission = submission
         self.runtimes: dict[str, str] = {}
         self.export_errors: dict[str, str] = {}
+        self.unrunnable: dict[str, tuple[str, SubmissionError]] = {}
+        self._limits = limits
         self._folder = folder
         self._progress = progress
         self._attempts: dict[tuple[str, str], list[Run]] = {}
@@ -89,21 +97,13 @@ class Evidence:
             if not roles or run.probe.role in roles
         ]
 
-    def exported_runs(self) -> list[tuple[Run, Run]]:
-        """PyTorch's answers beside those of the ONNX export, probe by probe."""
-        return [
-            (own, exported)
-            for part in self.track.parts
-            if part.name in self.graphs
-            for own, exported in zip(
-                self._collect(part, exported=False), self._collect(part, exported=True), strict=True
-            )
-        ]
+    def exported(self, run: Run) -> Run | None:
+        """The answer of the ONNX export to the same probe, for a PyTorch submission."""
+        return _same_probe(self._collect(run.part, exported=True), run.probe.name)
 
     def pair(self, run: Run) -> Run | None:
         """The answer to the probe that `run`'s is a variation of."""
-        same = (other for other in self.runs(part=run.part.name))
-        return next((other for other in same if other.probe.name == run.probe.of), None)
+        return _same_probe(self.runs(part=run.part.name), run.probe.of)
 
     def _onnx_path(self, part: Part) -> Path | None:
         model = self.submission.models[part.name]
@@ -111,7 +111,7 @@ class Evidence:
             return model.path
         path = self._folder / f"{part.name}-export.onnx"
         name = Path(model.target).name
-        with ModelProcess(name, self._folder, self._ticker(f"exporting {name} to ONNX")) as process:
+        with self._process(name, lambda s: f"exporting {name} to ONNX {s:.0f} s") as process:
             try:
                 process.export(model.target, model.format, self.track.id, part.name, path)
             except (ModelError, SubmissionError) as error:
@@ -122,31 +122,49 @@ class Evidence:
     def _collect(self, part: Part, *, exported: bool) -> list[Run]:
         key = (part.name, "export" if exported else "own")
         if key not in self._attempts:
-            model = self.submission.models[part.name]
-            if exported:
-                model = Model(part.name, "onnx", str(self._onnx[part.name]))
-            self._attempts[key] = self._run_all(part, model, self._folder / "-".join(key))
+            self._attempts[key] = self._run_all(part, exported, self._folder / "-".join(key))
         return self._attempts[key]
 
-    def _run_all(self, part: Part, model: Model, folder: Path) -> list[Run]:
+    def _run_all(self, part: Part, exported: bool, folder: Path) -> list[Run]:
+        model = self.submission.models[part.name]
+        if exported:
+            model = Model(part.name, "onnx", str(self._onnx[part.name]))
         probes = probes_for(self.track, part)
         name = Path(model.target).name
         dtypes = self._input_dtypes(part)
         runs: list[Run] = []
         step = f"loading {name}"
-        with ModelProcess(name, self._folder, lambda _: self._progress(step)) as own:
-            self.runtimes[part.name] = own.load(model.target, model.format)
-            for index, probe in enumerate(probes):
-                step = f"{name}: probe {index + 1}/{len(probes)}, {probe.name}{_left(runs, probes)}"
-                self._progress(step)
-                feeds = {k: v.astype(dtypes.get(k, v.dtype)) for k, v in probe.feeds().items()}
-                try:
-                    done = own.run(feeds, folder / str(index))
-                    nothing = "" if done.outputs else "the model returned no tensor"
-                    runs.append(Run(part, probe, done.outputs, done.seconds, nothing))
-                except ModelError as error:
-                    runs.append(Run(part, probe, (), 0.0, str(error)))
+        with self._process(name, lambda _: step) as own:
+            try:
+                self.runtimes[part.name] = own.load(model.target, model.format)
+                for index, probe in enumerate(probes):
+                    count = f"{index + 1}/{len(probes)}"
+                    step = f"{name}: probe {count}, {probe.name}{_left(runs, probes)}"
+                    self._progress(step)
+                    feeds = {k: v.astype(dtypes.get(k, v.dtype)) for k, v in probe.feeds().items()}
+                    runs.append(self._run(own, part, probe, feeds, folder / str(index)))
+            except SubmissionError as error:
+                if exported:
+                    self.export_errors[part.name] = f"{error} ({step})"
+                else:
+                    self.unrunnable[part.name] = (step, error)
+                return []
         return runs
+
+    @staticmethod
+    def _run(
+        own: ModelProcess, part: Part, probe: Probe, feeds: dict[str, np.ndarray], folder: Path
+    ) -> Run:
+        try:
+            done = own.run(feeds, folder)
+        except ModelError as error:
+            return Run(part, probe, (), 0.0, str(error))
+        nothing = "" if done.outputs else "the model returned no tensor"
+        return Run(part, probe, done.outputs, done.seconds, nothing)
+
+    def _process(self, name: str, step: Callable[[float], str]) -> ModelProcess:
+        tick = lambda seconds: self._progress(step(seconds))  # noqa: E731
+        return ModelProcess(name, self._folder, tick, self._limits)
 
     def _input_dtypes(self, part: Part) -> dict[str, str]:
         """The dtypes to feed: what the model declares, where the contract accepts that."""
@@ -160,8 +178,9 @@ class Evidence:
             if tensor.name in declared and declared[tensor.name] in tensor.dtypes
         }
 
-    def _ticker(self, what: str) -> Callable[[float], None]:
-        return lambda seconds: self._progress(f"{what} {seconds:.0f} s")
+
+def _same_probe(runs: list[Run], name: str) -> Run | None:
+    return next((run for run in runs if run.probe.name == name), None)
 
 
 def _left(runs: list[Run], probes: list[Probe]) -> str:

@@ -1,6 +1,7 @@
 """The pytest plugin: options, the items of the contract suite, and what is printed of them."""
 
 from collections.abc import Generator
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pytest
@@ -36,6 +37,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="FILE",
         help="the official checkpoint for the reference model of --track",
     )
+    if find_spec("pytest_timeout") is None:  # its option of this name means the same
+        group.addoption(
+            "--timeout",
+            type=float,
+            metavar="SECONDS",
+            help="the longest that loading the model or one forward pass may take; default: 600",
+        )
+    group.addoption(
+        "--memory",
+        type=float,
+        metavar="GIB",
+        help="the most memory that the model may take; default: what the machine has to spare",
+    )
     group.addoption(
         "--as-evaluated",
         action="store_true",
@@ -53,8 +67,15 @@ def pytest_configure(config: pytest.Config) -> None:
 def _suite(config: pytest.Config) -> "Suite":
     """The suite of this run; made when first needed, for most pytest runs are not about it."""
     if _SUITE not in config.stash:
+        from conformance.runtimes.process import Limits
         from conformance.suite import Suite
         from reference.errors import SubmissionError
+
+        memory = config.getoption("memory")
+        limits = Limits(
+            config.getoption("timeout", default=None) or Limits.timeout,
+            int(memory * 2**30) if memory else None,
+        )
 
         try:
             config.stash[_SUITE] = Suite(
@@ -63,6 +84,7 @@ def _suite(config: pytest.Config) -> "Suite":
                 weights=config.getoption("weights"),
                 as_evaluated=config.getoption("as_evaluated"),
                 strict=bool(config.getoption("strict", default=False)),
+                limits=limits,
             )
         except SubmissionError as error:
             raise pytest.UsageError(str(error)) from None

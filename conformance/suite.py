@@ -11,7 +11,7 @@ from conformance.assessment import Assessment, fails_gate
 from conformance.evidence import Progress
 from conformance.report.terminal import Row, Status
 from conformance.rulebook import Rule, Verdict
-from conformance.runtimes.process import ModelProcess
+from conformance.runtimes.process import Limits, ModelProcess
 from conformance.submission import Model, Submission, open_submission
 from reference.errors import SubmissionError
 from reference.tracks import DEFAULTS, Track, find_track
@@ -36,7 +36,7 @@ class Case:
         if verdict.outcome == "fail":
             status = "FAIL" if self.suite.fails(self.rule) else "warn"
         seen = f"{verdict.seen} ({verdict.where})" if verdict.where else verdict.seen
-        if verdict.outcome == "fail":
+        if verdict.expected:
             seen += f", expected {verdict.expected}"
         remedy = verdict.remedy or self.rule.remedy
         heading = f"{self.assessment.track.id}, {self.assessment.label}"
@@ -53,7 +53,9 @@ class Suite:
         weights: str | None,
         as_evaluated: bool,
         strict: bool,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> None:
+        self._limits = limits
         if as_evaluated and strict:
             raise SubmissionError(
                 "--as-evaluated and --strict ask for opposite things", "give one of them"
@@ -124,7 +126,14 @@ class Suite:
     def _submitted(self, track: Track, specs: Sequence[str]) -> Assessment:
         folder = self._folder(track)
         submission = open_submission(track, specs, folder)
-        own = Assessment(track, submission.label, lambda _: submission, folder, submission.torch)
+        own = Assessment(
+            track,
+            submission.label,
+            lambda _: submission,
+            folder,
+            torch=submission.torch,
+            limits=self._limits,
+        )
         if not submission.torch:
             own.open()
         return own
@@ -139,12 +148,13 @@ class Suite:
 
         def build(progress: Progress) -> Submission:
             what = f"building the reference of {track.id}"
-            with ModelProcess(what, folder, lambda s: progress(f"{what} {s:.0f} s")) as process:
+            tick = lambda seconds: progress(f"{what} {seconds:.0f} s")  # noqa: E731
+            with ModelProcess(what, folder, tick, self._limits) as process:
                 paths = process.reference(track.id, folder, weights)
             models = {part: Model(part, "onnx", path) for part, path in paths.items()}
             return Submission(label, models)
 
-        return Assessment(track, label, build, folder)
+        return Assessment(track, label, build, folder, limits=self._limits)
 
     def _folder(self, track: Track) -> Path:
         folder = Path(self._scratch.name) / track.id

@@ -45,7 +45,12 @@ class Row:
 def explain_failure(
     track: "Track", rule: "Rule", verdict: "Verdict", options: Iterable[str]
 ) -> str:
-    """The whole story of a broken rule: source, expected, seen, where, remedy, command."""
+    """The whole story of a broken rule: source, expected, seen, where, remedy, command.
+
+    One line where nothing was expected of what was seen: a model that could not be run.
+    """
+    if not verdict.expected:
+        return f"{rule.id}: {verdict.seen}; {verdict.remedy or rule.remedy}"
     command = f"pytest --pyargs conformance -m contract --track {track.id} {' '.join(options)}"
     lines = {
         "source": rule.source_for(track),

@@ -59,18 +59,15 @@ class Child:
         return {"paths": torch.reference(track, folder, weights)}
 
     def run(self, inputs: dict[str, str], folder: str) -> dict[str, Any]:
-        """One forward pass; answers the outputs' files and the seconds it took."""
+        """One forward pass into `folder`/output_0.npy, ...; answers their number and the time."""
         assert self._run is not None, "load comes first"
         feeds = {name: np.load(path, allow_pickle=False) for name, path in inputs.items()}
         start = time.perf_counter()
         outputs = self._run(feeds)
         seconds = time.perf_counter() - start
-        files = []
         for index, output in enumerate(outputs):
-            path = Path(folder) / f"output_{index}.npy"
-            np.save(path, _plain(output), allow_pickle=False)
-            files.append(str(path))
-        return {"outputs": files, "seconds": seconds}
+            np.save(Path(folder) / f"output_{index}.npy", _plain(output), allow_pickle=False)
+        return {"outputs": len(outputs), "seconds": seconds}
 
 
 def _plain(output: Any) -> np.ndarray:
@@ -104,16 +101,20 @@ def _place(frames: traceback.StackSummary) -> str:
     return f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
 
 
-def limit_memory(limit: int) -> None:
-    """Makes an allocation beyond `limit` bytes fail instead of starving the machine (POSIX)."""
+def set_limits(memory: int) -> None:
+    """Lets an allocation beyond `memory` bytes, and a file above 8 GiB, fail (POSIX); no core."""
     try:
         import resource
     except ImportError:
         return
-    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    if hard != resource.RLIM_INFINITY:
-        limit = min(limit, hard)
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+    for kind, limit in (
+        (resource.RLIMIT_DATA, memory),
+        (resource.RLIMIT_FSIZE, 8 * 2**30),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        _, hard = resource.getrlimit(kind)
+        allowed = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+        resource.setrlimit(kind, (allowed, hard))
 
 
 def serve(requests: IO[str], answers: IO[str]) -> None:
@@ -131,7 +132,7 @@ def serve(requests: IO[str], answers: IO[str]) -> None:
 
 def main() -> None:
     """Entry point: `python -P -m conformance.runtimes.child MEMORY_LIMIT_BYTES`."""
-    limit_memory(int(sys.argv[1]))
+    set_limits(int(sys.argv[1]))
     # A model may print: what it prints goes to stderr, the protocol keeps the real stdout.
     with os.fdopen(os.dup(sys.stdout.fileno()), "w") as answers:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

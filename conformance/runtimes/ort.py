@@ -1,8 +1,12 @@
 """onnxruntime on the host's CPU."""
 
+import os
 from typing import Any
 
 import numpy as np
+
+# It would keep a device id and a database under the user's home.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime as ort
 
 from conformance.runtimes.child import Run

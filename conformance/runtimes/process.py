@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import queue
 import signal
 import subprocess
@@ -26,6 +27,16 @@ _KILLED = -9  # by SIGKILL, which the signal module does not have on Windows
 Tick = Callable[[float], None]
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What a model may take: `timeout` in seconds for loading it and for each forward pass, and
+    `memory` in bytes, None for what the machine has to spare.
+    """
+
+    timeout: float = 600.0
+    memory: int | None = None
+
+
 class ModelError(Exception):
     """The model raised on one input; the child is still there."""
 
@@ -41,16 +52,15 @@ class Pass:
 class ModelProcess:
     """A model in a child process of its own. A context manager.
 
-    `tick` is called with the seconds waited, twice a second, while the child works. `timeout` is
-    in seconds and holds for one request.
+    `tick` is called with the seconds waited, twice a second, while the child works. A crash, an
+    answer that cannot be read, and whatever goes beyond `limits` are SubmissionErrors.
     """
 
-    def __init__(self, name: str, folder: Path, tick: Tick, timeout: float = 1800.0) -> None:
+    def __init__(self, name: str, folder: Path, tick: Tick, limits: Limits) -> None:
         self._name = name
-        self._folder = folder
         self._tick = tick
-        self._timeout = timeout
-        self._limit = max(available_memory() - _SPARE_BYTES, _SPARE_BYTES)
+        self._timeout = limits.timeout
+        self._limit = limits.memory or max(available_memory() - _SPARE_BYTES, _SPARE_BYTES)
         self._stderr = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed in __exit__
         self._answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._process = subprocess.Popen(
@@ -59,6 +69,7 @@ class ModelProcess:
             stdout=subprocess.PIPE,
             stderr=self._stderr,
             text=True,
+            start_new_session=True,
         )
         threading.Thread(target=self._listen, daemon=True).start()
 
@@ -72,8 +83,7 @@ class ModelProcess:
         try:
             self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            self._kill()
         assert self._process.stdout is not None
         self._process.stdout.close()
         self._stderr.close()
@@ -122,8 +132,12 @@ class ModelProcess:
         answer = self._ask("run", inputs=inputs, folder=str(folder))
         for written in inputs.values():
             Path(written).unlink()
-        outputs = [np.load(p, mmap_mode="r", allow_pickle=False) for p in answer["outputs"]]
-        return Pass(tuple(outputs), float(answer["seconds"]))
+        try:
+            files = [folder / f"output_{index}.npy" for index in range(int(answer["outputs"]))]
+            outputs = [np.load(file, mmap_mode="r", allow_pickle=False) for file in files]
+            return Pass(tuple(outputs), float(answer["seconds"]))
+        except (KeyError, TypeError, ValueError, OSError) as error:
+            raise self._unreadable(error) from None
 
     def _ask(self, do: str, **arguments: Any) -> dict[str, Any]:
         assert self._process.stdin is not None
@@ -133,8 +147,11 @@ class ModelProcess:
         line = self._wait()
         if line is None:
             raise self._death()
-        answer: dict[str, Any] = json.loads(line)
-        error = answer.get("error")
+        try:
+            answer: dict[str, Any] = json.loads(line)
+            error = answer.get("error")
+        except (ValueError, AttributeError) as fault:
+            raise self._unreadable(fault) from None
         if error is None:
             return answer
         if error["kind"] == "user":
@@ -160,11 +177,19 @@ class ModelProcess:
                 waited = time.monotonic() - start
                 self._tick(waited)
                 if waited > self._timeout:
-                    self._process.kill()
+                    self._kill()
                     raise SubmissionError(
                         f"{self._name} gave no answer for {self._timeout:.0f} s and was stopped",
-                        "run it by hand on one input and see where it hangs",
+                        "see where it hangs, or allow it more with --timeout SECONDS",
                     ) from None
+
+    def _kill(self) -> None:
+        """Ends the child and whatever it started."""
+        if hasattr(os, "killpg"):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.kill()
+        self._process.wait()
 
     def _death(self) -> SubmissionError:
         code = self._process.wait()
@@ -178,11 +203,17 @@ class ModelProcess:
             "run it by hand in a process of its own; a crash here is a crash for the organisers",
         )
 
+    def _unreadable(self, error: Exception) -> SubmissionError:
+        return SubmissionError(
+            f"{self._name} gave an answer that cannot be read ({error})",
+            "leave the process that the model runs in alone",
+        )
+
     def _memory(self, how: str) -> SubmissionError:
         return SubmissionError(
-            f"{self._name} needs more memory than the {self._limit / 2**30:.1f} GiB there is"
+            f"{self._name} needs more memory than its limit of {self._limit / 2**30:.1f} GiB"
             f" ({how})",
-            "make the model smaller or check it on a machine with more memory",
+            "make the model smaller, or allow it more with --memory GIB if the machine has it",
         )
 
 

@@ -17,7 +17,7 @@ def assess(track: Track, specs: list[str], folder: Path) -> dict[str, Verdict]:
     scratch = folder / "scratch"
     scratch.mkdir(parents=True)
     submission = open_submission(track, specs, scratch)
-    own = Assessment(track, submission.label, lambda _: submission, scratch, submission.torch)
+    own = Assessment(track, submission.label, lambda _: submission, scratch, torch=submission.torch)
     return {rule.id: own.verdict(rule) for rule in own.rules}
 
 

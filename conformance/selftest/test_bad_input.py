@@ -202,12 +202,6 @@ CASES: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "state dict": (pickled, "my.pt is a pickle, not TorchScript"),
     "pickle bomb": (bomb, "my.pt is a pickle"),
     "pickle bomb in torch.save": (bomb_in_torch_save, "my.pt is a pickle"),
-    "pickle bomb in .pt2": (bomb_in_pt2, "my.pt2 cannot be loaded"),
-    "factory raises": (raising_factory, "RuntimeError: no such checkpoint (mine.py:2)"),
-    "factory missing": (missing_factory, "has no attribute 'build'"),
-    "factory of a number": (factory_of_a_number, "mine:build gave a int, not a torch.nn.Module"),
-    "load failure": (bad_types, "my.onnx cannot be loaded"),
-    "out of memory": (more_memory_than_there_is, "my.onnx needs more memory than the"),
     "unknown track": (lambda folder: ["--track=detph"], "unknown track or edition 'detph'"),
     "unknown edition": (lambda folder: ["--track=depth-2031"], "unknown track or edition"),
     "no track": (lambda folder: ["--submission=my.onnx"], "--submission needs one --track"),
@@ -223,6 +217,15 @@ CASES: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "contradiction": (lambda folder: ["--as-evaluated", "--strict"], "opposite things"),
 }
 
+UNRUNNABLE: dict[str, tuple[Callable[[Path], list[str]], str]] = {
+    "pickle bomb in .pt2": (bomb_in_pt2, "my.pt2 cannot be loaded"),
+    "factory raises": (raising_factory, "RuntimeError: no such checkpoint (mine.py:2)"),
+    "factory missing": (missing_factory, "has no attribute 'build'"),
+    "factory of a number": (factory_of_a_number, "mine:build gave a int, not a torch.nn.Module"),
+    "load failure": (bad_types, "my.onnx cannot be loaded"),
+    "out of memory": (more_memory_than_there_is, "my.onnx needs more memory than its limit of"),
+}
+
 
 @pytest.mark.parametrize("case", CASES)
 def test_bad_input_is_one_line_and_writes_nothing(case: str, tmp_path: Path) -> None:
@@ -235,6 +238,22 @@ def test_bad_input_is_one_line_and_writes_nothing(case: str, tmp_path: Path) -> 
     assert len(told) == 1
     assert expected in told[0]
     assert "; " in told[0], "the remedy follows the problem"
+    assert "Traceback" not in gate.out + gate.err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("case", UNRUNNABLE)
+def test_what_cannot_be_run_is_one_line_and_writes_nothing(case: str, tmp_path: Path) -> None:
+    prepare, expected = UNRUNNABLE[case]
+    options = prepare(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    gate = run_gate(tmp_path, *options, "-q", PYTHONDONTWRITEBYTECODE="1")
+    told = [line for line in gate.lines if line.startswith("COM-8: could not be run: ")]
+    assert gate.code == pytest.ExitCode.TESTS_FAILED, gate.out + gate.err
+    assert len(told) == 1
+    assert expected in told[0]
+    assert "; " in told[0], "the remedy follows the problem"
+    assert gate.out.splitlines()[-1].startswith("1 failed, "), "every other rule has its verdict"
     assert "Traceback" not in gate.out + gate.err
     assert sorted(tmp_path.rglob("*")) == before
 

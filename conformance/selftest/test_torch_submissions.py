@@ -138,7 +138,7 @@ def test_frozen_branch_is_another_model(workplace: Path) -> None:
 def test_no_export_is_one_broken_rule(workplace: Path) -> None:
     verdicts = check_depth(workplace, "mine:Unexportable")
     assert broken(verdicts) == {"COM-13"}
-    assert "cannot be exported" in verdicts["COM-13"].seen
+    assert "cannot be exported to ONNX" in verdicts["COM-13"].seen
     assert verdicts["DEP-5"].outcome == "skip"
     assert verdicts["DEP-7"].outcome == "pass"
 

@@ -1,0 +1,168 @@
+"""A submission may be an attack: whatever it does, there is a verdict and nothing is left."""
+
+import gc
+import os
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from conformance.assessment import Assessment
+from conformance.rulebook import Verdict
+from conformance.runtimes.process import Limits
+from conformance.selftest.assess import broken
+from conformance.selftest.gate import run_gate
+from conformance.selftest.models import conforming, write
+from conformance.submission import open_submission
+from reference.tracks import DEPTH_2025, Track
+
+FORWARD = """
+import os, signal, sys, time
+import numpy as np
+import torch
+
+FORGED = b'{"outputs": 1, "seconds": 0}\\n'
+
+
+class Model(torch.nn.Module):
+    def forward(self, image):
+        if torch.jit.is_tracing():
+            return image.mean(1, keepdim=True) / 255
+        {attack}
+        return image.mean(1, keepdim=True) / 255
+"""
+
+ATTACKS = {
+    "segmentation fault": ("os.kill(os.getpid(), signal.SIGSEGV)", "crashed its runtime (SIGSEGV)"),
+    "abort": ("os.abort()", "crashed its runtime (SIGABRT)"),
+    "kill": ("os.kill(os.getpid(), signal.SIGKILL)", "needs more memory than its limit"),
+    "exit": ("os._exit(0)", "crashed its runtime (exit code 0)"),
+    "sys.exit": ("sys.exit('bye')", "SystemExit: bye"),
+    "hang": ("time.sleep(10_000)", "gave no answer for 3 s and was stopped"),
+    "memory": ("x = bytearray(6 * 2**30)", "needs more memory than its limit of 3.0 GiB"),
+    "garbage on every pipe": (
+        "[os.write(fd, b'garbage\\n') for fd in range(1, 30) if fd_open(fd)]",
+        "gave an answer that cannot be read",
+    ),
+    "forged answer": (
+        "[os.write(fd, FORGED) for fd in range(3, 30) if fd_open(fd)]",
+        "gave an answer that cannot be read",
+    ),
+    "recursion": ("self.forward(image)", "RecursionError"),
+    "an object instead of a tensor": ("return object()", "the model returned a object"),
+}
+
+
+def assess_hostile(track: Track, spec: str, folder: Path, limits: Limits) -> dict[str, Verdict]:
+    scratch = folder / "scratch"
+    scratch.mkdir()
+    submission = open_submission(track, [spec], scratch)
+    own = Assessment(
+        track, "hostile", lambda _: submission, scratch, torch=submission.torch, limits=limits
+    )
+    return {rule.id: own.verdict(rule) for rule in own.rules}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_an_attack_ends_in_a_verdict(
+    attack: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, expected = ATTACKS[attack]
+    source = textwrap.dedent(FORWARD).replace("{attack}", code)
+    source += "\ndef fd_open(fd):\n    return os.path.exists(f'/proc/self/fd/{fd}')\n"
+    (tmp_path / "hostile.py").write_text(source)
+    limits = Limits(timeout=3.0 if attack == "hang" else 120.0, memory=3 * 2**30)
+    start = time.monotonic()
+    verdicts = assess_hostile(DEPTH_2025, "hostile:Model", tmp_path, limits)
+    assert time.monotonic() - start < 120
+    assert broken(verdicts) == {"COM-8"}
+    assert expected in verdicts["COM-8"].seen
+    assert verdicts["DEP-1"].outcome == "pass", "the rules of the file have their verdicts"
+    assert verdicts["DEP-7"].outcome == "skip"
+
+
+def test_a_hang_leaves_no_process_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    note = tmp_path / "pid"
+    attack = (
+        "import subprocess; p = subprocess.Popen(['sleep', '1000']); "
+        f"open({str(note)!r}, 'w').write(str(p.pid)); time.sleep(1000)"
+    )
+    (tmp_path / "hostile.py").write_text(textwrap.dedent(FORWARD).replace("{attack}", attack))
+    assess_hostile(DEPTH_2025, "hostile:Model", tmp_path, Limits(timeout=3.0))
+    state = Path(f"/proc/{note.read_text()}/stat")
+    deadline = time.monotonic() + 10
+    while state.exists() and state.read_text().split()[2] != "Z" and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not state.exists() or state.read_text().split()[2] == "Z"
+
+
+def slow_model(path: Path) -> None:
+    """Hours of work in a few bytes: a convolution of a broadcast picture with a huge kernel."""
+    model = conforming("depth")
+    graph = model.graph
+    graph.initializer.append(numpy_helper.from_array(np.array([1, 64, 4096, 4096]), "wide"))
+    graph.initializer.append(numpy_helper.from_array(np.array([64, 64, 31, 31]), "kernel"))
+    extra = [
+        helper.make_node("ReduceMean", ["image"], ["level"], keepdims=1),
+        helper.make_node("Expand", ["level", "wide"], ["canvas"]),
+        helper.make_node("ConstantOfShape", ["kernel"], ["filter"]),
+        helper.make_node("Conv", ["canvas", "filter"], ["slow"]),
+        helper.make_node("ReduceMax", ["slow"], ["peak"], keepdims=0),
+        helper.make_node("Mul", ["image", "peak"], ["picture"]),
+    ]
+    for index, node in enumerate(extra):
+        graph.node.insert(index, node)
+    next(n for n in graph.node if n.name == "centred").input[0] = "picture"
+    onnx.save(model, path)
+
+
+def test_timeout_and_the_next_rules(tmp_path: Path) -> None:
+    slow_model(tmp_path / "my.onnx")
+    gate = run_gate(tmp_path, "--track=depth", "--submission=my.onnx", "--timeout=4")
+    assert gate.code == 1, gate.out
+    assert "COM-8: could not be run: my.onnx gave no answer for 4 s and was stopped" in gate.out
+    assert "probe 1/11, astronaut" in gate.out, "what is known of where"
+    assert "1 failed, 13 passed, 9 skipped" in gate.out.splitlines()[-1]
+
+
+def test_memory_option(tmp_path: Path) -> None:
+    """Expands to 16 GiB, which is within reach of some machines and not of this limit."""
+    model = conforming("depth")
+    model.graph.initializer.append(numpy_helper.from_array(np.array([2**32]), "huge"))
+    model.graph.node.insert(0, helper.make_node("ConstantOfShape", ["huge"], ["zeros"]))
+    model.graph.node.insert(1, helper.make_node("ReduceMax", ["zeros"], ["peak"], keepdims=0))
+    model.graph.node.insert(2, helper.make_node("Add", ["image", "peak"], ["picture"]))
+    next(n for n in model.graph.node if n.name == "centred").input[0] = "picture"
+    onnx.save(model, tmp_path / "my.onnx")
+    gate = run_gate(tmp_path, "--track=depth", "--submission=my.onnx", "--memory=2")
+    assert gate.code == 1
+    assert "needs more memory than its limit of 2.0 GiB" in gate.out
+
+
+def test_nothing_outside_the_temporary_folder(tmp_path: Path) -> None:
+    """Not in the working directory, not in the home, and the temporary folder is gone after."""
+    write(DEPTH_2025, tmp_path)
+    home, temporary = tmp_path / "home", tmp_path / "tmp"
+    home.mkdir()
+    temporary.mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    places = {"HOME": str(home), "TMPDIR": str(temporary), "PYTHONDONTWRITEBYTECODE": "1"}
+    gate = run_gate(tmp_path, "--track=depth", "--submission=model.onnx", **places)
+    assert gate.code == 0, gate.out
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs /proc and signals of a POSIX system")
+def test_the_parent_holds_no_open_files_after(tmp_path: Path) -> None:
+    write(DEPTH_2025, tmp_path)
+    handles = len(os.listdir("/proc/self/fd"))
+    verdicts = assess_hostile(DEPTH_2025, str(tmp_path / "model.onnx"), tmp_path, Limits())
+    assert broken(verdicts) == set()
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) <= handles + 1
