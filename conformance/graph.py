@@ -1,5 +1,6 @@
 """Reads an ONNX file into plain facts (names, shapes, dtypes, nodes) without its weights."""
 
+import contextlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -257,11 +258,10 @@ def _keep_constant(constants: dict[str, tuple[float, ...]], name: str, tensor: A
 
     stored_here = tensor.data_location != TensorProto.EXTERNAL
     if math.prod(tensor.dims) <= _KEEP_ELEMENTS and stored_here:
-        try:
+        # A damaged tensor makes the reader stumble in any way; its value is then not known.
+        with contextlib.suppress(Exception):
             array = numpy_helper.to_array(tensor)
             constants[name] = tuple(float(x) for x in array.reshape(-1))
-        except (TypeError, ValueError):
-            return
 
 
 def _infer(model: Any) -> dict[str, Value]:

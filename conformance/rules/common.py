@@ -10,7 +10,7 @@ from conformance.look import change, describe, first_offence, same, value_range
 from conformance.operators import npu_hazards
 from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped
 from conformance.rules.contract import NO_GRAPH
-from reference.tracks import fits, format_shape
+from reference.tracks import format_shape
 
 MAX_IR, MAX_OPSET = 11, 23
 # The contrib operators that quantised exports need; Qualcomm's execution provider takes them.
