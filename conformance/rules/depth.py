@@ -5,12 +5,11 @@ import numpy as np
 from conformance.evidence import Evidence
 from conformance.look import describe, first_offence, is_finite, value_range
 from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped
-from conformance.rules.common import NO_RUN
 
 TRACKS = ("depth",)
 # Of the depth's range: what tells sky from ground, or a surface from a flat map.
 CLEAR = 0.1
-NO_ANSWER = "no photograph came back with finite values (COM-8 to COM-10)"
+NO_ANSWER = "no probe that this is judged by came back with finite values (COM-8 to COM-10)"
 
 
 @rule(
@@ -22,13 +21,13 @@ NO_ANSWER = "no photograph came back with finite values (COM-8 to COM-10)"
 )
 def unit_range(e: Evidence) -> Verdict:
     """Depth lies in [0, 1] on the host."""
-    runs = e.runs()
-    for run in filter(is_finite, runs):
+    runs = list(filter(is_finite, e.runs()))
+    for run in runs:
         bad = (run.output < 0) | (run.output > 1)
         if bad.any():
             seen = f"{describe(run.output)}; {first_offence(bad, run.output)}"
             return failed("values in [0, 1]", seen, run.where)
-    return passed(value_range(runs)) if runs else skipped(NO_RUN)
+    return passed(value_range(runs)) if runs else skipped(NO_ANSWER)
 
 
 @rule(
