@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
+from reference.errors import one_line
 from reference.tracks import DEFAULTS, Track
 
 if TYPE_CHECKING:
@@ -47,17 +48,22 @@ class Verdict:
 
 def passed(seen: str) -> Verdict:
     """The rule is kept; `seen` says on what evidence."""
-    return Verdict("pass", seen)
+    return Verdict("pass", one_line(seen))
 
 
 def failed(expected: str, seen: str, where: str = "", remedy: str = "") -> Verdict:
     """The rule is broken; a `remedy` drawn from the evidence replaces the rule's own."""
-    return Verdict("fail", seen, expected, where, remedy)
+    return Verdict("fail", one_line(seen), expected, one_line(where), remedy)
+
+
+def could_not_run(problem: str, remedy: str) -> Verdict:
+    """The rule is broken in that nothing could be seen at all; shown on one line."""
+    return Verdict("fail", one_line(f"could not be run: {problem}"), remedy=remedy)
 
 
 def skipped(reason: str) -> Verdict:
     """The rule could not be checked; `reason` says why and what would enable it."""
-    return Verdict("skip", reason)
+    return Verdict("skip", one_line(reason))
 
 
 Check = Callable[["Evidence"], Verdict]

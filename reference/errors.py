@@ -14,6 +14,10 @@ class SubmissionError(Exception):
 
 
 def one_line(text: str, limit: int = 500) -> str:
-    """`text` on one line, cut to `limit` characters (foreign error messages can run to pages)."""
-    flat = " ".join(text.split())
+    """`text` on one line of printable characters, cut to `limit` (foreign messages run to pages).
+
+    A stranger's file may hold names that would otherwise steer the terminal.
+    """
+    words = " ".join(text.split())
+    flat = "".join(ch if ch.isprintable() else ascii(ch)[1:-1] for ch in words)
     return flat if len(flat) <= limit else flat[: limit - 3] + "..."

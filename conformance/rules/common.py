@@ -8,7 +8,7 @@ from conformance.evidence import Evidence, Run
 from conformance.graph import Graph, megabytes, nbytes
 from conformance.look import change, describe, first_offence, same, value_range
 from conformance.operators import npu_hazards
-from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped
+from conformance.rulebook import Level, Verdict, could_not_run, failed, passed, rule, skipped
 from conformance.rules.contract import NO_GRAPH
 from reference.tracks import format_shape
 
@@ -166,8 +166,7 @@ def runs_on_every_probe(e: Evidence) -> Verdict:
     """The model runs on every probe without an error."""
     attempts = e.attempts()
     for step, error in e.unrunnable.values():
-        seen = f"could not be run: {error.problem} ({step})"
-        return Verdict("fail", seen, remedy=error.remedy)
+        return could_not_run(f"{error.problem} ({step})", error.remedy)
     for run in attempts:
         if run.error:
             return failed("an answer", run.error, run.where)

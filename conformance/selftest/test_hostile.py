@@ -17,6 +17,7 @@ from conformance.runtimes.process import Limits
 from conformance.selftest.assess import broken
 from conformance.selftest.gate import run_gate
 from conformance.selftest.models import conforming, write
+from conformance.selftest.surgery import rename_input
 from conformance.submission import open_submission
 from reference.tracks import DEPTH_2025, Track
 
@@ -143,6 +144,16 @@ def test_memory_option(tmp_path: Path) -> None:
     gate = run_gate(tmp_path, "--track=depth", "--submission=my.onnx", "--memory=2")
     assert gate.code == 1
     assert "needs more memory than its limit of 2.0 GiB" in gate.out
+
+
+def test_names_do_not_steer_the_terminal(tmp_path: Path) -> None:
+    model = conforming("depth")
+    rename_input("image", "\x1b[2J\x1b]0;owned\x07\nPASSED \u202egnp.x")(model)
+    onnx.save(model, tmp_path / "my.onnx")
+    gate = run_gate(tmp_path, "--track=depth", "--submission=my.onnx", "--color=no")
+    assert gate.code == 1
+    assert "  seen     \\x1b[2J\\x1b]0;owned\\x07 PASSED \\u202egnp.x" in gate.out
+    assert not {"\x1b", "\x07", "\u202e"} & set(gate.out)
 
 
 def test_nothing_outside_the_temporary_folder(tmp_path: Path) -> None:
