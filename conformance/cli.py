@@ -1,6 +1,7 @@
 """`lpcvc`: the rulebook and the reference models on the command line."""
 
 import argparse
+import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -10,18 +11,24 @@ from conformance.report.rules import rules_explained, rules_markdown, rules_tabl
 from reference.errors import SubmissionError
 from reference.tracks import find_track
 
+Answer = tuple[str, int]
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one verb; 0 on success, 2 with one line on stderr for what the user can put right."""
+    """Runs one verb; 0 on success, 1 if the selftest finds something, 2 with one line on stderr for
+    what the user can put right.
+    """
     options = _parser().parse_args(arguments)
+    code = 0
     try:
-        print(options.verb(options), flush=True)
+        text, code = options.verb(options)
+        print(text, flush=True)
     except BrokenPipeError:  # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except SubmissionError as error:
         print(f"lpcvc: {error}", file=sys.stderr)
         return 2
-    return 0
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -40,24 +47,39 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--form", choices=("onnx", "torchscript"), default="onnx")
     export.add_argument("folder", type=Path, help="where the files go; made if it is not there")
     export.set_defaults(verb=_export)
+
+    selftest = verbs.add_parser("selftest", help="hold every rule against models that break it")
+    selftest.set_defaults(verb=_selftest)
     return parser
 
 
-def _rules(options: argparse.Namespace) -> str:
+def _rules(options: argparse.Namespace) -> Answer:
     if options.explain:
-        return rules_explained(options.explain)
+        return rules_explained(options.explain), 0
     track = find_track(options.track) if options.track else None
-    return rules_markdown() if options.markdown else rules_table(track)
+    return rules_markdown() if options.markdown else rules_table(track), 0
 
 
-def _export(options: argparse.Namespace) -> str:
+def _export(options: argparse.Namespace) -> Answer:
     from reference.export import export_reference
 
     track = find_track(options.track)
     options.folder.mkdir(parents=True, exist_ok=True)
     paths = export_reference(track, options.folder, form=options.form, weights=options.weights)
     kind = options.weights.name if options.weights else "random weights"
-    return "\n".join(f"{part}: {path} ({kind})" for part, path in paths.items())
+    return "\n".join(f"{part}: {path} ({kind})" for part, path in paths.items()), 0
+
+
+def _selftest(options: argparse.Namespace) -> Answer:
+    try:
+        matrix = importlib.import_module("conformance.selftest.matrix")
+    except ImportError as error:
+        raise SubmissionError(
+            f"selftest cannot be loaded ({error})",
+            "run it from a source checkout with the dev extra",
+        ) from None
+    answer: Answer = matrix.selftest()
+    return answer
 
 
 if __name__ == "__main__":

@@ -57,7 +57,11 @@ class External:
 
 @dataclass(frozen=True)
 class Graph:
-    """An ONNX model as the rules see it. Nodes of subgraphs (If, Loop) are in `nodes` too."""
+    """An ONNX model as the rules see it.
+
+    Nodes of subgraphs (If, Loop) are in `nodes` too. `weights` are the initializers and the larger
+    Constant nodes; the small ones are axes, sizes and the like.
+    """
 
     path: Path
     file_bytes: int
@@ -135,6 +139,7 @@ def read_graph(path: Path) -> Graph:
             "export or copy the file again and compare its size",
         ) from None
     if model.functions:
+        _align_opsets(model)
         model = onnx.inliner.inline_local_functions(model)
     if not model.graph.node and not model.graph.output:
         raise SubmissionError(
@@ -156,15 +161,16 @@ def _describe(model: Any, path: Path, size: int) -> Graph:
             if tensor.data_location == TensorProto.EXTERNAL:
                 external.append(_external(tensor))
         for tensor in sub.initializer:
-            weights[tensor.name] = Value(tensor.name, _dtype(tensor.data_type), tuple(tensor.dims))
-            _keep_constant(constants, tensor.name, tensor)
+            _keep_weight(weights, constants, tensor.name, tensor)
         for proto in sub.node:
             nodes.append(_node(proto))
-            if proto.op_type == "Constant":
+            if proto.op_type == "Constant" and proto.output:
                 for attribute in proto.attribute:
                     if attribute.name == "value":
-                        _keep_constant(constants, proto.output[0], attribute.t)
-    inputs = tuple(_value(v) for v in graph.input if v.name not in weights)
+                        large = math.prod(attribute.t.dims) > _KEEP_ELEMENTS
+                        kept = weights if large else {}
+                        _keep_weight(kept, constants, proto.output[0], attribute.t)
+    inputs = tuple(v for v in map(_value, graph.input) if v.name not in weights)
     outputs = tuple(_value(v) for v in graph.output)
     values = _infer(model)
     values.update({v.name: v for v in (*inputs, *weights.values())})
@@ -182,6 +188,14 @@ def _describe(model: Any, path: Path, size: int) -> Graph:
         values=values,
         external=tuple(external),
     )
+
+
+def _align_opsets(model: Any) -> None:
+    """Gives functions the model's opsets: of others, which runtimes take, none is inlined."""
+    versions = {_domain(entry.domain): entry.version for entry in model.opset_import}
+    for function in model.functions:
+        for entry in function.opset_import:
+            entry.version = versions.get(_domain(entry.domain), entry.version)
 
 
 def _graphs(graph: Any) -> Iterator[Any]:
@@ -202,12 +216,12 @@ def _constant_tensors(graph: Any) -> Iterator[Any]:
 
 
 def _external(tensor: Any) -> External:
-    entries = {entry.key: entry.value for entry in tensor.external_data}
+    entries = {_text(entry.key): _text(entry.value) for entry in tensor.external_data}
     try:
         end = int(entries.get("offset", "0")) + int(entries.get("length", "0"))
     except ValueError:
         end = 0
-    return External(tensor.name, entries.get("location", ""), end)
+    return External(_text(tensor.name), entries.get("location", ""), end)
 
 
 def _node(proto: Any) -> Node:
@@ -215,23 +229,28 @@ def _node(proto: Any) -> Node:
 
     plain = {AttributeProto.INT, AttributeProto.FLOAT, AttributeProto.STRING, AttributeProto.INTS}
     attributes = {
-        a.name: value.decode(errors="replace") if isinstance(value, bytes) else value
+        _text(a.name): _text(value) if isinstance(value, bytes) else value
         for a in proto.attribute
         if a.type in plain
         for value in [helper.get_attribute_value(a)]
     }
     return Node(
-        proto.name,
-        proto.op_type,
+        _text(proto.name),
+        _text(proto.op_type),
         _domain(proto.domain),
-        tuple(proto.input),
-        tuple(proto.output),
+        tuple(map(_text, proto.input)),
+        tuple(map(_text, proto.output)),
         attributes,
     )
 
 
-def _domain(name: str) -> str:
-    return "" if name == "ai.onnx" else name
+def _text(name: str | bytes) -> str:
+    """A name of the file; protobuf gives bytes where it is not UTF-8."""
+    return name.decode(errors="replace") if isinstance(name, bytes) else name
+
+
+def _domain(name: str | bytes) -> str:
+    return "" if name == "ai.onnx" else _text(name)
 
 
 def _dtype(elem_type: int) -> str:
@@ -247,31 +266,50 @@ def _dtype(elem_type: int) -> str:
 
 def _value(info: Any) -> Value:
     tensor = info.type.tensor_type
-    if not tensor.HasField("shape"):
-        return Value(info.name, _dtype(tensor.elem_type), None)
-    shape = tuple(d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim)
-    return Value(info.name, _dtype(tensor.elem_type), shape)
+    shape: Shape | None = None
+    if tensor.HasField("shape"):
+        shape = tuple(d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim)
+    return Value(_text(info.name), _dtype(tensor.elem_type), shape)
 
 
-def _keep_constant(constants: dict[str, tuple[float, ...]], name: str, tensor: Any) -> None:
+def _keep_weight(
+    weights: dict[str, Value],
+    constants: dict[str, tuple[float, ...]],
+    name: str | bytes,
+    tensor: Any,
+) -> None:
     from onnx import TensorProto, numpy_helper
 
+    known = Value(_text(name), _dtype(tensor.data_type), tuple(tensor.dims))
+    weights[known.name] = known
     stored_here = tensor.data_location != TensorProto.EXTERNAL
     if math.prod(tensor.dims) <= _KEEP_ELEMENTS and stored_here:
         # A damaged tensor makes the reader stumble in any way; its value is then not known.
         with contextlib.suppress(Exception):
             array = numpy_helper.to_array(tensor)
-            constants[name] = tuple(float(x) for x in array.reshape(-1))
+            constants[known.name] = tuple(float(x) for x in array.reshape(-1))
 
 
 def _infer(model: Any) -> dict[str, Value]:
-    """Shapes and dtypes of the inner tensors, from a copy of the model without its weights."""
+    """Shapes and dtypes of the inner tensors, as far as they are declared or can be inferred."""
+    import onnx
+
+    try:
+        inferred = onnx.shape_inference.infer_shapes(_without_weights(model), data_prop=True)
+    except Exception:  # foreign graphs fail here in many ways; the declared facts then stand alone
+        inferred = model
+    known = [*inferred.graph.value_info, *inferred.graph.output]
+    return {value.name: value for value in map(_value, known)}
+
+
+def _without_weights(model: Any) -> Any:
+    """A copy with the large weights as inputs, so that inference does not carry them about."""
     import onnx
 
     light = onnx.ModelProto()
     light.ir_version = max(model.ir_version, 4)
     light.opset_import.extend(model.opset_import)
-    light.graph.name = model.graph.name
+    light.graph.name = "light"
     light.graph.node.extend(model.graph.node)
     light.graph.input.extend(model.graph.input)
     light.graph.output.extend(model.graph.output)
@@ -284,9 +322,4 @@ def _infer(model: Any) -> dict[str, Value]:
             light.graph.input.append(
                 onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
             )
-    try:
-        inferred = onnx.shape_inference.infer_shapes(light, data_prop=True)
-    except Exception:  # foreign graphs fail here in many ways; the declared facts then stand alone
-        inferred = light
-    known = [*inferred.graph.value_info, *inferred.graph.output]
-    return {info.name: _value(info) for info in known}
+    return light

@@ -65,7 +65,10 @@ def _float64(graph: Graph, node: Node) -> bool:
 
 
 def _empty(graph: Graph, node: Node) -> bool:
-    return any(0 in (graph.value(name).shape or ()) for name in node.outputs)
+    # As a constant it stands for an optional input that is not given, such as Resize's regions.
+    return node.op != "Constant" and any(
+        0 in (graph.value(name).shape or ()) for name in node.outputs
+    )
 
 
 _KNOWN = (

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from conformance.evidence import Evidence
 from conformance.graph import Graph, Node
-from conformance.look import change, describe, same
+from conformance.look import change, describe, is_finite, same
 from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped
 from conformance.rules.common import NO_RUN
 from conformance.rules.contract import NO_GRAPH
@@ -48,9 +48,9 @@ def text_matters(e: Evidence) -> Verdict:
 )
 def padding_ignored(e: Evidence) -> Verdict:
     """The tokens after the first end-of-text token do not change the answer."""
-    for run in e.runs("padding"):
+    for run in filter(is_finite, e.runs("padding")):
         first = e.pair(run)
-        if first is not None:
+        if first is not None and is_finite(first):
             moved = change(first, run)
             if not moved <= PADDING_TOLERANCE:
                 seen = f"{moved:.2g} of the answer moves when the padding is 0 and not 49407"

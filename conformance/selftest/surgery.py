@@ -1,6 +1,6 @@
 """Edits of ONNX graphs, each a function that makes a change."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,17 +42,10 @@ def after(tensor: str, *steps: Step, dtype: int | None = None, shape: tuple = ()
             if is_output:
                 _replace(node.output, tensor, source)
             place = index + 1 if source in node.output else place
-        chain, current = [], source
-        for index, one in enumerate(steps):
-            names = [_name(graph, f"{tensor}_{index}_{i}", x) for i, x in enumerate(one.extra)]
-            last = tensor if is_output and index == len(steps) - 1 else f"{tensor}_step_{index}"
-            chain.append(
-                helper.make_node(
-                    one.op, [current, *names], [last], last, domain=one.domain, **one.attributes
-                )
-            )
-            current = last
-        if not is_output:
+        chain, current = _chain(graph, tensor, source, steps)
+        if is_output:
+            chain[-1].name = chain[-1].output[0] = tensor
+        else:
             for node in graph.node:
                 _replace(node.input, tensor, current)
         for offset, node in enumerate(chain):
@@ -174,6 +167,85 @@ def versions(ir: int | None = None, opset: int | None = None) -> Change:
     return change
 
 
+def side(tensor: str, source: str, *steps: Step, op: str = "Add", **attributes: Any) -> Change:
+    """Joins to a tensor what steps make of another one."""
+
+    def change(model: ModelProto) -> None:
+        nodes, end = _chain(model.graph, f"{tensor}_side", source, steps)
+        after(tensor, step(op, end, **attributes))(model)
+        _insert_before(model.graph, end, nodes)
+
+    return change
+
+
+def only_if(tensor: str, source: str, test: Sequence[Step], *steps: Step) -> Change:
+    """A tensor goes through steps where `test` of `source`, which ends in one bool, holds."""
+
+    def change(model: ModelProto) -> None:
+        graph = model.graph
+        tests, holds = _chain(graph, f"{tensor}_test", source, test)
+        after(tensor, step("If", holds))(model)
+        _insert_before(graph, holds, tests)
+        node = next(node for node in graph.node if node.op_type == "If")
+        inner = node.input[0]
+        del node.input[0]
+        for name, chosen in (("then", steps), ("else", (step("Identity"),))):
+            nodes, end = _chain(graph, f"{tensor}_{name}", inner, chosen)
+            out = helper.make_tensor_value_info(end, TensorProto.FLOAT, None)
+            branch = helper.make_graph(nodes, f"{tensor}_{name}", [], [out])
+            node.attribute.append(helper.make_attribute(f"{name}_branch", branch))
+
+    return change
+
+
+def loop(tensor: str, times: int, one: Step) -> Change:
+    """A tensor goes through a step several times."""
+
+    def change(model: ModelProto) -> None:
+        graph = model.graph
+        after(tensor, step("Loop"))(model)
+        node = next(node for node in graph.node if node.op_type == "Loop")
+        names = [f"{tensor}_{name}" for name in ("turn", "go", "state")]
+        types = (TensorProto.INT64, TensorProto.BOOL, TensorProto.FLOAT)
+        infos = [
+            helper.make_tensor_value_info(name, kind, [] if kind != TensorProto.FLOAT else None)
+            for name, kind in zip(names, types, strict=True)
+        ]
+        nodes, end = _chain(graph, f"{tensor}_loop", names[2], [one])
+        nodes.append(helper.make_node("Identity", [names[1]], [f"{tensor}_goes"]))
+        results = [
+            helper.make_tensor_value_info(f"{tensor}_goes", TensorProto.BOOL, []),
+            helper.make_tensor_value_info(end, TensorProto.FLOAT, None),
+        ]
+        body = helper.make_graph(nodes, f"{tensor}_body", infos, results)
+        node.attribute.append(helper.make_attribute("body", body))
+        node.input.insert(0, _name(graph, f"{tensor}_times", np.array(times)))
+        node.input.insert(1, "")
+
+    return change
+
+
+def exchange_inputs(one: str, other: str) -> Change:
+    """Each of two inputs has the other's name."""
+    return both(rename_input(one, "other"), rename_input(other, one), rename_input("other", other))
+
+
+def fold_input(name: str, array: np.ndarray) -> Change:
+    """An input becomes a constant, as where an export traces it away."""
+
+    def change(model: ModelProto) -> None:
+        graph = model.graph
+        graph.input.remove(next(value for value in graph.input if value.name == name))
+        _name(graph, name, array)
+
+    return change
+
+
+def replace(other: Callable[[], ModelProto]) -> Change:
+    """Another model altogether."""
+    return lambda model: model.CopyFrom(other())
+
+
 def both(*changes: Change) -> Change:
     """Several edits as one defect."""
 
@@ -188,6 +260,30 @@ def _replace(names: Any, old: str, new: str) -> None:
     for index, name in enumerate(names):
         if name == old:
             names[index] = new
+
+
+def _chain(
+    graph: onnx.GraphProto, name: str, source: str, steps: Sequence[Step]
+) -> tuple[list[onnx.NodeProto], str]:
+    """The nodes of steps that begin at a tensor, and the name of what comes out."""
+    nodes = []
+    for index, one in enumerate(steps):
+        inputs = [
+            source,
+            *(_name(graph, f"{name}_{index}_{i}", x) for i, x in enumerate(one.extra)),
+        ]
+        source = f"{name}_step_{index}"
+        nodes.append(
+            helper.make_node(one.op, inputs, [source], source, domain=one.domain, **one.attributes)
+        )
+    return nodes, source
+
+
+def _insert_before(graph: onnx.GraphProto, tensor: str, nodes: list[onnx.NodeProto]) -> None:
+    """Puts nodes in front of the first one that reads a tensor."""
+    place = next(index for index, node in enumerate(graph.node) if tensor in node.input)
+    for offset, node in enumerate(nodes):
+        graph.node.insert(place + offset, node)
 
 
 def _name(graph: onnx.GraphProto, name: str, value: np.ndarray | str) -> str:

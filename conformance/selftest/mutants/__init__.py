@@ -1,0 +1,26 @@
+"""Defects as data: each is one change to a conforming model and the rules that it must break."""
+
+from conformance.selftest.mutants import (
+    behaviour,
+    files,
+    inputs,
+    modules,
+    numbers,
+    operators,
+    outputs,
+    values,
+)
+from conformance.selftest.mutants.mutant import Mutant
+
+MUTANTS = [
+    *inputs.MUTANTS,
+    *outputs.MUTANTS,
+    *files.MUTANTS,
+    *operators.MUTANTS,
+    *numbers.MUTANTS,
+    *behaviour.MUTANTS,
+    *values.MUTANTS,
+    *modules.MUTANTS,
+]
+
+__all__ = ["MUTANTS", "Mutant"]
