@@ -1,13 +1,14 @@
 """Mutation testing of the rules: `python -m conformance.selftest.mutation [MODULE ...]`.
 
 cosmic-ray's operators change a rule module one place at a time. The changed rules judge what was
-recorded of every mutant and every conforming model; a change that no verdict shows has survived.
-Recording takes minutes and judging milliseconds, which a test run for each change would not allow.
-Needs `pip install cosmic-ray`.
+recorded of every mutant and every conforming model, and then run `test_rules.py`; a change that
+neither shows has survived. Recording takes minutes and judging milliseconds, which a run of all the
+tests for each change would not allow. Needs `pip install cosmic-ray` and a POSIX system.
 """
 
 import contextlib
 import importlib
+import os
 import signal
 import sys
 import tempfile
@@ -15,6 +16,8 @@ import types
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 from conformance import rulebook
 from conformance.assessment import Assessment
@@ -30,6 +33,7 @@ MODULES = ("common", "contract", "image", "text", "segmentation", "retrieval", "
 # They say more of Python than of a rule, or change what is not judged here.
 LEFT_OUT = ("RemoveDecorator", "VariableReplacer", "VariableInserter", "ExceptionReplacer")
 HANG_SECONDS = 20
+TESTS = Path(__file__).with_name("test_rules.py")
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,23 @@ def survives(source: str, module: str, recorded: list[Recorded]) -> bool:
     return True
 
 
+def survives_tests(source: str, module: str) -> bool:
+    """Whether `test_rules.py` passes with the changed rules, in a copy of this process."""
+    child = os.fork()
+    if child == 0:
+        quiet = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(quiet, 1)
+        os.dup2(quiet, 2)
+        signal.alarm(HANG_SECONDS)
+        real, rulebook._RULES = rulebook._RULES, {}
+        exec(compile(source, module, "exec"), sys.modules[module].__dict__)
+        real.update(rulebook._RULES)
+        rulebook._RULES = real
+        plugins = ["-p", "no:cacheprovider", "-p", "no:benchmark", "-p", "no:xdist"]
+        os._exit(pytest.main(["-x", "-q", *plugins, str(TESTS)]))
+    return os.waitpid(child, 0)[1] == 0
+
+
 @contextlib.contextmanager
 def _time_limit() -> Iterator[None]:
     def stop(*_: object) -> None:
@@ -149,7 +170,7 @@ def main(modules: list[str]) -> int:
             path = Path(str(importlib.import_module(module).__file__))
             for label, source in changes(path):
                 total += 1
-                if survives(source, module, recorded):
+                if survives(source, module, recorded) and survives_tests(source, module):
                     print(f"survived  {label}", flush=True)
                 else:
                     killed += 1
