@@ -271,3 +271,121 @@ def test_a_run_is_named_by_probe_and_part() -> None:
     probe = Probe("coffee", "photo", dict)
     assert Run(DEPTH_2025.parts[0], probe, (), 0).where == "probe 'coffee'"
     assert Run(RETRIEVAL_2026.part("image"), probe, (), 0).where == "image model, probe 'coffee'"
+
+
+def mask_evidence(**masks: np.ndarray) -> Evidence:
+    own = evidence(track=SEGMENTATION_2025)
+    part = SEGMENTATION_2025.parts[0]
+    own._attempts["model", "own"] = [
+        Run(part, probe, (masks[probe.name],), 0.0)
+        for probe in probes_for(SEGMENTATION_2025, part)
+        if probe.name in masks
+    ]
+    return own
+
+
+def mask(*values: float) -> np.ndarray:
+    """A mask of zeros with values from the left upper corner on."""
+    array = np.zeros((1024, 1024), np.float32)
+    array[0, : len(values)] = values
+    return array
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ((-0.5, 0.5), "this looks like logits"),
+        ((-0.5, 255.0), "this looks like logits"),
+        ((0.25, 0.75), "this looks like probabilities"),
+        ((0.25, 1.0), "this looks like probabilities"),
+        ((255.0,), "divide a 0/255 mask by 255"),
+        ((255.0, 3.0), "divide a 0/255 mask by 255"),
+        ((2.0,), ""),
+        ((300.0,), ""),
+    ],
+)
+def test_what_was_returned_instead_of_a_mask(values: tuple, told: str) -> None:
+    verdict = all_rules()["SEG-7"].check(mask_evidence(coffee=mask(*values)))
+    assert verdict.outcome == "fail"
+    assert verdict.remedy.startswith(told)
+    assert bool(verdict.remedy) == bool(told)
+
+
+def test_mask_pixels_in_the_padding_are_counted() -> None:
+    """Coffee is 1024x682; of eight mask pixels two lie below it."""
+    array = mask(1, 1, 1, 1, 1, 1)
+    array[682, :2] = 1
+    verdict = all_rules()["SEG-8"].check(mask_evidence(coffee=array))
+    assert verdict.seen == "2 mask pixels outside the 682x1024 picture, 25% of the mask"
+    array[682, :2] = 0.5
+    assert all_rules()["SEG-8"].check(mask_evidence(coffee=array)).outcome == "pass"
+    array[:] = 0
+    array[681, 1023] = 1
+    assert all_rules()["SEG-8"].check(mask_evidence(coffee=array)).outcome == "pass"
+
+
+def test_the_share_of_the_mask_is_told() -> None:
+    check = all_rules()["SEG-9"].check
+    half = np.zeros((1024, 1024), np.float32)
+    half[:256] = 1
+    half[256:512] = 0.5
+    empty, full = np.zeros_like(half), np.ones_like(half)
+    assert check(mask_evidence(coffee=half, rocket=full)).seen == "coffee 25%, rocket 100%"
+    assert check(mask_evidence(coffee=empty, rocket=full)).outcome == "fail"
+    assert check(mask_evidence(coffee=empty, rocket=half)).outcome == "pass"
+
+
+@pytest.mark.parametrize(("count", "kept"), [(7_549_458, True), (7_549_457, False)])
+def test_parameters_within_a_hundredth(count: int, kept: bool) -> None:
+    weights = {"w": Value("w", "float32", (count,))}
+    assert (judge("PID-8", replace(GRAPH, weights=weights), PIDNET).outcome == "pass") is kept
+    more = {"w": Value("w", "float32", (2 * 7_625_715 - count,))}
+    assert (judge("PID-8", replace(GRAPH, weights=more), PIDNET).outcome == "pass") is kept
+    unread = {**weights, "x": Value("x", "float32", (10**6,))}
+    assert judge(
+        "PID-8", replace(GRAPH, weights=unread), PIDNET
+    ).seen == f"{count:,} weights in" + (" the graph")
+
+
+@pytest.mark.parametrize(("mib", "kept"), [(29.0, True), (29.39, True), (29.4, False)])
+def test_weights_within_a_hundredth_of_the_cards_size(mib: float, kept: bool) -> None:
+    weights = {"w": Value("w", "float32", (int(mib * 2**18),))}
+    verdict = judge("PID-9", replace(GRAPH, weights=weights), PIDNET)
+    assert (verdict.outcome == "pass") is kept
+    assert verdict.seen == f"{mib:.1f} MiB of weights"
+
+
+def depth_answer(sky: float, ground: float) -> np.ndarray:
+    """A map of 0.5 with an upper third and a lower eighth of their own, between 0 and 1."""
+    array = np.full((1, 1, 480, 640), 0.5, np.float32)
+    array[..., :160, :] = sky
+    array[..., 420:, :] = ground
+    array[..., 200, :2] = 0, 1
+    return array
+
+
+@pytest.mark.parametrize(
+    ("sky", "ground", "outcome", "told"),
+    [
+        (0.9, 0.2, "pass", "sky 0.90, ground 0.20"),
+        (0.2, 0.9, "fail", "sky 0.20, ground 0.90"),
+        (0.45, 0.5, "pass", "undecided: sky 0.45, ground 0.50"),
+        (0.375, 0.5, "fail", "sky 0.38, ground 0.50"),
+    ],
+)
+def test_direction_of_depth(sky: float, ground: float, outcome: str, told: str) -> None:
+    verdict = all_rules()["DEP-8"].check(answered({"rocket": depth_answer(sky, ground)}, {}))
+    assert (verdict.outcome, verdict.seen) == (outcome, told)
+    other = answered({"coffee": depth_answer(0.2, 0.9)}, {})
+    assert all_rules()["DEP-8"].check(other).outcome == "skip", "judged by the rocket alone"
+
+
+def test_flat_maps() -> None:
+    check = all_rules()["DEP-9"].check
+    ramp = np.linspace(0, 1, 480 * 640, dtype=np.float32).reshape(1, 1, 480, 640)
+    assert check(answered({"coffee": ramp}, {})).seen == "at least 90% of the range"
+    squeezed = ramp * 0.1
+    squeezed[..., -1, -1] = 1
+    assert check(answered({"coffee": squeezed}, {})).outcome == "fail"
+    assert check(answered({"coffee": ramp * 0 + 0.5}, {})).outcome == "fail"
+    assert check(answered({"noise": squeezed}, {})).outcome == "skip", "photographs alone"
