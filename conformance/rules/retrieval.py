@@ -19,15 +19,15 @@ TRACKS = ("retrieval",)
 )
 def same_width(e: Evidence) -> Verdict:
     """Image and text embeddings have the same width."""
-    widths = {}
-    for part in e.track.parts:
-        runs = e.runs(part=part.name)
-        if runs:
-            widths[part.name] = runs[0].output.shape[-1] if runs[0].output.ndim else 0
-    if len(widths) < len(e.track.parts):
+    widths = {
+        part.name: sorted({run.output.shape[-1] for run in e.runs(part=part.name)})
+        for part in e.track.parts
+    }
+    if not all(widths.values()):
         return skipped(NO_RUN)
-    seen = ", ".join(f"{part} {width}" for part, width in widths.items())
-    return passed(seen) if len(set(widths.values())) == 1 else failed("one width", seen)
+    seen = ", ".join(f"{part} {'/'.join(map(str, found))}" for part, found in widths.items())
+    one = len({width for found in widths.values() for width in found}) == 1
+    return passed(seen) if one else failed("one width", seen)
 
 
 @rule(

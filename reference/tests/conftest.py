@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from reference.data import fixture
+from reference.errors import SubmissionError
 from reference.export import build_reference
 from reference.tracks import Track
 
@@ -100,6 +101,27 @@ def _random(key: str, shape: str, dtype: str, generator: torch.Generator) -> Ten
     if key.endswith(("weight", "gamma", "running_var")):
         return 0.5 + noise.abs()
     return noise * 0.3 + 0.1
+
+
+@pytest.fixture
+def refusal(tmp_path: Path) -> Callable[..., str]:
+    """What `build` says against the checkpoint `state` after `change`, which must be a refusal."""
+
+    def problem(
+        build: Callable[[Path], object],
+        state: dict[str, Tensor],
+        change: Callable[[dict[str, Tensor]], object],
+    ) -> str:
+        # A file of one number a tensor: the values are not looked at.
+        changed = {name: torch.tensor(0.0).expand(value.shape) for name, value in state.items()}
+        change(changed)
+        torch.save(changed, tmp_path / "other.pth")
+        with pytest.raises(SubmissionError) as raised:
+            build(tmp_path / "other.pth")
+        assert "other.pth" in raised.value.problem
+        return raised.value.problem
+
+    return problem
 
 
 @pytest.fixture(scope="session")
