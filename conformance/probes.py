@@ -90,12 +90,14 @@ class _Maker:
                 )
             )
         if self._part.text:
+            # Only where there is a cat do masks of a cat and of a dog differ by right.
+            cat = partial(self._photo, PHOTOS["chelsea"][0])
             variations += [
                 self._probe(f"{first}, 'flag.'", "retext", photo, "flag.", first),
                 self._probe(f"{first}, 'dog.'", "retext", photo, "dog.", first),
                 self._probe(f"{first}, zeros as padding", "padding", photo, text, first, True),
-                self._probe(f"{first}, long text A", "tail", photo, _STEM + "cat."),
-                self._probe(f"{first}, long text B", "tail", photo, _STEM + "dog."),
+                self._probe("chelsea, long text A", "tail", cat, _STEM + "cat."),
+                self._probe("chelsea, long text B", "tail", cat, _STEM + "dog."),
             ]
         return plain + variations
 
