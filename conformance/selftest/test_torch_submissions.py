@@ -1,46 +1,18 @@
 """PyTorch submissions: the same rules, and the ONNX export must be the same model."""
 
-import textwrap
+import inspect
 from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
 from conformance.selftest.assess import assess, broken
+from conformance.selftest.mutants import depth_modules
 from reference.tracks import DEPTH_2025, RETRIEVAL_2026
 
-SOURCE = '''
-import torch
-from torch import nn
-
-
-class Depth(nn.Module):
-    """Brightness above a ramp."""
-
-    def __init__(self):
-        super().__init__()
-        self.register_buffer("ramp", torch.linspace(2, -2, 480).reshape(1, 1, 480, 1))
-        self.calls = 0
-
-    def forward(self, image):
-        grey = torch.tanh((image.mean(1, keepdim=True) - 118) / 58)
-        return self.finish(torch.sigmoid(grey + self.ramp), image)
-
-    def finish(self, depth, image):
-        return depth
-
-
-class Drifting(Depth):
-    def finish(self, depth, image):
-        self.calls += 1
-        return depth * (1 - 1e-6 * self.calls)
-
-
-class Branching(Depth):
-    def finish(self, depth, image):
-        return depth * 0.5 if image.mean() > 110 else depth
-
+SOURCE = (
+    inspect.getsource(depth_modules)
+    + """
 
 class Unexportable(Depth):
     def finish(self, depth, image):
@@ -77,21 +49,16 @@ class Text(nn.Module):
         ended = torch.eq(text, 49407).float()
         live = (torch.cumsum(ended, 1) - ended < 0.5).float().unsqueeze(-1)
         return (self.table[text] * live).sum(1)
-'''
+"""
+)
 
 
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the user's module in it, as working directory."""
-    (tmp_path / "mine.py").write_text(textwrap.dedent(SOURCE))
+    (tmp_path / "mine.py").write_text(SOURCE)
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def depth_module() -> nn.Module:
-    names: dict = {}
-    exec(SOURCE, names)
-    return names["Depth"]().eval()
 
 
 def check_depth(workplace: Path, spec: str) -> dict:
@@ -106,13 +73,15 @@ def test_factory(workplace: Path) -> None:
 
 
 def test_torchscript(workplace: Path) -> None:
-    torch.jit.trace(depth_module(), torch.rand(1, 3, 480, 640)).save(workplace / "my.pt")
+    torch.jit.trace(depth_modules.Depth().eval(), torch.rand(1, 3, 480, 640)).save(
+        workplace / "my.pt"
+    )
     verdicts = check_depth(workplace, "my.pt")
     assert {id: v for id, v in verdicts.items() if v.outcome != "pass"} == {}
 
 
 def test_exported_program(workplace: Path) -> None:
-    program = torch.export.export(depth_module(), (torch.rand(1, 3, 480, 640),))
+    program = torch.export.export(depth_modules.Depth().eval(), (torch.rand(1, 3, 480, 640),))
     torch.export.save(program, workplace / "my.pt2")
     verdicts = check_depth(workplace, "my.pt2")
     assert {id: v for id, v in verdicts.items() if v.outcome != "pass"} == {}
