@@ -4,6 +4,7 @@ import argparse
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,6 +45,12 @@ def _parser() -> argparse.ArgumentParser:
     export = verbs.add_parser("export", help="write a reference model")
     export.add_argument("--track", required=True)
     export.add_argument("--weights", type=Path, help="the official checkpoint; default: random")
+    export.add_argument(
+        "--resolution",
+        type=int,
+        metavar="PIXELS",
+        help="segmentation: what the network sees; default: 256, the sample's; the winner's: 590",
+    )
     export.add_argument("--form", choices=("onnx", "torchscript"), default="onnx")
     export.add_argument("folder", type=Path, help="where the files go; made if it is not there")
     export.set_defaults(verb=_export)
@@ -65,7 +72,11 @@ def _export(options: argparse.Namespace) -> Answer:
 
     track = find_track(options.track)
     options.folder.mkdir(parents=True, exist_ok=True)
-    paths = export_reference(track, options.folder, form=options.form, weights=options.weights)
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: print(f"lpcvc: {message}", file=sys.stderr)
+        paths = export_reference(
+            track, options.folder, options.form, options.weights, options.resolution
+        )
     kind = options.weights.name if options.weights else "random weights"
     return "\n".join(f"{part}: {path} ({kind})" for part, path in paths.items()), 0
 

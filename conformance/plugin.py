@@ -11,7 +11,6 @@ from conformance.report.terminal import Row, table
 if TYPE_CHECKING:
     from conformance.suite import Suite
 
-_UNCHECKED = "there is no reference model yet; check your own with --track and --submission"
 _SUITE = pytest.StashKey["Suite"]()
 
 
@@ -102,12 +101,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "contract_case" in metafunc.fixturenames:
         suite = _suite(metafunc.config)
         cases = suite.cases()
-        items = [pytest.param(case, id=case.id) for case in cases]
-        items += [
-            pytest.param(None, id=track.id, marks=pytest.mark.skip(reason=_UNCHECKED))
-            for track in suite.unchecked
-        ]
-        metafunc.parametrize("contract_case", items)
+        metafunc.parametrize("contract_case", cases, ids=[case.id for case in cases])
     if "text_track" in metafunc.fixturenames:
         tracks = _suite(metafunc.config).text_tracks
         metafunc.parametrize("text_track", tracks, ids=[track.id for track in tracks])
@@ -158,5 +152,3 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("rules")
         for line, markup in table(rows, terminalreporter._screen_width):
             terminalreporter.write_line(line, **markup)
-        for track in terminalreporter.config.stash[_SUITE].unchecked:
-            terminalreporter.write_line(f"\n{track.id}: not checked, {_UNCHECKED}")

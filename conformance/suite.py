@@ -94,16 +94,8 @@ class Suite:
     def cases(self) -> list[Case]:
         """Every rule for every submission, or for the reference models where none is given."""
         if not self._assessments:
-            self._assessments = [
-                self._reference(track, None) for track in self.tracks if track.model
-            ]
+            self._assessments = [self._reference(track, None) for track in self.tracks]
         return [Case(self, own, rule) for own in self._assessments for rule in own.rules]
-
-    @property
-    def unchecked(self) -> list[Track]:
-        """The chosen tracks that have no model to check."""
-        checked = {assessment.track for assessment in self._assessments}
-        return [track for track in self.tracks if track not in checked]
 
     @property
     def text_tracks(self) -> list[Track]:

@@ -3,6 +3,7 @@ and TorchScript.
 """
 
 import importlib
+import inspect
 import os
 import tempfile
 import warnings
@@ -26,18 +27,19 @@ _LARGEST = 2**31 - 2**24
 _START, _END = 49406, 49407  # of text, in CLIP's vocabulary
 
 
-def build_reference(track: Track, weights: Path | None = None) -> dict[str, nn.Module]:
+def build_reference(
+    track: Track, weights: Path | None = None, resolution: int | None = None
+) -> dict[str, nn.Module]:
     """The reference model of `track`, a module for each part, in eval mode on the CPU.
 
-    Without `weights`, an official checkpoint, the weights are random and seeded. Raises
-    SubmissionError where the track has no reference model, a library of the `torch` extra is
-    missing, or the checkpoint cannot be used.
+    Without `weights`, an official checkpoint, the weights are random and seeded. `resolution` is
+    the edge in pixels that the network works at inside, where the track leaves it open. Raises
+    SubmissionError where the track has no reference model or no choice of resolution, a library of
+    the `torch` extra is missing, or the checkpoint or the resolution cannot be used.
     """
     if not track.model:
         known = ", ".join(other.id for other in TRACKS.values() if other.model)
-        raise SubmissionError(
-            f"track {track.id} has no reference model yet", f"choose one of: {known}"
-        )
+        raise SubmissionError(f"track {track.id} has no reference model", f"choose one of: {known}")
     try:
         module = importlib.import_module(track.model)
     except ModuleNotFoundError as error:
@@ -45,7 +47,12 @@ def build_reference(track: Track, weights: Path | None = None) -> dict[str, nn.M
             f"the reference model of {track.id} needs {error.name}",
             "pip install 'lpcvc-conformance[torch]'",
         ) from error
-    models: dict[str, nn.Module] = module.build(weights)
+    chosen = {} if resolution is None else {"resolution": resolution}
+    if not chosen.keys() <= inspect.signature(module.build).parameters.keys():
+        raise SubmissionError(
+            f"the reference model of {track.id} has one resolution", "leave the resolution out"
+        )
+    models: dict[str, nn.Module] = module.build(weights, **chosen)
     return models
 
 
@@ -127,7 +134,11 @@ def export_torchscript(module: nn.Module, part: Part, path: Path) -> Path:
 
 
 def export_reference(
-    track: Track, folder: Path, form: str = "onnx", weights: Path | None = None
+    track: Track,
+    folder: Path,
+    form: str = "onnx",
+    weights: Path | None = None,
+    resolution: int | None = None,
 ) -> dict[str, Path]:
     """Write each part of the track's reference model into `folder`; the files by part name.
 
@@ -136,7 +147,7 @@ def export_reference(
     """
     if form not in _SUFFIXES:
         raise SubmissionError(f"unknown form {form!r}", f"choose one of: {', '.join(_SUFFIXES)}")
-    models = build_reference(track, weights)
+    models = build_reference(track, weights, resolution)
     export = export_onnx if form == "onnx" else export_torchscript
     return {
         part.name: export(

@@ -119,7 +119,7 @@ SEGMENTATION_2025 = Track(
         ),
     ),
     inputs="reference.segmentation.inputs",
-    model="",
+    model="reference.segmentation.model",
     image_high=255.0,
     device="Snapdragon X Elite CRD",
     compile_options="--target_runtime qnn_context_binary",

@@ -18,6 +18,7 @@ from reference.errors import SubmissionError
 from reference.tracks import format_shape
 
 _SUFFIXES = (".pt", ".pth", ".safetensors")
+_LAYER_SCALES = ("lambda1", "gamma_1", "gamma_2")
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
@@ -159,6 +160,6 @@ def _seeded(name: str, shape: tuple[int, ...]) -> Tensor:
 def _centre_and_spread(kind: str, shape: tuple[int, ...]) -> tuple[float, float]:
     if len(shape) >= 2:
         return 0.0, math.sqrt(3.0 * shape[0] / math.prod(shape))
-    if kind in ("weight", "running_var", "lambda1"):  # lambda1: a layer scale
+    if kind in ("weight", "running_var", *_LAYER_SCALES):
         return 1.0, 0.25
     return 0.0, 0.1

@@ -96,9 +96,11 @@ def _random(key: str, shape: str, dtype: str, generator: torch.Generator) -> Ten
     if dtype == "int64":
         return torch.full(sizes, 7)
     noise = torch.randn(sizes, generator=generator)
+    if dtype == "bool":
+        return noise > 0
     if len(sizes) >= 2:
         return noise * math.sqrt(sizes[0] / noise.numel())
-    if key.endswith(("weight", "gamma", "running_var")):
+    if key.endswith(("weight", "gamma", "gamma_1", "gamma_2", "running_var")):
         return 0.5 + noise.abs()
     return noise * 0.3 + 0.1
 

@@ -27,13 +27,22 @@ from reference.tracks import (
     TRACKS,
 )
 
+REFERENCES = (SEGMENTATION_2025, RETRIEVAL_2026, DEPTH_2025, PIDNET)
 PARTS = [
     pytest.param(track, part, id=f"{track.id}-{part.name}")
-    for track in (RETRIEVAL_2026, DEPTH_2025, PIDNET)
+    for track in REFERENCES
     for part in track.parts
 ]
-OUTPUTS = {"image": "embedding", "text": "embedding", "depth-2025": "depth", "pidnet": "mask"}
-SHAPES = {"embedding": (1, 512), "depth": (1, 1, 480, 640), "mask": (1, 19, 128, 256)}
+SHAPES = {
+    "pred_mask": (1024, 1024),
+    "embedding": (1, 512),
+    "depth": (1, 1, 480, 640),
+    "mask": (1, 19, 128, 256),
+}
+OUTPUTS = dict(zip(REFERENCES, SHAPES, strict=True))
+# Comparisons that become numbers: nine attention masks and the answer; the safe division.
+CASTS = {SEGMENTATION_2025: 10, DEPTH_2025: 1}
+RESIZES = {SEGMENTATION_2025: 8, DEPTH_2025: 7, PIDNET: 11}
 TEXT = RETRIEVAL_2026.part("text")
 IMAGE = RETRIEVAL_2026.part("image")
 
@@ -44,7 +53,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 def files(seeded, scratch):
     """Each part of each track as ONNX and as TorchScript."""
     written = {}
-    for track in (RETRIEVAL_2026, DEPTH_2025, PIDNET):
+    for track in REFERENCES:
         for part in track.parts:
             module, stem = seeded(track)[part.name], scratch / f"{track.id}-{part.name}"
             written[track, part] = (
@@ -62,13 +71,16 @@ def run(path: Path, *inputs: torch.Tensor) -> np.ndarray:
 
 
 def real_inputs(track, part, photos):
-    """A photo, or a sentence."""
+    """A photo, a sentence, or both."""
+    inputs = []
     if part.image:
         height, width = part.image.shape[2:]
-        return (photos(width, height)[2] / 255 * track.image_high,)
-    ids = torch.full((1, 77), 49407, dtype=torch.int32)
-    ids[0, :5] = torch.tensor([49406, 2308, 1774, 15762, 269])
-    return (ids,)
+        inputs.append(photos(width, height)[2] / 255 * track.image_high)
+    if part.text:
+        ids = torch.full(part.text.shape, 49407, dtype=torch.int32)
+        ids[0].view(-1)[:5] = torch.tensor([49406, 2308, 1774, 15762, 269])
+        inputs.append(ids)
+    return tuple(inputs)
 
 
 def signature(values):
@@ -90,7 +102,7 @@ def test_files_keep_the_contract(files, track, part):
     assert [(each.domain, each.version) for each in model.opset_import] == [("", 17)]
     expected = [(tensor.name, tensor.shape, tensor.dtypes[0]) for tensor in part.inputs]
     assert signature(model.graph.input) == expected
-    name = OUTPUTS[part.name if len(track.parts) > 1 else track.id]
+    name = OUTPUTS[track]
     assert signature(model.graph.output) == [(name, SHAPES[name], "float32")]
     assert not list(path.parent.glob(f"{path.name}.data"))
 
@@ -103,13 +115,14 @@ def test_graphs_are_folded(files, track, part):
     leftovers = {"Shape", "Constant", "ConstantOfShape", "Identity", "Dropout", "Range", "Expand"}
     assert not leftovers & set(kinds)
     assert not [kind for kind in kinds if kind.startswith("Random")]
-    assert kinds.count("Cast") == (track is DEPTH_2025)  # the safe division's bool to float32
+    assert kinds.count("Cast") == CASTS.get(track, 0)
     wide = {onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16}
     assert not wide & {tensor.data_type for tensor in graph.initializer}
     resizes = [node for node in graph.node if node.op_type == "Resize"]
     modes = {a.s for node in resizes for a in node.attribute if a.name == "mode"}
-    assert len(resizes) == {DEPTH_2025: 7, PIDNET: 11}.get(track, 0)
-    assert modes <= {b"linear"}  # cubic: a position embedding resampled in the graph
+    assert len(resizes) == RESIZES.get(track, 0)
+    # Cubic would be a position embedding resampled in the graph.
+    assert modes <= ({b"linear", b"nearest"} if track is SEGMENTATION_2025 else {b"linear"})
 
 
 @pytest.mark.parametrize(("track", "part"), PARTS)
@@ -118,7 +131,11 @@ def test_onnx_equals_torch(files, seeded, photos, track, part):
     with torch.inference_mode():
         expected = seeded(track)[part.name](*inputs).numpy()
     assert expected.std() > 0.05
-    np.testing.assert_allclose(run(files[track, part][0], *inputs), expected, rtol=0, atol=2e-4)
+    difference = np.abs(run(files[track, part][0], *inputs) - expected)
+    if track is SEGMENTATION_2025:  # a pixel at the threshold may fall on either side
+        assert difference.mean() < 1e-4
+    else:
+        assert difference.max() < 2e-4
 
 
 @pytest.mark.parametrize(("track", "part"), PARTS)
@@ -221,7 +238,7 @@ def test_no_warnings(tmp_path, recwarn):
 
 def test_export_reference_names_its_files(tmp_path, monkeypatch):
     models = {"image": Function(lambda _, image: image.mean((2, 3))), "text": Function(embed)}
-    monkeypatch.setattr(export, "build_reference", lambda track, weights: models)
+    monkeypatch.setattr(export, "build_reference", lambda *_: models)
     for form, suffix in (("onnx", "onnx"), ("torchscript", "pt")):
         written = export_reference(RETRIEVAL_2026, tmp_path / form, form)
         assert written == {
@@ -243,12 +260,17 @@ def test_unknown_form(tmp_path):
         export_reference(PIDNET, tmp_path, "tflite")
 
 
-@pytest.mark.parametrize("track", [SEGMENTATION_2025, RETRIEVAL_2026_DRAFT])
-def test_tracks_without_a_reference(track):
+def test_tracks_without_a_reference():
     with pytest.raises(SubmissionError) as raised:
-        build_reference(track)
-    assert raised.value.problem == f"track {track.id} has no reference model yet"
+        build_reference(RETRIEVAL_2026_DRAFT)
+    assert raised.value.problem == "track retrieval-2026-draft has no reference model"
     assert "pidnet" in raised.value.remedy
+
+
+def test_a_resolution_where_the_track_leaves_it_open():
+    assert build_reference(SEGMENTATION_2025, resolution=128)["model"].resolution == 128
+    with pytest.raises(SubmissionError, match="pidnet has one resolution"):
+        build_reference(PIDNET, resolution=128)
 
 
 def test_a_missing_library_is_named(monkeypatch):
