@@ -23,10 +23,6 @@ from conformance.selftest.tflite import translated
 VARIABLE = "LPCVC_TEST_MODELS"
 
 
-def as_it_is(content: bytes) -> bytes:
-    return content
-
-
 @dataclass(frozen=True)
 class Weights:
     """An ONNX file, the files of a package that it is made of, and their licence.
