@@ -1,6 +1,7 @@
 """Runs the gate as a user does: pytest in a process of its own, from another folder."""
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -34,3 +35,8 @@ def run_gate(folder: Path, *options: str, **environment: str) -> Gate:
         timeout=600,
     )
     return Gate(done.returncode, done.stdout, done.stderr)
+
+
+def counts(gate: Gate) -> dict[str, int]:
+    """The numbers of pytest's last line."""
+    return {word: int(n) for n, word in re.findall(r"(\d+) (\w+)", gate.out.splitlines()[-1])}

@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from conformance.rulebook import rules_for
-from conformance.selftest.gate import Gate, run_gate
+from conformance.selftest.gate import counts, run_gate
 from conformance.selftest.models import conforming, write
 from conformance.selftest.mutants import MUTANTS
 from reference.tracks import DEPTH_2025, RETRIEVAL_2026, SEGMENTATION_2025
@@ -24,11 +24,6 @@ def save_mutant(name: str, path: Path) -> Path:
     found.change(model)
     onnx.save(model, path)
     return path
-
-
-def counts(gate: Gate) -> dict[str, int]:
-    """The numbers of pytest's last line."""
-    return {word: int(n) for n, word in re.findall(r"(\d+) (\w+)", gate.out.splitlines()[-1])}
 
 
 def test_a_conforming_model_passes_every_rule(tmp_path: Path) -> None:
