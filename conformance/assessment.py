@@ -6,9 +6,9 @@ from pathlib import Path
 
 from conformance.evidence import Evidence, Progress
 from conformance.rulebook import Level, Rule, Verdict, rules_for, skipped
-from conformance.runtimes.process import Limits
 from conformance.submission import Submission
 from reference.errors import SubmissionError
+from reference.process import Limits
 from reference.tracks import Track
 
 Opener = Callable[[Progress], Submission]

@@ -9,9 +9,10 @@ import numpy as np
 
 from conformance.graph import Graph, read_graph
 from conformance.probes import Probe, Role, probes_for
-from conformance.runtimes.process import Limits, ModelError, ModelProcess
+from conformance.runtimes.process import ModelProcess
 from conformance.submission import Model, Submission
 from reference.errors import SubmissionError
+from reference.process import ChildError, Limits
 from reference.tracks import Part, Track, fits
 
 Progress = Callable[[str], None]
@@ -114,7 +115,7 @@ class Evidence:
         with self._process(name, lambda s: f"exporting {name} to ONNX {s:.0f} s") as process:
             try:
                 process.export(model.target, model.format, self.track.id, part.name, path)
-            except (ModelError, SubmissionError) as error:
+            except (ChildError, SubmissionError) as error:
                 self.export_errors[part.name] = str(error)
                 return None
         return path
@@ -157,7 +158,7 @@ class Evidence:
     ) -> Run:
         try:
             done = own.run(feeds, folder)
-        except ModelError as error:
+        except ChildError as error:
             return Run(part, probe, (), 0.0, str(error))
         nothing = "" if done.outputs else "the model returned no tensor"
         return Run(part, probe, done.outputs, done.seconds, nothing)

@@ -66,9 +66,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def _suite(config: pytest.Config) -> "Suite":
     """The suite of this run; made when first needed, for most pytest runs are not about it."""
     if _SUITE not in config.stash:
-        from conformance.runtimes.process import Limits
         from conformance.suite import Suite
         from reference.errors import SubmissionError
+        from reference.process import Limits
 
         memory = config.getoption("memory")
         limits = Limits(

@@ -11,9 +11,10 @@ from conformance.assessment import Assessment, fails_gate
 from conformance.evidence import Progress
 from conformance.report.terminal import Row, Status
 from conformance.rulebook import Rule, Verdict
-from conformance.runtimes.process import Limits, ModelProcess
+from conformance.runtimes.process import ModelProcess
 from conformance.submission import Model, Submission, open_submission
 from reference.errors import SubmissionError
+from reference.process import Limits
 from reference.tracks import DEFAULTS, Track, find_track
 
 

@@ -9,7 +9,7 @@ import numpy as np
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime as ort
 
-from conformance.runtimes.child import Run
+from reference.child import Run
 
 SEVERITY_FATAL = 4
 

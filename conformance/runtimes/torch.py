@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.runtimes.child import Run
+from reference.child import Run
 from reference.errors import SubmissionError
 from reference.tracks import Part, find_track
 

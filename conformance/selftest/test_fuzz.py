@@ -8,11 +8,11 @@ import onnx
 import pytest
 
 from conformance.assessment import Assessment
-from conformance.runtimes.process import Limits
 from conformance.selftest.damage import damaged
 from conformance.selftest.models import conforming
 from conformance.submission import open_submission
 from reference.errors import SubmissionError
+from reference.process import Limits
 from reference.tracks import DEPTH_2025
 
 CHUNK = 100

@@ -13,12 +13,12 @@ from onnx import helper, numpy_helper
 
 from conformance.assessment import Assessment
 from conformance.rulebook import Verdict, rules_for
-from conformance.runtimes.process import Limits
 from conformance.selftest.assess import broken
 from conformance.selftest.gate import run_gate
 from conformance.selftest.models import conforming, write
 from conformance.selftest.surgery import rename_input
 from conformance.submission import open_submission
+from reference.process import Limits
 from reference.tracks import DEPTH_2025, Track
 
 FORWARD = """

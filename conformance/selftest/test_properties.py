@@ -13,11 +13,11 @@ from conformance.assessment import Assessment
 from conformance.evidence import Evidence, Run
 from conformance.probes import probes_for
 from conformance.rulebook import Verdict, all_rules
-from conformance.runtimes.process import Limits
 from conformance.selftest.gate import run_gate
 from conformance.selftest.models import conforming
 from conformance.selftest.surgery import Change, after, step
 from conformance.submission import Model, Submission, open_submission
+from reference.process import Limits
 from reference.tracks import DEPTH_2025, RETRIEVAL_2026, SEGMENTATION_2025, Track, fits
 
 REPEATABLE = settings(derandomize=True, deadline=None, database=None, max_examples=60)

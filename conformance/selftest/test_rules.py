@@ -11,9 +11,9 @@ from conformance.graph import External, Graph, Node, Value
 from conformance.probes import Probe, probes_for
 from conformance.rulebook import Verdict, all_rules
 from conformance.rules.contract import shape_hint
-from conformance.runtimes.process import Limits
 from conformance.submission import Model, Submission
 from reference.errors import SubmissionError
+from reference.process import Limits
 from reference.tracks import DEPTH_2025, PIDNET, RETRIEVAL_2026, SEGMENTATION_2025, Track
 
 IMAGE = Value("image", "float32", (1, 3, 480, 640))

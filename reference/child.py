@@ -1,0 +1,117 @@
+"""The child's side of `reference.process`: answers requests, a JSON line each way, within limits.
+
+Arrays travel as .npy files and never as pickles, so that a hostile model cannot reach the parent
+through what it returns.
+"""
+
+import json
+import os
+import re
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from reference.errors import SubmissionError, one_line
+
+Run = Callable[[dict[str, np.ndarray]], list[Any]]
+
+OUT_OF_MEMORY = re.compile(
+    r"(std::bad_alloc|failed to allocate|can't allocate memory|cannot allocate)[^\n]*",
+    re.IGNORECASE,
+)
+
+
+class Child:
+    """Holds the loaded model between requests; each public method answers one kind of request."""
+
+    def __init__(self) -> None:
+        self._run: Run | None = None
+
+    def run(self, inputs: dict[str, str], folder: str) -> dict[str, Any]:
+        """One forward pass into `folder`/output_0.npy, ...; answers their number and the time."""
+        assert self._run is not None, "load comes first"
+        feeds = {name: np.load(path, allow_pickle=False) for name, path in inputs.items()}
+        start = time.perf_counter()
+        outputs = self._run(feeds)
+        seconds = time.perf_counter() - start
+        for index, output in enumerate(outputs):
+            np.save(Path(folder) / f"output_{index}.npy", _plain(output), allow_pickle=False)
+        return {"outputs": len(outputs), "seconds": seconds}
+
+
+def _plain(output: Any) -> np.ndarray:
+    """An output that .npy can hold; what ONNX has beyond tensors becomes its type's name."""
+    array = np.asarray(output) if isinstance(output, np.ndarray) else np.array(str(type(output)))
+    return array.astype(str) if array.dtype == object else array
+
+
+def failure(error: BaseException, package: str = "") -> dict[str, str]:
+    """What the parent needs to know of an exception, on one line each.
+
+    The files below the folder `package` are the child's own, not the user's.
+    """
+    if isinstance(error, SubmissionError):
+        return {"kind": "user", "problem": error.problem, "remedy": error.remedy}
+    text = one_line(f"{type(error).__name__}: {error}")
+    memory = OUT_OF_MEMORY.search(str(error))
+    if isinstance(error, MemoryError) or memory:
+        return {"kind": "memory", "problem": memory[0] if memory else "MemoryError", "remedy": ""}
+    frames = traceback.extract_tb(error.__traceback__)
+    return {"kind": "model", "problem": text, "remedy": _place(frames, package)}
+
+
+def _place(frames: traceback.StackSummary, package: str) -> str:
+    """Where in the user's own code an exception came from, if it did."""
+    cwd = os.getcwd()
+    own = [
+        frame
+        for frame in frames
+        if frame.filename.startswith(cwd)
+        and "site-packages" not in frame.filename
+        and not frame.filename.startswith((__file__, package or __file__))
+    ]
+    return f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
+
+
+def set_limits(memory: int) -> None:
+    """Lets an allocation beyond `memory` bytes, and a file above 8 GiB, fail (POSIX); no core."""
+    try:
+        import resource
+    except ImportError:
+        return
+    for kind, limit in (
+        (resource.RLIMIT_DATA, memory),
+        (resource.RLIMIT_FSIZE, 8 * 2**30),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        _, hard = resource.getrlimit(kind)
+        allowed = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+        resource.setrlimit(kind, (allowed, hard))
+
+
+def serve(child: Child, requests: IO[str], answers: IO[str]) -> None:
+    """Answers requests until the parent closes the pipe."""
+    module = sys.modules[type(child).__module__]
+    package = str(Path(module.__file__ or "").parent)
+    for line in requests:
+        request = json.loads(line)
+        try:
+            answer = getattr(child, request["do"])(**request["with"])
+        except (Exception, SystemExit) as error:
+            answer = {"error": failure(error, package)}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+def main(child: Child) -> None:
+    """Entry point of a child: `python -P -m MODULE MEMORY_LIMIT_BYTES`."""
+    set_limits(int(sys.argv[1]))
+    # A model may print: what it prints goes to stderr, the protocol keeps the real stdout.
+    with os.fdopen(os.dup(sys.stdout.fileno()), "w") as answers:
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        serve(child, sys.stdin, answers)

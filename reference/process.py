@@ -1,0 +1,233 @@
+"""Foreign code in a process of its own: a child with limits, and its end turned into an error."""
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from reference.errors import SubmissionError, one_line
+
+# Left to the parent, the page cache and everybody else.
+_SPARE_BYTES = 512 * 2**20
+_TICK_SECONDS = 0.5
+_LOG_BYTES = 64 * 2**20
+_KILLED = -9  # by SIGKILL, which the signal module does not have on Windows
+
+Tick = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a model may take: `timeout` in seconds for loading it and for each forward pass, and
+    `memory` in bytes, None for what the machine has to spare.
+    """
+
+    timeout: float = 600.0
+    memory: int | None = None
+
+
+class ChildError(Exception):
+    """The child raised on one request, such as the model on one input; it is still there."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One forward pass: its outputs, on disk and mapped into memory, and the host's seconds."""
+
+    outputs: tuple[np.ndarray, ...]
+    seconds: float
+
+
+class ChildProcess:
+    """A child process that answers requests. A context manager.
+
+    `module` is what it runs, with `reference.child.main`; `name` is what messages call it.
+    `tick` is called with the seconds waited, twice a second, while the child works. A crash, an
+    answer that cannot be read, and whatever goes beyond `limits` are SubmissionErrors.
+    `environment` is added to the parent's.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        name: str,
+        folder: Path,
+        tick: Tick,
+        limits: Limits,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._name = name
+        self._tick = tick
+        self._timeout = limits.timeout
+        self._limit = limits.memory or max(available_memory() - _SPARE_BYTES, _SPARE_BYTES)
+        # Appending: reading it does not move the place where the child writes.
+        self._stderr = tempfile.TemporaryFile("a+b", dir=folder)  # noqa: SIM115 - see __exit__
+        self._answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", module, str(self._limit)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            env={**os.environ, **(environment or {})},
+            text=True,
+            start_new_session=True,
+        )
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._kill()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        self._stderr.close()
+
+    def run(self, feeds: dict[str, np.ndarray], folder: Path) -> Pass:
+        """One forward pass; raises ChildError if the model does."""
+        folder.mkdir(parents=True)
+        inputs = {}
+        for index, (name, array) in enumerate(feeds.items()):
+            path = folder / f"input_{index}.npy"
+            np.save(path, array, allow_pickle=False)
+            inputs[name] = str(path)
+        answer = self.ask("run", inputs=inputs, folder=str(folder))
+        for written in inputs.values():
+            Path(written).unlink()
+        try:
+            files = [folder / f"output_{index}.npy" for index in range(int(answer["outputs"]))]
+            outputs = [np.load(file, mmap_mode="r", allow_pickle=False) for file in files]
+            return Pass(tuple(outputs), float(answer["seconds"]))
+        except (KeyError, TypeError, ValueError, OSError) as error:
+            raise self._unreadable(error) from None
+
+    def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
+        """The answer to one request; raises ChildError if the child raised."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # the answer that never comes says more
+            self._process.stdin.write(json.dumps({"do": do, "with": arguments}) + "\n")
+            self._process.stdin.flush()
+        line = self._wait()
+        if line is None:
+            raise self._death()
+        try:
+            answer: dict[str, Any] = json.loads(line)
+            error = answer.get("error")
+        except (ValueError, AttributeError) as fault:
+            raise self._unreadable(fault) from None
+        if error is None:
+            return answer
+        if error["kind"] == "user":
+            raise SubmissionError(error["problem"], error["remedy"])
+        if error["kind"] == "memory":
+            raise self._memory(error["problem"])
+        place = f" ({error['remedy']})" if error["remedy"] else ""
+        raise ChildError(error["problem"] + place)
+
+    def printed(self, last: int = _LOG_BYTES) -> str:
+        """The end of what the child has printed so far, at most `last` bytes."""
+        size = self._stderr.seek(0, os.SEEK_END)
+        self._stderr.seek(max(size - last, 0))
+        return self._stderr.read(last).decode(errors="replace")
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        with contextlib.suppress(ValueError):  # closed while reading
+            for line in self._process.stdout:
+                self._answers.put(line)
+        self._answers.put(None)
+
+    def _wait(self) -> str | None:
+        start = time.monotonic()
+        while True:
+            try:
+                return self._answers.get(timeout=_TICK_SECONDS)
+            except queue.Empty:
+                waited = time.monotonic() - start
+                self._tick(waited)
+                if waited > self._timeout:
+                    self._kill()
+                    raise SubmissionError(
+                        f"{self._name} gave no answer for {self._timeout:.0f} s and was stopped",
+                        "see where it hangs, or allow it more with --timeout SECONDS",
+                    ) from None
+
+    def _kill(self) -> None:
+        """Ends the child and whatever it started."""
+        if hasattr(os, "killpg"):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.kill()
+        self._process.wait()
+
+    def _death(self) -> SubmissionError:
+        code = self._process.wait()
+        if code == _KILLED:
+            return self._memory("the system killed it")
+        tail = one_line(self.printed(300))
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return SubmissionError(
+            f"{self._name} crashed its runtime ({how}): {tail or 'nothing was printed'}",
+            "run it by hand in a process of its own; a crash here is a crash for the organisers",
+        )
+
+    def _unreadable(self, error: Exception) -> SubmissionError:
+        return SubmissionError(
+            f"{self._name} gave an answer that cannot be read ({error})",
+            "leave the process that the model runs in alone",
+        )
+
+    def _memory(self, how: str) -> SubmissionError:
+        return SubmissionError(
+            f"{self._name} needs more memory than its limit of {self._limit / 2**30:.1f} GiB"
+            f" ({how})",
+            "make the model smaller, or allow it more with --memory GIB if the machine has it",
+        )
+
+
+def available_memory() -> int:
+    """The bytes that a process may still take: the system's, or the container's if that is less."""
+    candidates = [
+        _meminfo_available(),
+        _cgroup_room("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        _cgroup_room(
+            "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+            "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+        ),
+    ]
+    known = [value for value in candidates if value is not None]
+    return min(known, default=2**40)
+
+
+def _meminfo_available() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    fields = dict(line.split(":", 1) for line in lines)
+    return int(fields["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in fields else None
+
+
+def _cgroup_room(limit: str, usage: str) -> int | None:
+    try:
+        return int(Path(limit).read_text()) - int(Path(usage).read_text())
+    except (OSError, ValueError):  # no such controller, or "max"
+        return None
