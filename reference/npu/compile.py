@@ -1,0 +1,203 @@
+"""Compiles an ONNX model for the NPU of a device, in a child process, and keeps the result."""
+
+import dataclasses
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reference.errors import SubmissionError
+from reference.npu.cache import Cache, model_digest
+from reference.npu.devices import Device
+from reference.npu.process import NpuProcess
+from reference.npu.toolchain import Toolchain, find_toolchain
+from reference.npu.trace import (
+    NPU,
+    CpuNode,
+    Node,
+    Placement,
+    SimulatedTime,
+    Traffic,
+    read_placement,
+    read_simulated,
+    read_traffic,
+)
+from reference.process import ChildError, ChildProcess, Limits, Tick
+
+_CONTEXT, _BINARY, _DLC = "model.onnx", "model_qnn.bin", "model.dlc"
+_LOG, _TRACE, _PROFILE = "compile.log", "qnn_op_trace.json", "profile.csv"
+_RECORD = "compiled.json"
+_FORMAT = "1"  # of an entry of the cache; to be raised when its files change
+_NO_FLOAT16 = re.compile(r"SocModel doesn't support FP16")
+_NO_MEMORY = re.compile(r"QNN_COMMON_ERROR_MEM_ALLOC")
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What the compiler made of a model for a device.
+
+    `failure` says why it did not make what was asked for and `remedy` what helps; both are empty
+    where it did. `simulated` is the compiler's simulation of the device, None for most chips and
+    where a node is left to the CPU.
+    `seconds` and `peak_memory` (bytes, None where the system does not tell) are those of the
+    compiler when it ran, which for a `cached` result was before. All files are in `folder`.
+    """
+
+    device: Device
+    toolchain: Toolchain
+    placement: Placement
+    failure: str
+    remedy: str
+    traffic: Traffic | None
+    simulated: SimulatedTime | None
+    seconds: float
+    peak_memory: int | None
+    cached: bool
+    folder: Path
+
+    @property
+    def whole(self) -> bool:
+        """Whether every node runs on the NPU."""
+        return not self.failure and not self.placement.cpu
+
+    @property
+    def context(self) -> Path:
+        """The ONNX file that stands for the compiled model; it needs `binary` beside it."""
+        return self.folder / _CONTEXT
+
+    @property
+    def binary(self) -> Path:
+        """The context binary."""
+        return self.folder / _BINARY
+
+    @property
+    def dlc(self) -> Path:
+        """The DLC, where one was asked for."""
+        return self.folder / _DLC
+
+    @property
+    def log(self) -> Path:
+        """Everything that the compiler said."""
+        return self.folder / _LOG
+
+
+def compile_model(
+    model: Path,
+    device: Device,
+    *,
+    dlc: bool = False,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    cache: Cache | None = None,
+    tick: Tick = lambda seconds: None,
+) -> Compiled:
+    """Compiles the ONNX file `model`, with its external data beside it, for `device`.
+
+    Float32 models become float16. With `dlc` a DLC is written too. A result of the same model,
+    chip, options and toolchain is taken from the `cache` (by default the user's). `tick` is called
+    with the seconds waited while the compiler works.
+
+    A model that the compiler refuses is a result with a `failure`. Raises SubmissionError where
+    the toolchain is missing, the file cannot be read, or the compiler crashes or goes beyond
+    `limits`.
+    """
+    toolchain = find_toolchain()
+    cache = cache or Cache()
+    facts = (_FORMAT, toolchain, model_digest(model), device.soc_model, dlc)
+    key = hashlib.sha256(repr(facts).encode()).hexdigest()
+    entry = cache.find(key)
+    if entry is None:
+        with cache.fill(key) as draft:
+            record = _compile(model, device, dlc, limits, tick, draft)
+            (draft / _RECORD).write_text(json.dumps(record), encoding="utf-8")
+        cached, entry = False, cache.folder / key
+    else:
+        cached, record = True, json.loads((entry / _RECORD).read_text(encoding="utf-8"))
+    return _compiled(record, device=device, toolchain=toolchain, cached=cached, folder=entry)
+
+
+def _compile(
+    model: Path, device: Device, dlc: bool, limits: Limits, tick: Tick, folder: Path
+) -> dict[str, Any]:
+    """Lets the compiler write into `folder`; everything of `Compiled` that can be kept."""
+    name = f"compiling {model.name} for {device.name}"
+    with NpuProcess(name, tick, limits) as process:
+        answer = process.ask(
+            "compile", model=str(model), folder=str(folder), soc_model=device.soc_model
+        )
+        log = process.printed()
+        (folder / _LOG).write_text(log, encoding="utf-8")
+        if _NO_MEMORY.search(answer["problem"]):
+            raise SubmissionError(
+                f"{name} ran out of memory: {answer['problem']}",
+                f"allow it more with --memory GIB, or make the model fit the {device.vtcm_mb} MiB"
+                f" of the chip with smaller tensors",
+            )
+        placement = read_placement(answer["nodes"], _text(folder / _TRACE), log)
+        failure, remedy = _failure(answer["problem"], placement, device)
+        if dlc and not failure:
+            failure, remedy = _write_dlc(process, model, folder)
+    simulated = None if placement.cpu else read_simulated(_text(folder / _PROFILE))
+    return {
+        "placement": dataclasses.asdict(placement),
+        "failure": failure,
+        "remedy": remedy,
+        "traffic": _as_dict(read_traffic(log)),
+        "simulated": _as_dict(simulated),
+        "seconds": answer["seconds"],
+        "peak_memory": answer["memory"],
+    }
+
+
+def _failure(problem: str, placement: Placement, device: Device) -> tuple[str, str]:
+    """Why there is no context binary (empty if there is), and what helps."""
+    if not problem and placement.npu:
+        return "", ""
+    if not placement.cpu:
+        return problem, "check it with onnx.checker, or export it again"
+    first = placement.cpu[0]
+    if _NO_FLOAT16.search(first.reason):
+        return f"the model computes in float, and {device.soc} has no float16", first.remedy
+    what = "the whole model is refused for" if problem else "no node runs on the NPU:"
+    return f"{what} {first.op} {first.name!r}: {first.reason}", first.remedy
+
+
+def _write_dlc(process: ChildProcess, model: Path, folder: Path) -> tuple[str, str]:
+    """Writes the DLC; why it could not be, and what helps."""
+    parts = folder / "dlc"
+    parts.mkdir()
+    remedy = "write the operators that it leaves to the CPU in another way"
+    try:
+        nodes = process.ask("dlc", model=str(model), folder=str(parts))["nodes"]
+    except ChildError as error:
+        return f"no DLC could be written: {error}", remedy
+    found, left = list(parts.iterdir()), [op for provider, _, op in nodes if provider != NPU]
+    if left or len(found) != 1:
+        return f"a DLC cannot hold the whole model, not its {', '.join(sorted({*left}))}", remedy
+    found[0].rename(folder / _DLC)
+    parts.rmdir()
+    return "", ""
+
+
+def _compiled(record: dict[str, Any], **fields: Any) -> Compiled:
+    placement, traffic, simulated = (record[k] for k in ("placement", "traffic", "simulated"))
+    kept = {
+        **record,
+        "placement": Placement(
+            tuple(Node(**node) for node in placement["npu"]),
+            tuple(CpuNode(**node) for node in placement["cpu"]),
+            placement["npu_ops"],
+        ),
+        "traffic": Traffic(**traffic) if traffic else None,
+        "simulated": SimulatedTime(**simulated) if simulated else None,
+    }
+    return Compiled(**kept, **fields)
+
+
+def _as_dict(value: Traffic | SimulatedTime | None) -> dict[str, Any] | None:
+    return dataclasses.asdict(value) if value else None
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""

@@ -1,0 +1,73 @@
+"""The devices of AI Hub that the compiler knows."""
+
+import csv
+import difflib
+import re
+from dataclasses import dataclass
+from functools import cache
+
+from reference.data import fixture
+from reference.errors import SubmissionError
+
+_SUFFIX = re.compile(r"\s*\((family|proxy)\)$")
+
+
+@dataclass(frozen=True)
+class Device:
+    """One device by its name on AI Hub; `also` are other names for it.
+
+    `soc` is what the compiler calls the chip and `soc_model` the number that selects it
+    (`Qnn_SocModel_t` of Qualcomm's QnnTypes.h). `hexagon` is the NPU's architecture, `vtcm_mb` its
+    on-chip memory in MiB. Without `float16` it takes quantised models alone.
+    """
+
+    name: str
+    also: tuple[str, ...]
+    soc: str
+    soc_model: int
+    hexagon: str
+    vtcm_mb: int
+    float16: bool
+
+
+@cache
+def all_devices() -> tuple[Device, ...]:
+    """Every known device.
+
+    `fixtures/devices.tsv`: names as AI Hub lists them; chip, architecture, memory and float16 as
+    onnxruntime-qnn 2.7.0 (QAIRT 2.51) reports them when it compiles. It has no record of SA8650P,
+    which is taken for the SA8255P.
+    """
+    with fixture("devices.tsv").open(encoding="utf-8", newline="") as file:
+        return tuple(_device(row) for row in csv.DictReader(file, delimiter="\t"))
+
+
+def _device(row: dict[str, str]) -> Device:
+    return Device(
+        name=row["name"],
+        also=tuple(name for name in row["also"].split(", ") if name),
+        soc=row["soc"],
+        soc_model=int(row["soc_model"]),
+        hexagon=row["hexagon"],
+        vtcm_mb=int(row["vtcm_mb"]),
+        float16=row["float16"] == "yes",
+    )
+
+
+def find_device(name: str) -> Device:
+    """The device called `name`; case and a last word "(Family)" or "(Proxy)" do not matter.
+
+    Raises SubmissionError for a device that is not known, with the closest names.
+    """
+    known = {_plain(n): device for device in all_devices() for n in (device.name, *device.also)}
+    device = known.get(_plain(name))
+    if device is None:
+        close = difflib.get_close_matches(_plain(name), known, n=3, cutoff=0.5)
+        names = dict.fromkeys(known[match].name for match in close)
+        listed = ", ".join(names or (device.name for device in all_devices()))
+        raise SubmissionError(f"unknown device {name!r}", f"choose one of: {listed}")
+    return device
+
+
+def _plain(name: str) -> str:
+    return _SUFFIX.sub("", " ".join(name.lower().split()))

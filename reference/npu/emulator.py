@@ -1,0 +1,69 @@
+"""Runs a compiled model as the NPU would, bit for bit the compiler's emulation, on the host."""
+
+import itertools
+import shutil
+from typing import Self
+
+import numpy as np
+
+from reference.errors import SubmissionError
+from reference.npu.compile import Compiled
+from reference.npu.process import NpuProcess
+from reference.process import ChildError, Limits, Tick
+
+
+class Emulator:
+    """A compiled model in the emulator, in a child process with `limits`. A context manager.
+
+    The emulator computes in the NPU's float16 and integers, a thousand times slower than the
+    device: the seconds that it takes say nothing of the device's. Three of its ways are the NPU's:
+    1.0 can come back as 1.0000001, an index beyond a table is no error, and 0/0 is 0.
+
+    Raises SubmissionError for a result without context binary, one that cannot be loaded, and where
+    the emulator crashes or goes beyond `limits`.
+    """
+
+    def __init__(
+        self,
+        compiled: Compiled,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+        tick: Tick = lambda seconds: None,
+    ) -> None:
+        if compiled.failure:
+            raise SubmissionError(
+                f"there is nothing to emulate: {compiled.failure}", compiled.remedy
+            )
+        self._compiled = compiled
+        self._process = NpuProcess(f"emulating {compiled.device.name}", tick, limits)
+        self._runs = itertools.count()
+        self._outputs: list[str] = []
+
+    def __enter__(self) -> Self:
+        compiled = self._compiled
+        try:
+            answer = self._process.ask(
+                "load", context=str(compiled.context), soc_model=compiled.device.soc_model
+            )
+        except (ChildError, SubmissionError) as error:
+            self._process.__exit__()
+            if isinstance(error, SubmissionError):
+                raise
+            problem = f"the context binary cannot be loaded: {error}"
+            raise SubmissionError(problem, "delete it and compile again") from None
+        self._outputs = answer["outputs"]
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._process.__exit__(*error)
+
+    def run(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The outputs by name for the inputs by name; shapes and dtypes are the ONNX model's.
+
+        Raises ChildError where the model does not take these inputs.
+        """
+        folder = self._process.scratch / str(next(self._runs))
+        try:
+            outputs = self._process.run(feeds, folder).outputs
+            return dict(zip(self._outputs, map(np.array, outputs), strict=True))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,23 @@
+"""The compiler and the emulator in a process of their own: they can crash, hang and eat memory."""
+
+import tempfile
+from pathlib import Path
+
+from reference.process import ChildProcess, Limits, Tick
+
+
+class NpuProcess(ChildProcess):
+    """A child process that runs `reference.npu.worker`, with a `scratch` folder as its home.
+
+    A context manager; the folder goes with it.
+    """
+
+    def __init__(self, name: str, tick: Tick, limits: Limits) -> None:
+        self._scratch = tempfile.TemporaryDirectory(prefix="lpcvc-npu-")
+        self.scratch = Path(self._scratch.name)
+        home = {"HOME": self._scratch.name, "XDG_CACHE_HOME": self._scratch.name}
+        super().__init__("reference.npu.worker", name, self.scratch, tick, limits, home)
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        self._scratch.cleanup()

@@ -1,0 +1,139 @@
+"""The child process that holds the compiler and the emulator. Nothing else imports it."""
+
+import os
+import re
+import time
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+# It would keep a device id and a database under the user's home.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+import onnxruntime as ort
+import onnxruntime_qnn as qnn
+
+from reference.child import OUT_OF_MEMORY, Child, main
+from reference.errors import one_line
+
+CONTEXT = "model.onnx"  # with the context binary model_qnn.bin beside it
+TRACE = "qnn_op_trace.json"
+PROFILE = "profile.csv"
+
+_CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
+_SEVERITY_VERBOSE, _SEVERITY_FATAL = 0, 4
+
+
+class NpuChild(Child):
+    """Compiles one model or emulates one compiled model."""
+
+    def compile(self, model: str, folder: str, soc_model: int) -> dict[str, Any]:
+        """Writes the context binary and what the compiler says of it into `folder`.
+
+        Answers the nodes with where they run, what went wrong (empty if nothing), the seconds
+        taken, and the peak memory in bytes (None where the system does not tell).
+        """
+        options = _options(
+            _SEVERITY_VERBOSE,
+            **_htp(soc_model),
+            enable_framework_op_trace="1",
+            framework_op_trace_dir=folder,
+            profiling_level="basic",
+            profiling_file_path=str(Path(folder) / PROFILE),
+            # Otherwise Q and DQ of the graph's inputs and outputs are left to the CPU.
+            offload_graph_io_quantization="0",
+        )
+        options.add_session_config_entry("ep.context_enable", "1")
+        options.add_session_config_entry("ep.context_embed_mode", "0")
+        options.add_session_config_entry("ep.context_file_path", str(Path(folder) / CONTEXT))
+        start = time.perf_counter()
+        problem, nodes = "", []
+        try:
+            nodes = _assignment(_open(model, options))
+        except Exception as error:  # the runtime's own classes share no other base
+            if OUT_OF_MEMORY.search(str(error)):
+                raise
+            problem = one_line(_CODE.sub("", str(error)))
+        seconds = time.perf_counter() - start
+        return {"nodes": nodes, "problem": problem, "seconds": seconds, "memory": _peak_memory()}
+
+    def dlc(self, model: str, folder: str) -> dict[str, Any]:
+        """Writes the model as DLC, which is the same for every chip, into `folder`.
+
+        Answers the nodes with where they are, as `compile` does.
+        """
+        library = Path(qnn.get_qnn_htp_path())
+        options = _options(
+            _SEVERITY_VERBOSE,
+            backend_path=str(library.with_name(library.name.replace("Htp", "Ir"))),
+            dump_qnn_ir_dlc="1",
+            dump_qnn_ir_dlc_dir=folder,
+            offload_graph_io_quantization="0",
+        )
+        return {"nodes": _assignment(_open(model, options))}
+
+    def load(self, context: str, soc_model: int) -> dict[str, Any]:
+        """Loads a compiled model into the emulator; answers the names of its outputs."""
+        session = _open(context, _options(_SEVERITY_FATAL, **_htp(soc_model)))
+
+        def run(feeds: dict[str, np.ndarray]) -> list[Any]:
+            return list(session.run(None, feeds))
+
+        self._run = run
+        return {"outputs": [output.name for output in session.get_outputs()]}
+
+
+def _htp(soc_model: int) -> dict[str, str]:
+    """The options of the NPU's backend."""
+    return {
+        "backend_path": qnn.get_qnn_htp_path(),
+        "soc_model": str(soc_model),
+        "enable_htp_fp16_precision": "1",
+        "htp_graph_finalization_optimization_mode": "3",
+    }
+
+
+def _options(severity: int, **provider: str) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.log_severity_level = severity
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    options.add_provider_for_devices(_devices(severity), provider)
+    return options
+
+
+@cache
+def _devices(severity: int) -> list[Any]:
+    # The provider takes its severity when it is registered, which is once a process.
+    ort.set_default_logger_severity(severity)
+    name = qnn.get_ep_name()
+    ort.register_execution_provider_library(name, qnn.get_library_path())
+    return [device for device in ort.get_ep_devices() if device.ep_name == name]
+
+
+def _open(model: str, options: ort.SessionOptions) -> ort.InferenceSession:
+    # With its fallback, a provider that fails would silently become the CPU.
+    return ort.InferenceSession(model, sess_options=options, enable_fallback=0)
+
+
+def _assignment(session: ort.InferenceSession) -> list[tuple[str, str, str]]:
+    """(execution provider, node name, operator) of every node."""
+    return [
+        (part.ep_name, node.name, node.op_type)
+        for part in session.get_provider_graph_assignment_info()
+        for node in part.get_nodes()
+    ]
+
+
+def _peak_memory() -> int | None:
+    """VmHWM: the peak that getrusage gives was inherited from the parent."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return None
+    fields = dict(line.split(":", 1) for line in lines)
+    return int(fields["VmHWM"].split()[0]) * 1024
+
+
+if __name__ == "__main__":
+    main(NpuChild())
