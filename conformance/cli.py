@@ -10,14 +10,15 @@ from pathlib import Path
 
 from conformance.report.rules import rules_explained, rules_markdown, rules_table
 from reference.errors import SubmissionError
+from reference.process import Limits
 from reference.tracks import find_track
 
 Answer = tuple[str, int]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one verb; 0 on success, 1 if the selftest finds something, 2 with one line on stderr for
-    what the user can put right.
+    """Runs one verb; 0 on success, 1 if the selftest finds something or a model does not compile
+    whole, 2 with one line on stderr for what the user can put right.
     """
     options = _parser().parse_args(arguments)
     code = 0
@@ -55,6 +56,42 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("folder", type=Path, help="where the files go; made if it is not there")
     export.set_defaults(verb=_export)
 
+    compiler = verbs.add_parser("compile", help="compile for the NPU of a device, offline")
+    compiler.add_argument(
+        "model",
+        nargs="*",
+        metavar="[PART=]MODEL",
+        help="as for --submission; default: the reference of the track with random weights",
+    )
+    compiler.add_argument("--track", required=True)
+    which = compiler.add_mutually_exclusive_group()
+    which.add_argument(
+        "--device",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="as AI Hub calls it; repeatable; default: the track's",
+    )
+    which.add_argument("--all-devices", action="store_true", help="every device that is known")
+    compiler.add_argument("--dlc", action="store_true", help="write a DLC too")
+    compiler.add_argument(
+        "--output", type=Path, metavar="FOLDER", help="copy what was made into FOLDER"
+    )
+    compiler.add_argument(
+        "--timeout",
+        type=float,
+        default=Limits.timeout,
+        metavar="SECONDS",
+        help="the longest that one compilation may take; default: %(default).0f",
+    )
+    compiler.add_argument(
+        "--memory",
+        type=float,
+        metavar="GIB",
+        help="the most memory that it may take; default: what the machine has to spare",
+    )
+    compiler.set_defaults(verb=_compile)
+
     selftest = verbs.add_parser("selftest", help="hold every rule against models that break it")
     selftest.set_defaults(verb=_selftest)
     return parser
@@ -79,6 +116,20 @@ def _export(options: argparse.Namespace) -> Answer:
         )
     kind = options.weights.name if options.weights else "random weights"
     return "\n".join(f"{part}: {path} ({kind})" for part, path in paths.items()), 0
+
+
+def _compile(options: argparse.Namespace) -> Answer:
+    from conformance.compile import choose_devices, compile_for_devices
+
+    track = find_track(options.track)
+    return compile_for_devices(
+        track,
+        options.model,
+        choose_devices(track, options.device, options.all_devices),
+        dlc=options.dlc,
+        limits=Limits(options.timeout, int(options.memory * 2**30) if options.memory else None),
+        output=options.output,
+    )
 
 
 def _selftest(options: argparse.Namespace) -> Answer:

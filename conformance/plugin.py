@@ -120,9 +120,9 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     case = callspec.params.get("contract_case") if callspec else None
     if case is None:
         return (yield)
-    from conformance.report.progress import ProgressLine
+    from conformance.report.progress import pytest_progress
 
-    line = ProgressLine(item.config)
+    line = pytest_progress(item.config)
     case.assessment.progress = line
     try:
         return (yield)

@@ -1,6 +1,9 @@
 """One line that says what a long model is doing."""
 
+import shutil
+import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,34 +15,59 @@ _EVERY_TERMINAL, _EVERY_LOG = 0.2, 15.0
 class ProgressLine:
     """Shows progress once it takes more than two seconds.
 
-    On a terminal one line is rewritten; in a log a line appears every 15 seconds.
+    On a terminal one line is rewritten; in a log a line appears every 15 seconds. `write` puts the
+    text there, `tty` says which of the two it is.
     """
 
-    def __init__(self, config: pytest.Config) -> None:
-        self._reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
-        self._capture: Any = config.pluginmanager.get_plugin("capturemanager")
-        self._tty = self._reporter is not None and self._reporter.isatty
+    def __init__(self, write: Callable[[str], None], tty: bool) -> None:
+        self._write = write
+        self._tty = tty
         self._shown = False
         self._next = time.monotonic() + _QUIET_SECONDS
 
     def __call__(self, text: str) -> None:
         """Shows `text`, or drops it where the last one is too recent."""
         now = time.monotonic()
-        if self._reporter is None or now < self._next:
+        if now < self._next:
             return
         self._next = now + (_EVERY_TERMINAL if self._tty else _EVERY_LOG)
         self._write(text)
         self._shown = self._tty
 
     def clear(self) -> None:
-        """Wipes the line, so that what pytest prints next stands alone."""
+        """Wipes the line, so that what is printed next stands alone."""
         if self._shown:
             self._write("")
             self._shown = False
 
-    def _write(self, text: str) -> None:
-        with self._capture.global_and_fixture_disabled():
-            if self._tty:
-                self._reporter.rewrite(text[: self._reporter._screen_width - 1], erase=True)
+
+def pytest_progress(config: pytest.Config) -> ProgressLine:
+    """Progress in the terminal that pytest reports to."""
+    reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+    capture: Any = config.pluginmanager.get_plugin("capturemanager")
+    tty = reporter is not None and reporter.isatty
+
+    def write(text: str) -> None:
+        if reporter is None:
+            return
+        with capture.global_and_fixture_disabled():
+            if tty:
+                reporter.rewrite(text[: reporter._screen_width - 1], erase=True)
             else:
-                self._reporter.write_line(f"  {text}")
+                reporter.write_line(f"  {text}")
+
+    return ProgressLine(write, tty)
+
+
+def stderr_progress() -> ProgressLine:
+    """Progress on stderr, beside what a command prints."""
+    tty = sys.stderr.isatty()
+
+    def write(text: str) -> None:
+        if tty:
+            width = shutil.get_terminal_size().columns - 1
+            print(f"\r{text[:width]}\x1b[K", end="", file=sys.stderr, flush=True)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    return ProgressLine(write, tty)

@@ -134,7 +134,8 @@ def read_simulated(profile: str) -> SimulatedTime | None:
     if not all(micros):
         return None
     missing = sum(found.get("Missing Ops (Number of Ops with no Costs associated)", []))
-    return SimulatedTime(*(sum(times) / 1000 for times in micros), missing)
+    ms, lowest, highest = (sum(times) / 1000 for times in micros)
+    return SimulatedTime(ms, lowest, highest, missing)
 
 
 def _read_refusals(log: str) -> tuple[dict[Node, str], set[str]]:
@@ -168,7 +169,7 @@ def _read_refusals(log: str) -> tuple[dict[Node, str], set[str]]:
 
 def _clean(error: str) -> str:
     """A line of the log without its internal numbers."""
-    text = re.sub(r"^\[\d+\] ", "", error.strip())
+    text = re.sub(r"^\[\d+\] ", "", error.strip().rstrip("."))
     return re.sub(r"validateNativeOps .*:(\w+) failed \d+", r"the validator refuses its \1", text)
 
 
