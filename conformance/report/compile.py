@@ -77,8 +77,8 @@ def _fixes(model: Path, attempts: Sequence[Attempt]) -> list[str]:
     hazards = {hazard.node.name: hazard.remedy for hazard in npu_hazards(read_graph(model))}
     devices: dict[tuple[str, str], list[str]] = {}
     for attempt in attempts:
-        for problem in _problems(attempt, hazards):
-            devices.setdefault(problem, []).append(attempt.device.name)
+        for fix in _problems(attempt, hazards):
+            devices.setdefault(fix, []).append(attempt.device.name)
     lines = []
     for (problem, remedy), names in devices.items():
         where = "all devices" if len(names) == len(attempts) else ", ".join(names)

@@ -1,0 +1,128 @@
+"""`lpcvc compile` on the command line."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from conformance.cli import main
+from reference.npu.toolchain import find_toolchain
+from reference.tests import npu_models as models
+from reference.tests.npu_models import needs_compiler, save
+
+TRACK = ("--track", "pidnet")
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LPCVC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@needs_compiler
+def test_a_whole_model(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(models.net, place)
+    command = ["compile", "net.onnx", *TRACK, "--dlc", "--output", "out"]
+    assert main(command) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "pidnet, net.onnx: 1 of 1 compile whole"
+    assert lines[1].split()[:4] == ["device", "compiles", "NPU", "ops"]
+    assert lines[2].split()[:4] == ["Samsung", "Galaxy", "S24", "whole"]
+    assert "not available" in lines[2]
+    assert lines[3].strip() == str(find_toolchain())
+    assert len(lines) == 4, "nothing to fix"
+    made = sorted(path.name for path in (place / "out" / "model" / "Samsung-Galaxy-S24").iterdir())
+    assert made == ["compile.log", "model.dlc", "model.onnx", "model_qnn.bin"]
+    assert main(command) == 0
+    assert "(cached)" in capsys.readouterr().out
+
+
+@needs_compiler
+def test_what_to_fix(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each problem once, the remedy from the table of hazards where it knows the node."""
+    save(models.mask_head, place)
+    devices = ("Samsung Galaxy S24 (Family)", "SA8775P ADP", "QCS6490 (Proxy)")
+    options = [part for device in devices for part in ("--device", device)]
+    assert main(["compile", "mask_head.onnx", *TRACK, *options]) == 1
+    out = capsys.readouterr().out
+    assert out.startswith("pidnet, mask_head.onnx: 0 of 3 compile whole\n")
+    assert [line.split()[-9:-7] for line in out.splitlines()[2:4]] != []
+    _, _, fixes = out.partition("to fix:\n")
+    assert fixes.splitlines() == [
+        "  Samsung Galaxy S24, SA8775P ADP: Einsum '/y/Einsum' on the CPU:"
+        " the validator refuses its MatMul",
+        "    -> write it as a matrix product: q @ features.flatten(2), then reshape",
+        "  QCS6490 (Proxy): the model computes in float, and QCS6490 has no float16",
+        "    -> quantise the model to int8 (w8a8), or choose a device with float16",
+    ]
+
+
+@needs_compiler
+def test_refused_as_a_whole(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(models.sampled_5d, place)
+    assert main(["compile", "sampled_5d.onnx", *TRACK]) == 1
+    out = capsys.readouterr().out
+    assert "Samsung Galaxy S24  no " in out
+    assert "the whole model is refused for GridSample '/y/GridSample': has incorrect Rank 5" in out
+    assert "-> sample every slice with a 4-D GridSample" in out
+
+
+@needs_compiler
+def test_simulated_time_is_labelled(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(models.net, place)
+    assert main(["compile", "net.onnx", *TRACK, "--device", "SA8775P ADP"]) == 0
+    out = capsys.readouterr().out
+    assert " ms (" in out
+    assert "simulated: by the compiler, milliseconds (bounds); not a measurement" in out
+
+
+@needs_compiler
+def test_a_hang_is_one_row(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(models.huge_relu, place)
+    assert main(["compile", "huge_relu.onnx", *TRACK, "--timeout", "2"]) == 1
+    out = capsys.readouterr().out
+    assert "Samsung Galaxy S24  no " in out
+    assert "gave no answer for 2 s and was stopped" in out
+    assert "--timeout SECONDS" in out
+
+
+@needs_compiler
+def test_a_pytorch_model_and_two_parts(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A factory is exported first; each part has its table."""
+    save(models.net, place)
+    (place / "mine.py").write_text(
+        "import torch\n"
+        "class Image(torch.nn.Module):\n"
+        "    def forward(self, image):\n"
+        "        return torch.nn.functional.avg_pool2d(image, 32).flatten(1)\n"
+    )
+    assert main(["compile", "image=mine:Image", "text=net.onnx", "--track", "retrieval"]) == 0
+    out = capsys.readouterr().out
+    assert "retrieval-2026, image.onnx: 1 of 1 compile whole" in out
+    assert "retrieval-2026, net.onnx: 1 of 1 compile whole" in out
+    assert out.count("XR2 Gen 2 (Proxy)") == 2
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["no.onnx", *TRACK], "no such file: no.onnx"),
+        (["short.onnx", *TRACK], "short.onnx is not an ONNX model or was cut short"),
+        (["net.onnx", *TRACK, "--device", "Galaxy S42"], "unknown device 'Galaxy S42'; choose one"),
+        (["net.onnx", "--track", "retrieval"], "retrieval-2026 takes 2 models"),
+        (["--track", "segmentation"], "track segmentation-2025 has no reference model yet"),
+    ],
+)
+def test_mistakes_are_one_line(
+    arguments: list[str], expected: str, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = save(models.net, place)
+    shutil.copy(path, place / "short.onnx")
+    (place / "short.onnx").write_bytes(path.read_bytes()[:-100])
+    assert main(["compile", *arguments]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.count("\n") == 1
+    assert expected in told.err

@@ -1,0 +1,151 @@
+"""The cache of compiled models: complete entries or none, and keys that see all of a model."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from reference.errors import SubmissionError
+from reference.npu.cache import Cache, default_folder, model_digest
+from reference.tests.npu_models import FLOAT, model, net, one, save
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    return Cache(tmp_path / "cache")
+
+
+def write(cache: Cache, key: str, text: str = "binary") -> Path:
+    with cache.fill(key) as draft:
+        (draft / "model.bin").write_text(text)
+        (draft / "log").write_text("said")
+    return cache.folder / key
+
+
+def test_hit_and_miss(cache: Cache) -> None:
+    assert cache.find("a") is None
+    entry = write(cache, "a")
+    assert cache.find("a") == entry
+    assert (entry / "model.bin").read_text() == "binary"
+    assert cache.find("b") is None
+    assert [path.name for path in cache.folder.iterdir()] == ["a"]
+
+
+TEARS: dict[str, Callable[[Path], object]] = {
+    "no manifest": lambda entry: (entry / "files.json").unlink(),
+    "half a manifest": lambda entry: (entry / "files.json").write_text('{"log": '),
+    "other manifest": lambda entry: (entry / "files.json").write_text("[]"),
+    "missing file": lambda entry: (entry / "model.bin").unlink(),
+    "empty file": lambda entry: (entry / "model.bin").write_text(""),
+    "other bytes": lambda entry: (entry / "model.bin").write_text("binarY"),
+    "foreign file": lambda entry: (entry / "extra").write_text(""),
+    "binary manifest": lambda entry: (entry / "files.json").write_bytes(b"\xff\xfe\x00"),
+}
+
+
+@pytest.mark.parametrize("tear", TEARS.values(), ids=TEARS)
+def test_a_torn_entry_is_a_miss_and_is_replaced(cache: Cache, tear) -> None:
+    entry = write(cache, "a")
+    tear(entry)
+    assert cache.find("a") is None
+    assert cache.find(write(cache, "a", "new").name) == entry
+    assert (entry / "model.bin").read_text() == "new"
+
+
+def test_what_fails_leaves_nothing(cache: Cache) -> None:
+    def fail() -> None:
+        with cache.fill("a") as draft:
+            (draft / "model.bin").write_text("half")
+            raise RuntimeError
+
+    pytest.raises(RuntimeError, fail)
+    assert list(cache.folder.iterdir()) == []
+
+
+def test_the_first_of_two_processes_wins(cache: Cache) -> None:
+    with cache.fill("a") as draft:
+        (draft / "model.bin").write_text("slow")
+        write(cache, "a", "fast")
+    assert (cache.folder / "a" / "model.bin").read_text() == "fast"
+    assert [path.name for path in cache.folder.iterdir()] == ["a"]
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SubmissionError, match="LPCVC_CACHE"), Cache(tmp_path / "file").fill("a"):
+        pass
+
+
+def test_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LPCVC_CACHE", str(tmp_path))
+    assert default_folder() == Cache().folder == tmp_path
+    monkeypatch.delenv("LPCVC_CACHE")
+    assert default_folder().name == "lpcvc"
+
+
+def external(folder: Path, location: str = "weights.data", fill: float = 1.0) -> Path:
+    """A model whose weights are outside."""
+    built = net()
+    kernel = next(t for t in built.graph.initializer if t.name == "kernel_2")
+    data = np.full(kernel.dims, fill, np.float32).tobytes()
+    kernel.ClearField("raw_data")
+    kernel.data_location = TensorProto.EXTERNAL
+    kernel.external_data.add(key="location", value=location)
+    kernel.external_data.add(key="length", value=str(len(data)))
+    onnx.save(built, folder / "my.onnx")
+    (folder / "weights.data").write_bytes(data)
+    return folder / "my.onnx"
+
+
+def test_digest_sees_external_data(tmp_path: Path) -> None:
+    first = model_digest(external(tmp_path))
+    assert model_digest(external(tmp_path)) == first
+    assert model_digest(external(tmp_path, fill=2.0)) != first
+
+
+def test_digest_sees_external_data_in_a_branch(tmp_path: Path) -> None:
+    """A Constant inside an If."""
+    value = numpy_helper.from_array(np.zeros(4, np.float32), "v")
+    value.ClearField("raw_data")
+    value.data_location = TensorProto.EXTERNAL
+    value.external_data.add(key="location", value="v.data")
+    out = helper.make_tensor_value_info("o", FLOAT, (4,))
+    branch = helper.make_graph(
+        [helper.make_node("Constant", [], ["o"], value=value)], "b", [], [out]
+    )
+    choice = helper.make_node("If", ["b"], ["y"], then_branch=branch, else_branch=branch)
+    built = model([choice], [("b", TensorProto.BOOL, ())], [("y", FLOAT, (4,))])
+    onnx.save(built, tmp_path / "my.onnx")
+    digests = set()
+    for byte in b"\0\1":
+        (tmp_path / "v.data").write_bytes(bytes([byte]) * 16)
+        digests.add(model_digest(tmp_path / "my.onnx"))
+    assert len(digests) == 2
+
+
+def test_digest_sees_the_model(tmp_path: Path) -> None:
+    values = ("x", FLOAT, (1, 8)), ("y", FLOAT, (1, 8))
+    digests = set()
+    for op in ("Relu", "Abs"):
+        onnx.save(one(op, values[:1], values[1]), tmp_path / "my.onnx")
+        digests.add(model_digest(tmp_path / "my.onnx"))
+    assert len(digests) == 2
+
+
+@pytest.mark.parametrize("location", ["gone.data", "../weights.data", "sub/../../weights.data"])
+def test_data_that_is_not_beside_the_model(tmp_path: Path, location: str) -> None:
+    (tmp_path / "weights.data").write_bytes(b"secret")
+    (tmp_path / "inner").mkdir()
+    path = external(tmp_path / "inner", location)
+    with pytest.raises(SubmissionError, match="not beside it"):
+        model_digest(path)
+
+
+def test_a_file_that_was_cut_short(tmp_path: Path) -> None:
+    path = save(net, tmp_path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(SubmissionError, match="was cut short"):
+        model_digest(path)
