@@ -84,6 +84,8 @@ def _onnx_files(
 ) -> dict[str, Path]:
     """The ONNX file of each part; PyTorch models are exported."""
     if not specs:
+        if not track.model:
+            raise SubmissionError(f"{track.id} has no reference model", "give your own model")
         progress.step = f"building the reference of {track.id}"
         with ModelProcess(progress.step, scratch, progress, limits) as process:
             paths = process.reference(track.id, scratch, None)

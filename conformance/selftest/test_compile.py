@@ -47,7 +47,6 @@ def test_what_to_fix(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compile", "mask_head.onnx", *TRACK, *options]) == 1
     out = capsys.readouterr().out
     assert out.startswith("pidnet, mask_head.onnx: 0 of 3 compile whole\n")
-    assert [line.split()[-9:-7] for line in out.splitlines()[2:4]] != []
     _, _, fixes = out.partition("to fix:\n")
     assert fixes.splitlines() == [
         "  Samsung Galaxy S24, SA8775P ADP: Einsum '/y/Einsum' on the CPU:"
@@ -112,7 +111,7 @@ def test_a_pytorch_model_and_two_parts(place: Path, capsys: pytest.CaptureFixtur
         (["short.onnx", *TRACK], "short.onnx is not an ONNX model or was cut short"),
         (["net.onnx", *TRACK, "--device", "Galaxy S42"], "unknown device 'Galaxy S42'; choose one"),
         (["net.onnx", "--track", "retrieval"], "retrieval-2026 takes 2 models"),
-        (["--track", "segmentation"], "track segmentation-2025 has no reference model yet"),
+        (["--track", "segmentation"], "segmentation-2025 has no reference model"),
     ],
 )
 def test_mistakes_are_one_line(

@@ -1,23 +1,27 @@
 """Runs a compiled model as the NPU would, bit for bit the compiler's emulation, on the host."""
 
 import itertools
+import re
 import shutil
 from typing import Self
 
 import numpy as np
 
-from reference.errors import SubmissionError
+from reference.errors import SubmissionError, one_line
 from reference.npu.compile import Compiled
 from reference.npu.process import NpuProcess
 from reference.process import ChildError, Limits, Tick
+
+_ERROR = re.compile(r"::ERROR:\s*(.*)")
 
 
 class Emulator:
     """A compiled model in the emulator, in a child process with `limits`. A context manager.
 
     The emulator computes in the NPU's float16 and integers, a thousand times slower than the
-    device: the seconds that it takes say nothing of the device's. Three of its ways are the NPU's:
-    1.0 can come back as 1.0000001, an index beyond a table is no error, and 0/0 is 0.
+    device: the seconds that it takes say nothing of the device's. Its ways are not those of the
+    CPU: 1.0 can come back as 1.0000001, 0/0 is 0, and so is what GatherElements finds at a negative
+    index or at one beyond the end.
 
     Raises SubmissionError for a result without context binary, one that cannot be loaded, and where
     the emulator crashes or goes beyond `limits`.
@@ -37,6 +41,7 @@ class Emulator:
         self._process = NpuProcess(f"emulating {compiled.device.name}", tick, limits)
         self._runs = itertools.count()
         self._outputs: list[str] = []
+        self._errors = 0
 
     def __enter__(self) -> Self:
         compiled = self._compiled
@@ -59,11 +64,16 @@ class Emulator:
     def run(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The outputs by name for the inputs by name; shapes and dtypes are the ONNX model's.
 
-        Raises ChildError where the model does not take these inputs.
+        Raises ChildError where the model does not take these inputs, with what the emulator says of
+        them, such as an index beyond a table.
         """
         folder = self._process.scratch / str(next(self._runs))
         try:
             outputs = self._process.run(feeds, folder).outputs
             return dict(zip(self._outputs, map(np.array, outputs), strict=True))
+        except ChildError as error:
+            said = _ERROR.findall(self._process.printed())
+            new, self._errors = said[self._errors :], len(said)
+            raise ChildError(one_line("; ".join([*dict.fromkeys(new), str(error)]))) from None
         finally:
             shutil.rmtree(folder, ignore_errors=True)

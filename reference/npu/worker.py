@@ -22,7 +22,7 @@ TRACE = "qnn_op_trace.json"
 PROFILE = "profile.csv"
 
 _CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
-_SEVERITY_VERBOSE, _SEVERITY_FATAL = 0, 4
+_SEVERITY_VERBOSE, _SEVERITY_ERROR = 0, 3
 
 
 class NpuChild(Child):
@@ -75,7 +75,7 @@ class NpuChild(Child):
 
     def load(self, context: str, soc_model: int) -> dict[str, Any]:
         """Loads a compiled model into the emulator; answers the names of its outputs."""
-        session = _open(context, _options(_SEVERITY_FATAL, **_htp(soc_model)))
+        session = _open(context, _options(_SEVERITY_ERROR, **_htp(soc_model)))
 
         def run(feeds: dict[str, np.ndarray]) -> list[Any]:
             return list(session.run(None, feeds))

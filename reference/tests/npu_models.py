@@ -107,15 +107,28 @@ def mask() -> onnx.ModelProto:
     return model(nodes, [("x", FLOAT, (1, 64))], [("y", FLOAT, (1, 64))], weights)
 
 
-def table() -> onnx.ModelProto:
+def elementwise() -> onnx.ModelProto:
+    """No operator that depends on the layout of pictures."""
+    nodes = [node("Relu", "x", "r"), node("Add", "r r", "y")]
+    return model(nodes, [("x", FLOAT, (1, 8))], [("y", FLOAT, (1, 8))])
+
+
+def table(dtype: int = INT64) -> onnx.ModelProto:
     """An embedding: four rows, chosen by an index."""
     weights = {"rows": np.arange(32, dtype=np.float32).reshape(4, 8)}
-    return model(
-        [node("Gather", "rows i", "y", axis=0)],
-        [("i", INT64, (1, 2))],
-        [("y", FLOAT, (1, 2, 8))],
-        weights,
-    )
+    nodes = [node("Gather", "rows i", "y", axis=0)]
+    return model(nodes, [("i", dtype, (1, 2))], [("y", FLOAT, (1, 2, 8))], weights)
+
+
+def table_int32() -> onnx.ModelProto:
+    """The same with an int32 index."""
+    return table(TensorProto.INT32)
+
+
+def elements() -> onnx.ModelProto:
+    """Elements of the input, chosen by an index."""
+    inputs = [("x", FLOAT, (1, 8)), ("i", INT64, (1, 4))]
+    return one("GatherElements", inputs, ("y", FLOAT, (1, 4)), axis=1)
 
 
 def after_conv(*nodes: onnx.NodeProto, more: Sequence[Value] = (), out: Value) -> onnx.ModelProto:
@@ -167,14 +180,14 @@ def huge_kernel() -> onnx.ModelProto:
 
 
 def huge_constant() -> onnx.ModelProto:
-    """Folds to 16 GiB."""
+    """A tensor of 4 GiB in the middle."""
     nodes = [
         node("ConstantOfShape", "size", "zeros"),
         node("ReduceMax", "zeros", "peak", keepdims=0),
         node("Add", "x peak", "y"),
     ]
     values = ("x", FLOAT, (1, 8)), ("y", FLOAT, (1, 8))
-    return model(nodes, values[:1], values[1:], {"size": np.array([2**32])})
+    return model(nodes, values[:1], values[1:], {"size": np.array([2**30])})
 
 
 def save(build: Callable[[], onnx.ModelProto], folder: Path) -> Path:

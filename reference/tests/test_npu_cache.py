@@ -61,7 +61,8 @@ def test_what_fails_leaves_nothing(cache: Cache) -> None:
             (draft / "model.bin").write_text("half")
             raise RuntimeError
 
-    pytest.raises(RuntimeError, fail)
+    with pytest.raises(RuntimeError):
+        fail()
     assert list(cache.folder.iterdir()) == []
 
 

@@ -5,6 +5,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
@@ -111,7 +112,7 @@ def test_nodes_on_the_cpu(case: str, tmp_path: Path) -> None:
 
 
 @needs_compiler
-@pytest.mark.parametrize("build", [models.net, models.mask], ids=["layout", "elementwise"])
+@pytest.mark.parametrize("build", [models.net, models.elementwise])
 def test_float_is_refused_without_float16(build, tmp_path: Path) -> None:
     """With operators that depend on the layout no session can be made, without them one can."""
     compiled = compile_in(tmp_path, build, QCS6490)
@@ -153,10 +154,21 @@ def test_a_hang_is_cut_off(build, tmp_path: Path) -> None:
 @needs_compiler
 def test_memory_is_limited(tmp_path: Path) -> None:
     path = save(models.huge_constant, tmp_path)
-    limits = Limits(120.0, 2**30)
+    limits = Limits(120.0, 2**29)
     with pytest.raises(SubmissionError, match="memory") as raised:
         compile_model(path, S24, limits=limits, cache=Cache(tmp_path / "cache"))
     assert "--memory GIB" in raised.value.remedy
+
+
+@needs_compiler
+def test_a_crash_is_one_line(tmp_path: Path) -> None:
+    """16 GiB in one tensor is more than the compiler can count: it aborts."""
+    nodes = [models.node("ConstantOfShape", "n", "z"), models.node("ReduceMax", "z", "y")]
+    values = ("y", FLOAT, (1,))
+    onnx.save(models.model(nodes, [], [values], {"n": np.array([2**32])}), tmp_path / "my.onnx")
+    with pytest.raises(SubmissionError, match="crashed its runtime") as raised:
+        compile_model(tmp_path / "my.onnx", S24, limits=LIMITS, cache=Cache(tmp_path / "cache"))
+    assert "\n" not in str(raised.value)
 
 
 @needs_compiler
@@ -229,5 +241,5 @@ def test_without_the_toolchain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert raised.value.remedy == "pip install 'lpcvc-conformance[npu]'"
     monkeypatch.setattr("platform.machine", lambda: "arm64")
     monkeypatch.setattr("sys.platform", "darwin")
-    with pytest.raises(SubmissionError, match="does not exist for .* arm64"):
+    with pytest.raises(SubmissionError, match=r"does not exist for \w+ arm64"):
         find_toolchain()

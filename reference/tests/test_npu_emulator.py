@@ -69,8 +69,8 @@ def test_the_parts_that_are_left_to_the_cpu(folder: Path) -> None:
 
 def test_the_same_bits_each_time(folder: Path, tmp_path: Path) -> None:
     """In one process, in another, and compiled anew."""
-    _, first = compiled(folder, models.net)
-    _, anew = compiled(tmp_path, models.net)
+    path, first = compiled(folder, models.net)
+    anew = compile_model(path, S24, limits=LIMITS, cache=Cache(tmp_path / "cache"))
     assert not anew.cached
     assert first.binary.read_bytes() == anew.binary.read_bytes()
     with Emulator(first, LIMITS) as emulator:
@@ -79,7 +79,8 @@ def test_the_same_bits_each_time(folder: Path, tmp_path: Path) -> None:
         again = emulator.run({"x": PHOTO})["y"]
     assert one.tobytes() == again.tobytes()
     assert one.tobytes() != other.tobytes()
-    assert emulate(tmp_path, models.net, {"x": PHOTO})["y"].tobytes() == one.tobytes()
+    with Emulator(anew, LIMITS) as emulator:
+        assert emulator.run({"x": PHOTO})["y"].tobytes() == one.tobytes()
 
 
 def test_one_can_be_a_little_more(folder: Path) -> None:
@@ -90,14 +91,31 @@ def test_one_can_be_a_little_more(folder: Path) -> None:
     assert ((answer > 0.5) == (x >= 0)).all()
 
 
-def test_an_index_out_of_range_is_no_error(folder: Path) -> None:
-    path, _ = compiled(folder, models.table)
-    good, bad = np.array([[0, 3]]), np.array([[0, 99]])
-    answer = emulate(folder, models.table, {"i": good})["y"]
-    assert np.allclose(answer, np.arange(32, dtype=np.float32).reshape(4, 8)[good], rtol=1e-6)
-    assert emulate(folder, models.table, {"i": bad})["y"].shape == (1, 2, 8)
-    with pytest.raises(Exception, match="out of data bounds"):
-        on_cpu(path, {"i": bad})
+def test_an_index_beyond_the_table(folder: Path) -> None:
+    """The emulator refuses it and says why; -1 counts from the end, but only in int64."""
+    rows = np.arange(32, dtype=np.float32).reshape(4, 8)
+    for build, dtype, end in (
+        (models.table, np.int64, rows[3]),
+        (models.table_int32, np.int32, None),
+    ):
+        with Emulator(compiled(folder, build)[1], LIMITS) as emulator:
+            first, third = emulator.run({"i": np.array([[0, 2]], dtype)})["y"][0]
+            assert np.allclose((first, third), rows[[0, 2]], rtol=1e-6)
+            with pytest.raises(ChildError, match="Gather index: 99 is larger than input dim"):
+                emulator.run({"i": np.array([[0, 99]], dtype)})
+            last = np.array([[0, -1]], dtype)
+            if end is None:
+                with pytest.raises(ChildError, match="Gather index"):
+                    emulator.run({"i": last})
+            else:
+                assert np.allclose(emulator.run({"i": last})["y"][0, 1], end, rtol=1e-6)
+
+
+def test_gather_elements_answers_zero_beyond_the_end(folder: Path) -> None:
+    """And at -1, where ONNX has the last element: a hazard that no error shows."""
+    feeds = {"x": np.arange(1, 9, dtype=np.float32)[None], "i": np.array([[3, -1, 8, 1000]])}
+    answer = emulate(folder, models.elements, feeds)["y"]
+    assert np.allclose(answer, [[4, 0, 0, 0]], rtol=1e-6)
 
 
 def test_wrong_inputs_do_not_end_it(folder: Path) -> None:
