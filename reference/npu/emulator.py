@@ -12,7 +12,7 @@ from reference.npu.compile import Compiled
 from reference.npu.process import NpuProcess
 from reference.process import ChildError, Limits, Tick
 
-_ERROR = re.compile(r"::ERROR:\s*(.*)")
+_ERROR = re.compile(r"::ERROR:\s*((?!Thread:).*)")
 
 
 class Emulator:
