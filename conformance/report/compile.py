@@ -47,8 +47,9 @@ def compile_report(
     lines.append(f"  {toolchain}")
     if any(a.compiled and a.compiled.simulated for a in attempts):
         lines.append("  simulated: by the compiler, milliseconds (bounds); not a measurement")
-    fixes = _fixes(model, attempts)
-    return "\n".join([*lines, *(["", "to fix:", *fixes] if fixes else [])])
+    if not all(a.whole for a in attempts):
+        lines += ["", "to fix:", *_fixes(model, attempts)]
+    return "\n".join(lines)
 
 
 def _row(attempt: Attempt) -> tuple[str, ...]:

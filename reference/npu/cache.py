@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from typing import Any
 from reference.errors import SubmissionError
 
 _MANIFEST = "files.json"  # written last: an entry without it, or that differs from it, is torn
+
+_DRAFT = ".draft-"
+_ABANDONED_SECONDS = 7 * 86400.0
 
 
 class Cache:
@@ -38,12 +42,13 @@ class Cache:
         """A folder to write into, which becomes the entry when all went well."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            draft = Path(tempfile.mkdtemp(dir=self.folder, prefix=".draft-"))
+            draft = Path(tempfile.mkdtemp(dir=self.folder, prefix=_DRAFT))
         except OSError as error:
             raise SubmissionError(
                 f"the cache folder {self.folder} cannot be written ({error.strerror})",
                 "set LPCVC_CACHE to a folder of your own",
             ) from None
+        self._sweep()
         try:
             yield draft
             (draft / _MANIFEST).write_text(json.dumps(_digests(draft)), encoding="utf-8")
@@ -53,6 +58,13 @@ class Cache:
                     os.replace(draft, self.folder / key)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
+
+    def _sweep(self) -> None:
+        """Removes what processes that were killed have left."""
+        for draft in self.folder.glob(f"{_DRAFT}*"):
+            with contextlib.suppress(OSError):
+                if time.time() - draft.stat().st_mtime > _ABANDONED_SECONDS:
+                    shutil.rmtree(draft, ignore_errors=True)
 
 
 def default_folder() -> Path:

@@ -11,7 +11,7 @@ from typing import Any
 from reference.errors import SubmissionError
 from reference.npu.cache import Cache, model_digest
 from reference.npu.devices import Device
-from reference.npu.process import NpuProcess
+from reference.npu.process import BINARY, CONTEXT, PROFILE, TRACE, NpuProcess
 from reference.npu.toolchain import Toolchain, find_toolchain
 from reference.npu.trace import (
     NPU,
@@ -20,16 +20,17 @@ from reference.npu.trace import (
     Placement,
     SimulatedTime,
     Traffic,
+    find_remedy,
     read_placement,
     read_simulated,
     read_traffic,
 )
 from reference.process import ChildError, ChildProcess, Limits, Tick
 
-_CONTEXT, _BINARY, _DLC = "model.onnx", "model_qnn.bin", "model.dlc"
-_LOG, _TRACE, _PROFILE = "compile.log", "qnn_op_trace.json", "profile.csv"
-_RECORD = "compiled.json"
-_FORMAT = "1"  # of an entry of the cache; to be raised when its files change
+_DLC, _LOG, _RECORD = "model.dlc", "compile.log", "compiled.json"
+# Of an entry of the cache; to be raised when its files change, or the options of the compiler.
+_FORMAT = "1"
+_WRONG_LAYOUT = re.compile(r"Node '(?P<name>.*)' OpType:\S+ with domain:com\.ms\.internal\.nhwc")
 _NO_FLOAT16 = re.compile(r"SocModel doesn't support FP16")
 _NO_MEMORY = re.compile(r"QNN_COMMON_ERROR_MEM_ALLOC")
 
@@ -65,12 +66,12 @@ class Compiled:
     @property
     def context(self) -> Path:
         """The ONNX file that stands for the compiled model; it needs `binary` beside it."""
-        return self.folder / _CONTEXT
+        return self.folder / CONTEXT
 
     @property
     def binary(self) -> Path:
         """The context binary."""
-        return self.folder / _BINARY
+        return self.folder / BINARY
 
     @property
     def dlc(self) -> Path:
@@ -134,11 +135,11 @@ def _compile(
                 f"allow it more with --memory GIB, or make the model fit the {device.vtcm_mb} MiB"
                 f" of the chip with smaller tensors",
             )
-        placement = read_placement(answer["nodes"], _text(folder / _TRACE), log)
+        placement = read_placement(answer["nodes"], _text(folder / TRACE), log)
         failure, remedy = _failure(answer["problem"], placement, device)
         if dlc and not failure:
             failure, remedy = _write_dlc(process, model, folder)
-    simulated = None if placement.cpu else read_simulated(_text(folder / _PROFILE))
+    simulated = None if placement.cpu else read_simulated(_text(folder / PROFILE))
     return {
         "placement": dataclasses.asdict(placement),
         "failure": failure,
@@ -152,15 +153,20 @@ def _compile(
 
 def _failure(problem: str, placement: Placement, device: Device) -> tuple[str, str]:
     """Why there is no context binary (empty if there is), and what helps."""
-    if not problem and placement.npu:
+    layout = _WRONG_LAYOUT.search(problem)
+    if problem and not layout:
+        return problem, find_remedy(problem) or "check it with onnx.checker, or export it again"
+    if placement.npu:
         return "", ""
     if not placement.cpu:
-        return problem, "check it with onnx.checker, or export it again"
-    first = placement.cpu[0]
-    if _NO_FLOAT16.search(first.reason):
-        return f"the model computes in float, and {device.soc} has no float16", first.remedy
-    what = "the whole model is refused for" if problem else "no node runs on the NPU:"
-    return f"{what} {first.op} {first.name!r}: {first.reason}", first.remedy
+        return "nothing is left to compile: all of it is constant", "give the model with its inputs"
+    # One refused operator is enough where the compiler has changed the layout for it.
+    culprits = [n for n in placement.cpu if layout and layout["name"].startswith(n.name)]
+    node = (culprits or placement.cpu)[0]
+    if _NO_FLOAT16.search(node.reason):
+        return f"the model computes in float, and {device.soc} has no float16", node.remedy
+    what = "the whole model is refused for" if layout else "no node runs on the NPU:"
+    return f"{what} {node.op} {node.name!r}: {node.reason}", node.remedy
 
 
 def _write_dlc(process: ChildProcess, model: Path, folder: Path) -> tuple[str, str]:

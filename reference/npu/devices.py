@@ -35,8 +35,8 @@ def all_devices() -> tuple[Device, ...]:
     """Every known device.
 
     `fixtures/devices.tsv`: names as AI Hub lists them; chip, architecture, memory and float16 as
-    onnxruntime-qnn 2.7.0 (QAIRT 2.51) reports them when it compiles. It has no record of SA8650P,
-    which is taken for the SA8255P.
+    onnxruntime-qnn 2.7.0 (QAIRT 2.51) reports them when it compiles. It has no record of the
+    SA8650, which is taken for the SA8255.
     """
     with fixture("devices.tsv").open(encoding="utf-8", newline="") as file:
         return tuple(_device(row) for row in csv.DictReader(file, delimiter="\t"))

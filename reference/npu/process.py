@@ -5,6 +5,10 @@ from pathlib import Path
 
 from reference.process import ChildProcess, Limits, Tick
 
+# What the compiler writes into the folder that it is given.
+CONTEXT, BINARY = "model.onnx", "model_qnn.bin"
+TRACE, PROFILE = "qnn_op_trace.json", "profile.csv"
+
 
 class NpuProcess(ChildProcess):
     """A child process that runs `reference.npu.worker`, with a `scratch` folder as its home.

@@ -20,6 +20,7 @@ _REMEDIES = (
     (r"shape must be static", "write it as arithmetic on tensors of fixed shape"),
     (r"incorrect Rank", "merge axes, so that the operator sees tensors of fewer dimensions"),
     (r"FP64", "keep inputs, constants and casts in float32"),
+    (r"Failed to (compose|finalize)", "make its largest tensors smaller, and remove empty ones"),
     (r"Operators of type `(Loop|Scan)`", "unroll the loop before the export"),
 )
 # Said of every node that is refused, with or without a better reason.

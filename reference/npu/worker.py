@@ -16,10 +16,7 @@ import onnxruntime_qnn as qnn
 
 from reference.child import OUT_OF_MEMORY, Child, main
 from reference.errors import one_line
-
-CONTEXT = "model.onnx"  # with the context binary model_qnn.bin beside it
-TRACE = "qnn_op_trace.json"
-PROFILE = "profile.csv"
+from reference.npu.process import CONTEXT, PROFILE
 
 _CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 _SEVERITY_VERBOSE, _SEVERITY_ERROR = 0, 3

@@ -1,5 +1,7 @@
 """The cache of compiled models: complete entries or none, and keys that see all of a model."""
 
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,6 +66,14 @@ def test_what_fails_leaves_nothing(cache: Cache) -> None:
     with pytest.raises(RuntimeError):
         fail()
     assert list(cache.folder.iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_swept(cache: Cache) -> None:
+    for name, age in ((".draft-old", 8 * 86400), (".draft-new", 60)):
+        (cache.folder / name).mkdir(parents=True)
+        os.utime(cache.folder / name, (time.time() - age,) * 2)
+    write(cache, "a")
+    assert sorted(path.name for path in cache.folder.iterdir()) == [".draft-new", "a"]
 
 
 def test_the_first_of_two_processes_wins(cache: Cache) -> None:

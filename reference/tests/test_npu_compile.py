@@ -120,6 +120,27 @@ def test_float_is_refused_without_float16(build, tmp_path: Path) -> None:
     assert "w8a8" in compiled.remedy
 
 
+def empty() -> onnx.ModelProto:
+    return models.one("Relu", [("x", FLOAT, (1, 0))], ("y", FLOAT, (1, 0)))
+
+
+def constant() -> onnx.ModelProto:
+    weights = {"a": np.ones((1, 4), np.float32)}
+    return models.model([models.node("Add", "a a", "y")], [], [("y", FLOAT, (1, 4))], weights)
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("build", "failure", "remedy"),
+    [(empty, "Failed to compose", "empty ones"), (constant, "nothing is left", "its inputs")],
+)
+def test_nothing_to_compute(build, failure: str, remedy: str, tmp_path: Path) -> None:
+    compiled = compile_in(tmp_path, build)
+    assert failure in compiled.failure
+    assert remedy in compiled.remedy
+    assert not compiled.whole
+
+
 @needs_compiler
 def test_simulated_time(tmp_path: Path) -> None:
     simulated = compile_in(tmp_path, models.net, SIMULATED).simulated
@@ -198,9 +219,9 @@ def test_the_second_time_it_is_there(tmp_path: Path) -> None:
     second = compile_in(tmp_path, models.net, SIMULATED)
     assert (first.cached, second.cached) == (False, True)
     assert {**vars(second), "cached": False} == vars(first)
-    same_chip = compile_in(tmp_path, models.net, find_device("SA8255P ADP"))
+    same_chip = compile_in(tmp_path, models.net, find_device("SA8255 (Proxy)"))
     assert same_chip.cached
-    assert same_chip.device.name == "SA8255P ADP"
+    assert same_chip.device.name == "SA8255 (Proxy)"
     assert not compile_in(tmp_path, models.net, S24).cached, "another chip"
     assert not compile_in(tmp_path, models.net, SIMULATED, dlc=True).cached, "another option"
     assert not compile_in(tmp_path, models.mask, SIMULATED).cached, "another model"
