@@ -110,6 +110,6 @@ def _problems(attempt: Attempt, hazards: dict[str, str]) -> list[tuple[str, str]
 
 
 def _names(nodes: Sequence[CpuNode]) -> str:
-    shown = ", ".join(repr(node.name) for node in nodes[:_NAMES_SHOWN])
+    shown = ", ".join(repr(node.name or "unnamed") for node in nodes[:_NAMES_SHOWN])
     more = len(nodes) - _NAMES_SHOWN
     return f"{shown} and {more} more" if more > 0 else shown

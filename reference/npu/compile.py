@@ -122,7 +122,7 @@ def _compile(
     model: Path, device: Device, dlc: bool, limits: Limits, tick: Tick, folder: Path
 ) -> dict[str, Any]:
     """Lets the compiler write into `folder`; everything of `Compiled` that can be kept."""
-    name = f"compiling {model.name} for {device.name}"
+    name = f"compiling {model.name}"
     with NpuProcess(name, tick, limits) as process:
         answer = process.ask(
             "compile", model=str(model), folder=str(folder), soc_model=device.soc_model

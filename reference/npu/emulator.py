@@ -38,7 +38,7 @@ class Emulator:
                 f"there is nothing to emulate: {compiled.failure}", compiled.remedy
             )
         self._compiled = compiled
-        self._process = NpuProcess(f"emulating {compiled.device.name}", tick, limits)
+        self._process = NpuProcess("emulating the model", tick, limits)
         self._runs = itertools.count()
         self._outputs: list[str] = []
         self._errors = 0
