@@ -62,6 +62,7 @@ class Evidence:
         folder: Path,
         progress: Progress,
         limits: Limits,
+        choose: Callable[[Track, Part], list[Probe]] = probes_for,
     ) -> None:
         self.track = track
         self.submission = submission
@@ -69,6 +70,7 @@ class Evidence:
         self.export_errors: dict[str, str] = {}
         self.unrunnable: dict[str, tuple[str, SubmissionError]] = {}
         self._limits = limits
+        self._choose = choose
         self._folder = folder
         self._progress = progress
         self._attempts: dict[tuple[str, str], list[Run]] = {}
@@ -130,9 +132,9 @@ class Evidence:
         model = self.submission.models[part.name]
         if exported:
             model = Model(part.name, "onnx", str(self._onnx[part.name]))
-        probes = probes_for(self.track, part)
+        probes = self._choose(self.track, part)
         name = Path(model.target).name
-        dtypes = self._input_dtypes(part)
+        dtypes = self.input_dtypes(part)
         runs: list[Run] = []
         step = f"loading {name}"
         with self._process(name, lambda _: step) as own:
@@ -142,8 +144,7 @@ class Evidence:
                     count = f"{index + 1}/{len(probes)}"
                     step = f"{name}: probe {count}, {probe.name}{_left(runs, probes)}"
                     self._progress(step)
-                    feeds = {k: v.astype(dtypes.get(k, v.dtype)) for k, v in probe.feeds().items()}
-                    runs.append(self._run(own, part, probe, feeds, folder / str(index)))
+                    runs.append(self._run(own, part, probe, dtypes, folder / str(index)))
             except SubmissionError as error:
                 if exported:
                     self.export_errors[part.name] = f"{error} ({step})"
@@ -154,10 +155,10 @@ class Evidence:
 
     @staticmethod
     def _run(
-        own: ModelProcess, part: Part, probe: Probe, feeds: dict[str, np.ndarray], folder: Path
+        own: ModelProcess, part: Part, probe: Probe, dtypes: dict[str, str], folder: Path
     ) -> Run:
         try:
-            done = own.run(feeds, folder)
+            done = own.run(cast(probe.feeds(), dtypes), folder)
         except ChildError as error:
             return Run(part, probe, (), 0.0, str(error))
         nothing = "" if done.outputs else "the model returned no tensor"
@@ -167,7 +168,7 @@ class Evidence:
         tick = lambda seconds: self._progress(step(seconds))  # noqa: E731
         return ModelProcess(name, self._folder, tick, self._limits)
 
-    def _input_dtypes(self, part: Part) -> dict[str, str]:
+    def input_dtypes(self, part: Part) -> dict[str, str]:
         """The dtypes to feed: what the model declares, where the contract accepts that."""
         graph = self.graphs.get(part.name)
         if graph is None:
@@ -178,6 +179,11 @@ class Evidence:
             for tensor in part.inputs
             if tensor.name in declared and declared[tensor.name] in tensor.dtypes
         }
+
+
+def cast(feeds: dict[str, np.ndarray], dtypes: dict[str, str]) -> dict[str, np.ndarray]:
+    """The inputs in the dtypes given by name, the others as they are."""
+    return {name: array.astype(dtypes.get(name, array.dtype)) for name, array in feeds.items()}
 
 
 def _same_probe(runs: list[Run], name: str) -> Run | None:

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from conformance.suite import Suite
 
 _SUITE = pytest.StashKey["Suite"]()
+_GIVEN = ("track", "submission", "weights", "device", "as_evaluated")
+# The arguments of items that hold a submission to one rule, with the method that lists them.
+_CASES = {"contract_case": "cases", "npu_case": "npu_cases"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -50,6 +53,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="the most memory that the model may take; default: what the machine has to spare",
     )
     group.addoption(
+        "--device",
+        action="append",
+        metavar="NAME",
+        help="compile for this device, as AI Hub calls it; repeatable; default: the track's",
+    )
+    group.addoption(
         "--as-evaluated",
         action="store_true",
         help="let documented rules that the evaluator does not enforce warn only",
@@ -59,7 +68,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Opens what can be opened at once, so that bad input is one line and nothing else."""
     config.addinivalue_line("markers", "contract: does the submission keep the rules of its track?")
-    if any(config.getoption(name) for name in ("track", "submission", "weights", "as_evaluated")):
+    config.addinivalue_line("markers", "npu: does Qualcomm's compiler take it, and the NPU answer?")
+    if any(config.getoption(name) for name in _GIVEN):
         _suite(config)
 
 
@@ -81,6 +91,7 @@ def _suite(config: pytest.Config) -> "Suite":
                 tracks=config.getoption("track") or [],
                 submission=config.getoption("submission") or [],
                 weights=config.getoption("weights"),
+                devices=config.getoption("device") or [],
                 as_evaluated=config.getoption("as_evaluated"),
                 strict=bool(config.getoption("strict", default=False)),
                 limits=limits,
@@ -98,26 +109,32 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One item a rule and submission, and one a track for what depends on the track alone."""
-    if "contract_case" in metafunc.fixturenames:
-        suite = _suite(metafunc.config)
-        cases = suite.cases()
-        metafunc.parametrize("contract_case", cases, ids=[case.id for case in cases])
+    for argument in _CASES.keys() & set(metafunc.fixturenames):
+        cases = getattr(_suite(metafunc.config), _CASES[argument])()
+        metafunc.parametrize(argument, cases, ids=[case.id for case in cases])
     if "text_track" in metafunc.fixturenames:
         tracks = _suite(metafunc.config).text_tracks
         metafunc.parametrize("text_track", tracks, ids=[track.id for track in tracks])
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Drops the tokenizer's items where no chosen track has a text."""
+    """Drops the tokenizer's items where no chosen track has a text, and the NPU's, which take
+    minutes, unless they are asked for.
+    """
+    unwanted = set()
     if _SUITE in config.stash and not config.stash[_SUITE].text_tracks:
-        items[:] = [i for i in items if "text_track" not in getattr(i, "fixturenames", ())]
+        unwanted.add("text_track")
+    if "npu" not in config.getoption("markexpr"):
+        unwanted.add("npu_case")
+    items[:] = [i for i in items if not unwanted & set(getattr(i, "fixturenames", ()))]
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     """Shows progress while a rule waits for the model."""
     callspec = getattr(item, "callspec", None)
-    case = callspec.params.get("contract_case") if callspec else None
+    params = callspec.params if callspec else {}
+    case = next((params[argument] for argument in _CASES if argument in params), None)
     if case is None:
         return (yield)
     from conformance.report.progress import pytest_progress

@@ -5,17 +5,14 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal
 
 from reference.errors import one_line
 from reference.tracks import DEFAULTS, Track
 
-if TYPE_CHECKING:
-    from conformance.evidence import Evidence
-
 PREFIXES = {"segmentation": "SEG", "retrieval": "RET", "depth": "DEP", "pidnet": "PID"}
 
-Needs = Literal["graph", "runs"]
+Needs = Literal["graph", "runs", "npu"]
 Kind = Literal["any", "torch"]
 Outcome = Literal["pass", "fail", "skip"]
 
@@ -66,14 +63,16 @@ def skipped(reason: str) -> Verdict:
     return Verdict("skip", one_line(reason))
 
 
-Check = Callable[["Evidence"], Verdict]
+# Of an Evidence; of an NpuEvidence for a rule of the NPU.
+Check = Callable[[Any], Verdict]
 
 
 @dataclass(frozen=True)
 class Rule:
     """One rule: its text comes from the docstring of `check`, first paragraph first.
 
-    `needs` is "graph" for what can be read off the file and "runs" for what needs forward passes.
+    `needs` is "graph" for what can be read off the file, "runs" for what needs forward passes, and
+    "npu" for what Qualcomm's compiler and emulator show; such a check takes an NpuEvidence.
     `kind` is "torch" where the rule is about submissions that are not ONNX files yet. `fatal` marks
     a rule without which nothing else can be checked.
     """
@@ -143,19 +142,28 @@ def rule(
 
 def all_rules() -> dict[str, Rule]:
     """Every rule by id, in the order of the table: common first, then track by track."""
-    for room in ("common", "image", "text", *DEFAULTS):
+    for room in ("common", "image", "text", "npu", *DEFAULTS):
         importlib.import_module(f"conformance.rules.{room}")
     return {id: _RULES[id] for id in sorted(_RULES, key=_order)}
 
 
 def rules_for(track: Track, *, torch: bool = False) -> list[Rule]:
-    """The rules that apply to a submission to `track`, those that need no forward pass first."""
+    """The rules of the contract for a submission to `track`, without a forward pass first."""
     kinds = {"any", "torch"} if torch else {"any"}
-    chosen = [r for r in all_rules().values() if track.name in r.tracks and r.kind in kinds]
+    chosen = [r for r in _rules_of(track) if r.needs != "npu" and r.kind in kinds]
     return sorted(chosen, key=lambda r: (not r.fatal, r.needs != "graph"))
+
+
+def npu_rules_for(track: Track) -> list[Rule]:
+    """The rules for a submission to `track` on the NPU of a device."""
+    return [r for r in _rules_of(track) if r.needs == "npu"]
+
+
+def _rules_of(track: Track) -> list[Rule]:
+    return [r for r in all_rules().values() if track.name in r.tracks]
 
 
 def _order(rule_id: str) -> tuple[int, int]:
     prefix, _, number = rule_id.partition("-")
-    rooms = ["COM", *PREFIXES.values(), "IMG", "TXT"]
+    rooms = ["COM", *PREFIXES.values(), "IMG", "TXT", "NPU"]
     return rooms.index(prefix), int(number)

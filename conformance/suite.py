@@ -2,18 +2,19 @@
 
 import shlex
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from conformance.assessment import Assessment, fails_gate
+from conformance.assessment import Assessment, NpuAssessment, Opener, fails_gate
 from conformance.evidence import Progress
 from conformance.report.terminal import Row, Status
 from conformance.rulebook import Rule, Verdict
 from conformance.runtimes.process import ModelProcess
 from conformance.submission import Model, Submission, open_submission
 from reference.errors import SubmissionError
+from reference.npu.devices import Device, find_device
 from reference.process import Limits
 from reference.tracks import DEFAULTS, Track, find_track
 
@@ -23,13 +24,13 @@ class Case:
     """One rule for one submission: one item of the suite."""
 
     suite: "Suite"
-    assessment: Assessment
+    assessment: Assessment | NpuAssessment
     rule: Rule
 
     @property
     def id(self) -> str:
-        """`depth-2025::DEP-4`."""
-        return f"{self.assessment.track.id}::{self.rule.id}"
+        """`depth-2025::DEP-4`, `depth-2025::Samsung Galaxy S24::NPU-1`."""
+        return f"{self.assessment.id}::{self.rule.id}"
 
     def row(self, verdict: Verdict) -> Row:
         """The line of the table."""
@@ -40,8 +41,17 @@ class Case:
         if verdict.expected:
             seen += f", expected {verdict.expected}"
         remedy = verdict.remedy or self.rule.remedy
-        heading = f"{self.assessment.track.id}, {self.assessment.label}"
-        return Row(heading, self.rule.id, self.rule.level.value, status, seen, remedy)
+        return Row(self.assessment.label, self.rule.id, self.rule.level.value, status, seen, remedy)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is held to a track: a submission or the reference model."""
+
+    track: Track
+    label: str
+    opener: Opener
+    torch: bool = False
 
 
 class Suite:
@@ -52,6 +62,7 @@ class Suite:
         tracks: Sequence[str],
         submission: Sequence[str],
         weights: str | None,
+        devices: Sequence[str],
         as_evaluated: bool,
         strict: bool,
         limits: Limits = Limits(),  # noqa: B008 - frozen
@@ -66,10 +77,12 @@ class Suite:
         self.tracks = list(named or DEFAULTS.values())
         given = [f"--submission {shlex.quote(spec)}" for spec in submission]
         given += [f"--weights {shlex.quote(weights)}"] if weights else []
+        self._devices = [find_device(name) for name in devices]
+        given += [f"--device {shlex.quote(name)}" for name in devices]
         given += ["--as-evaluated"] if as_evaluated else []
         given += ["--strict"] if strict else []
         self.options = given
-        self._assessments: list[Assessment] = []
+        self._subjects: list[Subject] = []
         if submission or weights or tracks:
             self._open(tracks, submission, weights)
 
@@ -87,16 +100,22 @@ class Suite:
                     "give --submission or --weights",
                 )
         if submission:
-            self._assessments = [self._submitted(self.tracks[0], submission)]
+            self._subjects = [self._submitted(self.tracks[0], submission)]
         else:
             file = Path(weights) if weights else None
-            self._assessments = [self._reference(track, file) for track in self.tracks]
+            self._subjects = [self._reference(track, file) for track in self.tracks]
 
     def cases(self) -> list[Case]:
-        """Every rule for every submission, or for the reference models where none is given."""
-        if not self._assessments:
-            self._assessments = [self._reference(track, None) for track in self.tracks]
-        return [Case(self, own, rule) for own in self._assessments for rule in own.rules]
+        """Every rule of the contract for every submission, or for the references without one."""
+        return self._cases(map(self._contract, self._all_subjects()))
+
+    def npu_cases(self) -> list[Case]:
+        """Every rule of the NPU for the same, on each device: by default the track's."""
+        return self._cases(
+            self._npu(subject, device)
+            for subject in self._all_subjects()
+            for device in self._devices or [find_device(subject.track.device)]
+        )
 
     @property
     def text_tracks(self) -> list[Track]:
@@ -116,22 +135,42 @@ class Suite:
     def _scratch(self) -> tempfile.TemporaryDirectory[str]:
         return tempfile.TemporaryDirectory(prefix="lpcvc-")
 
-    def _submitted(self, track: Track, specs: Sequence[str]) -> Assessment:
-        folder = self._folder(track)
-        submission = open_submission(track, specs, folder)
-        own = Assessment(
-            track,
-            submission.label,
-            lambda _: submission,
-            folder,
-            torch=submission.torch,
+    def _cases(self, assessments: Iterable[Assessment | NpuAssessment]) -> list[Case]:
+        return [Case(self, own, rule) for own in assessments for rule in own.rules]
+
+    def _all_subjects(self) -> list[Subject]:
+        if not self._subjects:
+            self._subjects = [self._reference(track, None) for track in self.tracks]
+        return self._subjects
+
+    def _contract(self, subject: Subject) -> Assessment:
+        return Assessment(
+            subject.track,
+            subject.label,
+            subject.opener,
+            self._folder(subject.track),
+            torch=subject.torch,
             limits=self._limits,
         )
-        if not submission.torch:
-            own.open()
-        return own
 
-    def _reference(self, track: Track, weights: Path | None) -> Assessment:
+    def _npu(self, subject: Subject, device: Device) -> NpuAssessment:
+        return NpuAssessment(
+            device,
+            subject.track,
+            subject.label,
+            subject.opener,
+            self._folder(subject.track),
+            limits=self._limits,
+        )
+
+    def _submitted(self, track: Track, specs: Sequence[str]) -> Subject:
+        submission = open_submission(track, specs, self._folder(track))
+        subject = Subject(track, submission.label, lambda _: submission, submission.torch)
+        if not submission.torch:
+            self._contract(subject).open()
+        return subject
+
+    def _reference(self, track: Track, weights: Path | None) -> Subject:
         if not track.model:
             raise SubmissionError(
                 f"{track.id} has no reference model", "give your own with --submission"
@@ -139,17 +178,20 @@ class Suite:
         folder = self._folder(track)
         label = f"reference model, {weights.name if weights else 'random weights'}"
 
+        built: list[Submission] = []
+
         def build(progress: Progress) -> Submission:
+            if built:
+                return built[0]
             what = f"building the reference of {track.id}"
             tick = lambda seconds: progress(f"{what} {seconds:.0f} s")  # noqa: E731
             with ModelProcess(what, folder, tick, self._limits) as process:
                 paths = process.reference(track.id, folder, weights)
             models = {part: Model(part, "onnx", path) for part, path in paths.items()}
-            return Submission(label, models)
+            built.append(Submission(label, models))
+            return built[0]
 
-        return Assessment(track, label, build, folder, limits=self._limits)
+        return Subject(track, label, build)
 
     def _folder(self, track: Track) -> Path:
-        folder = Path(self._scratch.name) / track.id
-        folder.mkdir()
-        return folder
+        return Path(tempfile.mkdtemp(dir=self._scratch.name, prefix=f"{track.id}-"))

@@ -3,7 +3,15 @@
 import shutil
 import textwrap
 
-from conformance.rulebook import LEVEL_MEANING, PREFIXES, Rule, all_rules, rules_for
+from conformance.rulebook import (
+    LEVEL_MEANING,
+    PREFIXES,
+    Needs,
+    Rule,
+    all_rules,
+    npu_rules_for,
+    rules_for,
+)
 from reference.errors import SubmissionError
 from reference.tracks import TRACKS, Track, format_shape
 
@@ -15,12 +23,20 @@ HEADINGS = {
     "PID": "PidNet",
     "IMG": "Models that take a picture",
     "TXT": "Models that take a text",
+    "NPU": "On the NPU of a device (`pytest -m npu`)",
+}
+_LOOKED_AT: dict[Needs, str] = {
+    "graph": "the file, nothing is run",
+    "runs": "the answers to the probes",
+    "npu": "what Qualcomm's compiler makes of the file, and its emulator's answers",
 }
 
 
 def rules_table(track: Track | None) -> str:
     """One line a rule: id, level, statement."""
-    rules = rules_for(track, torch=True) if track else list(all_rules().values())
+    rules = list(all_rules().values())
+    if track:
+        rules = rules_for(track, torch=True) + npu_rules_for(track)
     width = shutil.get_terminal_size((100, 24)).columns
     lines = []
     for rule in rules:
@@ -106,7 +122,7 @@ def _rule_markdown(rule: Rule) -> str:
 
 
 def _looks_at(rule: Rule) -> str:
-    what = "the file, nothing is run" if rule.needs == "graph" else "the answers to the probes"
+    what = _LOOKED_AT[rule.needs]
     return f"{what} (PyTorch submissions only)" if rule.kind == "torch" else what
 
 

@@ -51,7 +51,8 @@ def explain_failure(
     """
     if not verdict.expected:
         return f"{rule.id}: {verdict.seen}; {verdict.remedy or rule.remedy}"
-    command = f"pytest --pyargs conformance -m contract --track {track.id} {' '.join(options)}"
+    suite = "npu" if rule.needs == "npu" else "contract"
+    command = f"pytest --pyargs conformance -m {suite} --track {track.id} {' '.join(options)}"
     lines = {
         "source": rule.source_for(track),
         "expected": verdict.expected,

@@ -26,7 +26,7 @@ def input_names(e: Evidence) -> Verdict:
         found = [value.name for value in graph.inputs]
         if sorted(wanted) != sorted(found):
             remedy = "remove the extra inputs" if set(wanted) < set(found) else ""
-            return failed(", ".join(wanted), ", ".join(found) or "no input", _of(part), remedy)
+            return failed(", ".join(wanted), ", ".join(found) or "no input", of_part(part), remedy)
     return _all(e, lambda graph: ", ".join(value.name for value in graph.inputs))
 
 
@@ -45,7 +45,7 @@ def input_shapes(e: Evidence) -> Verdict:
         for tensor, value in _matched(part, graph):
             if not fits(value.shape, tensor.shape):
                 remedy = shape_hint(value.shape, tensor.shape)
-                return failed(tensor.label, value.label, _of(part), remedy)
+                return failed(tensor.label, value.label, of_part(part), remedy)
     return _all(e, lambda graph: ", ".join(format_shape(value.shape) for value in graph.inputs))
 
 
@@ -63,7 +63,7 @@ def input_dtypes(e: Evidence) -> Verdict:
     for part, graph in e.each_graph():
         for tensor, value in _matched(part, graph):
             if value.dtype not in tensor.dtypes:
-                return failed(tensor.label, value.label, _of(part))
+                return failed(tensor.label, value.label, of_part(part))
     return _all(e, lambda graph: ", ".join(value.dtype for value in graph.inputs))
 
 
@@ -81,7 +81,7 @@ def one_output(e: Evidence) -> Verdict:
     for part, graph in e.each_graph():
         if len(graph.outputs) != 1:
             names = ", ".join(value.name for value in graph.outputs)
-            return failed("1 output", f"{len(graph.outputs)} outputs: {names}", _of(part))
+            return failed("1 output", f"{len(graph.outputs)} outputs: {names}", of_part(part))
     return _all(e, lambda graph: graph.outputs[0].name)
 
 
@@ -97,7 +97,7 @@ def output_shape(e: Evidence) -> Verdict:
         for value in graph.outputs[:1]:
             if not fits(value.shape, part.output.shape):
                 remedy = shape_hint(value.shape, part.output.shape)
-                return failed(part.output.label, value.label, _of(part), remedy)
+                return failed(part.output.label, value.label, of_part(part), remedy)
     return _all(e, lambda graph: format_shape(graph.outputs[0].shape) if graph.outputs else "none")
 
 
@@ -112,7 +112,7 @@ def output_dtype(e: Evidence) -> Verdict:
     for part, graph in e.each_graph():
         for value in graph.outputs[:1]:
             if value.dtype not in part.output.dtypes:
-                return failed(part.output.label, value.label, _of(part))
+                return failed(part.output.label, value.label, of_part(part))
     return _all(e, lambda graph: graph.outputs[0].dtype if graph.outputs else "none")
 
 
@@ -131,7 +131,7 @@ def output_name(e: Evidence) -> Verdict:
     for part, graph in e.each_graph():
         for value in graph.outputs[:1]:
             if value.name != part.output.name:
-                return failed(str(part.output.name), value.name, _of(part))
+                return failed(str(part.output.name), value.name, of_part(part))
     return _all(e, lambda graph: graph.outputs[0].name if graph.outputs else "none")
 
 
@@ -165,7 +165,8 @@ def _matched(part: Part, graph: Graph) -> list[tuple[Tensor, Value]]:
     return named or list(zip(part.inputs, graph.inputs, strict=False))
 
 
-def _of(part: Part) -> str:
+def of_part(part: Part) -> str:
+    """`text model`; nothing where the submission is one model."""
     return "" if part.name == "model" else f"{part.name} model"
 
 

@@ -22,9 +22,9 @@ class Gate:
         return [line for line in (self.out + self.err).splitlines() if line.strip()]
 
 
-def run_gate(folder: Path, *options: str, **environment: str) -> Gate:
-    """`pytest --pyargs conformance -m contract OPTIONS` with `folder` as working directory."""
-    command = [sys.executable, "-m", "pytest", "--pyargs", "conformance", "-m", "contract"]
+def run_gate(folder: Path, *options: str, suite: str = "contract", **environment: str) -> Gate:
+    """`pytest --pyargs conformance -m SUITE OPTIONS` with `folder` as working directory."""
+    command = [sys.executable, "-m", "pytest", "--pyargs", "conformance", "-m", suite]
     done = subprocess.run(
         [*command, "-p", "no:cacheprovider", "-p", "no:benchmark", *options],
         cwd=folder,

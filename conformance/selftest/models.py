@@ -188,7 +188,7 @@ def _text(b: Builder, text: str, pair: bool) -> str:
     b.constant("half", 0.5)
     b.constant("last_axis", [2], "int64")
     ended = b.node("Cast", b.node("Equal", text, "end"), to=TensorProto.FLOAT)
-    before = b.node("CumSum", ended, "axis", exclusive=1)
+    before = b.node("Sub", b.node("CumSum", ended, "axis"), ended)
     read = b.node("Less", before, "half")
     live = b.node("Cast", read, out="live", to=TensorProto.FLOAT)
     vectors = b.node("Mul", b.node("Gather", "table", text, axis=0), "position")

@@ -33,7 +33,8 @@ def test_every_rule_has_a_mutant() -> None:
     }
     # A rule with one check for all tracks needs one of them broken.
     checks = {all_rules()[id].check for id in shared}
-    assert [rule.id for rule in all_rules().values() if rule.check not in checks] == []
+    contract = [rule for rule in all_rules().values() if rule.needs != "npu"]
+    assert [rule.id for rule in contract if rule.check not in checks] == []
 
 
 def test_mutants_are_many_and_have_names_of_their_own() -> None:

@@ -8,6 +8,7 @@ from conformance.selftest.mutants.mutant import (
     DOUBLE,
     DRAFT,
     FLOAT,
+    INT64,
     PID,
     RET,
     SEG,
@@ -105,7 +106,7 @@ MUTANTS = [
     mutant(
         "6-D arithmetic",
         DEP,
-        after("depth", reshape(1, 1, 2, 240, 2, 320), step("Mul", 1.0), BACK),
+        after("depth", reshape(1, 1, 2, 240, 2, 320), step("Max", 0.0), BACK),
         "COM-5",
     ),
     mutant(
@@ -114,7 +115,12 @@ MUTANTS = [
         after("depth", reshape(1, 1, 2, 240, 2, 320), step("Gather", ints(0, 1), axis=2), BACK),
         "COM-5",
     ),
-    mutant("7-D windows", DEP, after("depth", reshape(1, 1, 2, 2, 120, 2, 320), BACK), "COM-5"),
+    mutant(
+        "7-D windows",
+        DEP,
+        after("depth", reshape(1, 1, 2, 2, 120, 2, 320), step("Max", 0.0), BACK),
+        "COM-5",
+    ),
     mutant(
         "6-D windows scaled",
         PID,
@@ -154,7 +160,14 @@ MUTANTS = [
     mutant(
         "OneHot",
         RET,
-        _seen_by("embedding", "text", step("OneHot", np.array(8, np.int32), [0, 1])),
+        _seen_by("embedding", "live", cast(INT64), step("OneHot", np.array(8), ints(0, 1))),
+        "COM-5",
+        part="text",
+    ),
+    mutant(
+        "exclusive CumSum",
+        RET,
+        _seen_by("embedding", "live", step("CumSum", np.array(1), exclusive=1)),
         "COM-5",
         part="text",
     ),

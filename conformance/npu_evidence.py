@@ -1,0 +1,107 @@
+"""What the rules of the NPU look at: each part compiled for a device, and its emulated answers."""
+
+from collections.abc import Iterator
+from functools import cached_property
+
+from conformance.evidence import Evidence, Progress, Run, cast
+from conformance.graph import Graph
+from conformance.probes import Probe, Role, probes_for
+from reference.errors import SubmissionError
+from reference.npu.compile import Compiled, compile_model
+from reference.npu.devices import Device
+from reference.npu.emulator import Emulator
+from reference.process import ChildError, Limits
+from reference.tracks import Part, Track
+
+# One of each: a full-size model takes the emulator minutes a pass.
+_ROLES: tuple[Role, ...] = ("photo", "constant", "text")
+
+
+def npu_probes(track: Track, part: Part) -> list[Probe]:
+    """The few probes that are emulated."""
+    first = {probe.role: probe for probe in reversed(probes_for(track, part))}
+    return [first[role] for role in _ROLES if role in first]
+
+
+class NpuEvidence:
+    """One submission on the NPU of `device`; `host` is what onnxruntime makes of the same probes.
+
+    Parts are compiled and emulated when a rule first asks for it.
+    """
+
+    def __init__(self, device: Device, host: Evidence, progress: Progress, limits: Limits) -> None:
+        self.track = host.track
+        self.device = device
+        self.host = host
+        self._progress = progress
+        self._limits = limits
+        self._attempts: dict[str, list[Run]] = {}
+
+    def each_graph(self) -> list[tuple[Part, Graph]]:
+        """The parts of the contract with their ONNX graphs, in order."""
+        return self.host.each_graph()
+
+    @cached_property
+    def compiled(self) -> dict[str, Compiled | SubmissionError]:
+        """What the compiler made of each part, or why it gave no answer."""
+        return {part.name: self._compile(graph) for part, graph in self.each_graph()}
+
+    @property
+    def runnable(self) -> bool:
+        """Whether every part has a context binary."""
+        made = self.compiled.values()
+        return bool(made) and all(isinstance(c, Compiled) and not c.failure for c in made)
+
+    def runs(self, *roles: Role) -> list[Run]:
+        """The emulated answers with the contract's shape and type, of all probes or of `roles`."""
+        return [run for run in self.attempts(*roles) if not run.error and run.keeps_contract]
+
+    def attempts(self, *roles: Role) -> list[Run]:
+        """All emulated passes, those that raised included."""
+        return [
+            run
+            for part, _ in self.each_graph()
+            for run in self._emulated(part)
+            if not roles or run.probe.role in roles
+        ]
+
+    def _compile(self, graph: Graph) -> Compiled | SubmissionError:
+        step = f"compiling {graph.path.name} for {self.device.name}"
+        try:
+            return compile_model(
+                graph.path,
+                self.device,
+                limits=self._limits,
+                tick=lambda seconds: self._progress(f"{step} {seconds:.0f} s"),
+            )
+        except SubmissionError as error:
+            return error
+
+    def _emulated(self, part: Part) -> list[Run]:
+        if part.name not in self._attempts:
+            self._attempts[part.name] = list(self._emulate(part))
+        return self._attempts[part.name]
+
+    def _emulate(self, part: Part) -> Iterator[Run]:
+        compiled = self.compiled[part.name]
+        if not isinstance(compiled, Compiled) or compiled.failure:
+            return
+        probes = npu_probes(self.track, part)
+        dtypes = self.host.input_dtypes(part)
+        step = f"emulating {self.device.name}"
+
+        def tick(seconds: float) -> None:
+            self._progress(f"{step} {seconds:.0f} s")
+
+        with Emulator(compiled, self._limits, tick) as emulator:
+            for count, probe in enumerate(probes, 1):
+                step = f"emulating {self.device.name}: probe {count}/{len(probes)}, {probe.name}"
+                try:
+                    outputs = emulator.run(cast(probe.feeds(), dtypes))
+                except (ChildError, SubmissionError) as error:
+                    yield Run(part, probe, (), 0.0, str(error))
+                    if isinstance(error, SubmissionError):  # the emulator is gone
+                        return
+                else:
+                    # The host's seconds would pass for the device's.
+                    yield Run(part, probe, tuple(outputs.values()), 0.0)

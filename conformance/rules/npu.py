@@ -1,0 +1,193 @@
+"""Rules of a compiled model: what Qualcomm's compiler makes of it for one device, and what the
+emulated NPU answers.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from conformance.graph import Graph, megabytes
+from conformance.look import describe, first_offence, value_range
+from conformance.npu_evidence import NpuEvidence
+from conformance.operators import npu_hazards
+from conformance.rulebook import Level, Verdict, could_not_run, failed, passed, rule, skipped
+from conformance.rules.contract import of_part
+from reference.npu.compile import Compiled
+from reference.tracks import Part
+
+NOT_COMPILED = "not run: there is nothing compiled to look at (NPU-1, NPU-3)"
+NO_ANSWER = "no emulated answer of the contract's shape and type (NPU-4)"
+QUANTISED = {"QuantizeLinear", "DequantizeLinear"}
+VOCABULARY = 49408  # CLIP's tokens
+# Operators through which token ids reach the table that they index.
+PASS_THROUGH = {"Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Slice", "Split", "Gather"}
+# The emulator returns 1.00000012 for 1.0: its float16 to float32 step is one ulp from zero.
+ULP = float(np.spacing(np.float32(1)))
+DEPTH_SLACK = 1e-6
+
+_NAMES_SHOWN = 3
+
+
+@rule(
+    "NPU-1",
+    Level.REQUIRED,
+    needs="npu",
+    source="the track's compile options: what AI Hub profiles and scores is a compiled model",
+    remedy="read the compiler's log, which `lpcvc compile --output FOLDER` copies",
+)
+def compiles(e: NpuEvidence) -> Verdict:
+    """Qualcomm's compiler makes a context binary of every part, and it fits the chip's memory."""
+    if _no_float16(e):
+        return skipped("not compiled: the chip has no float16 (NPU-3)")
+    sizes = []
+    for part, _ in e.each_graph():
+        compiled = e.compiled[part.name]
+        if not isinstance(compiled, Compiled):
+            return could_not_run(compiled.problem, compiled.remedy)
+        if compiled.failure:
+            return failed("a context binary", compiled.failure, of_part(part), compiled.remedy)
+        sizes.append(
+            f"{compiled.placement.npu_ops} operators, {megabytes(compiled.binary.stat().st_size)}"
+        )
+    return passed("; ".join(sizes)) if sizes else skipped("no ONNX graph to compile (COM-13)")
+
+
+@rule(
+    "NPU-2",
+    Level.DOCUMENTED,
+    needs="npu",
+    source="a qnn_dlc or qnn_context_binary holds NPU operators only; errata E19",
+    remedy="write the operator in another way: `lpcvc rules --explain COM-5` lists the known ones",
+)
+def whole(e: NpuEvidence) -> Verdict:
+    """Every node runs on the NPU, none is left to the CPU."""
+    made = [(p, g, c) for p, g in e.each_graph() if isinstance(c := e.compiled[p.name], Compiled)]
+    if _no_float16(e) or not made:
+        return skipped(NOT_COMPILED)
+    for part, graph, compiled in made:
+        left = compiled.placement.cpu
+        if left:
+            known = {hazard.node.name: hazard.remedy for hazard in npu_hazards(graph)}
+            names = ", ".join(f"{node.op} {node.name!r}" for node in left[:_NAMES_SHOWN])
+            more = f" and {len(left) - _NAMES_SHOWN} more" if len(left) > _NAMES_SHOWN else ""
+            seen = f"{len(left)} nodes on the CPU: {names}{more}: {left[0].reason}"
+            remedy = known.get(left[0].name) or left[0].remedy
+            return failed("no node on the CPU", seen, of_part(part), remedy)
+    return passed(f"{sum(len(c.placement.npu) for _, _, c in made)} nodes, all on the NPU")
+
+
+@rule(
+    "NPU-3",
+    Level.REQUIRED,
+    needs="npu",
+    source="measured: QAIRT 2.51 says of some chips that they do not support FP16",
+    remedy="quantise the model (w8a8), or choose a device whose NPU computes in float16",
+)
+def float16(e: NpuEvidence) -> Verdict:
+    """A model that is not quantised goes to a device whose NPU has float16."""
+    if _no_float16(e):
+        return failed("a quantised model", f"a float model, and {e.device.soc} has no float16")
+    return passed(f"{e.device.soc} has float16" if e.device.float16 else "quantised")
+
+
+@rule(
+    "NPU-4",
+    Level.REQUIRED,
+    needs="npu",
+    remedy="return one float32 tensor of the contract's shape",
+)
+def answers(e: NpuEvidence) -> Verdict:
+    """Compiled, the model takes the track's inputs and returns the contract's shape and type."""
+    attempts = e.attempts() if e.runnable else []
+    for run in attempts:
+        if run.error:
+            return could_not_run(f"{run.error} ({run.where})", "run it through onnxruntime first")
+        if not run.keeps_contract:
+            return failed(run.part.output.label, describe(run.output), run.where)
+    if not attempts:
+        return skipped(NOT_COMPILED)
+    return passed(f"{len(attempts)} probes, {describe(attempts[0].output)}")
+
+
+@rule(
+    "NPU-5",
+    Level.REQUIRED,
+    tracks=("segmentation", "retrieval"),
+    needs="npu",
+    source="measured: an index beyond the table ends the inference, in the emulator as on the host",
+    remedy="give the table a row for each of CLIP's 49408 tokens, or clip the ids in the graph",
+)
+def token_ids_in_range(e: NpuEvidence) -> Verdict:
+    """No token id can point beyond the table that it indexes."""
+    tables = [(part, *table) for part, graph in e.each_graph() for table in _tables(part, graph)]
+    for part, node, rows in tables:
+        if rows < VOCABULARY:
+            return failed(f"{VOCABULARY} rows", f"{rows} rows, read by {node}", of_part(part))
+    if not tables:
+        return skipped("no table is indexed with the token ids alone")
+    return passed(f"tables of {', '.join(str(rows) for _, _, rows in tables)} rows")
+
+
+@rule(
+    "NPU-6",
+    Level.REQUIRED,
+    tracks=("segmentation", "depth"),
+    needs="npu",
+    source="errata E22; measured: 1.0 comes back as 1.0000001",
+    remedy="threshold or rescale as the last step, and keep what leads there within float16",
+)
+def values(e: NpuEvidence) -> Verdict:
+    """On the NPU a mask is 0 or 1 to one unit in the last place, and depth in [0, 1] to 1e-6."""
+    mask = e.track.name == "segmentation"
+    expected = "0 or 1, to one ulp" if mask else "[0, 1], to 1e-6"
+    runs = e.runs()
+    for run in runs:
+        x = run.output
+        off = np.minimum(np.abs(x), np.abs(x - 1)) if mask else np.maximum(-x, x - 1)
+        bad = ~(off <= (ULP if mask else DEPTH_SLACK))
+        if bad.any():
+            return failed(expected, f"{describe(x)}; {first_offence(bad, x)}", run.where)
+    return passed(value_range(runs)) if runs else _nothing(e)
+
+
+@rule(
+    "NPU-7",
+    Level.DOCUMENTED,
+    needs="npu",
+    source="errata E12; measured: 0/0 is 0 on the NPU and NaN on the CPU: each can hide",
+    remedy="guard divisions: add an epsilon, or select the divisor where it is not 0",
+)
+def finite(e: NpuEvidence) -> Verdict:
+    """Every answer is finite on the host and on the NPU, to a constant image too."""
+    runs = e.runs()
+    for where, answers in (("NPU", runs), ("host", e.host.runs() if runs else [])):
+        for run in answers:
+            bad = ~np.isfinite(run.output)
+            if bad.any():
+                seen = f"on the {where}: {first_offence(bad, run.output)}"
+                return failed("finite values", seen, run.where)
+    return passed(value_range(runs)) if runs else _nothing(e)
+
+
+def _no_float16(e: NpuEvidence) -> bool:
+    return not e.device.float16 and any(
+        not any(node.op in QUANTISED for node in graph.nodes) for _, graph in e.each_graph()
+    )
+
+
+def _tables(part: Part, graph: Graph) -> Iterator[tuple[str, int]]:
+    """The weights that are indexed with the token ids as they come, with their rows."""
+    ids = {part.text.name} if part.text else set()
+    for node in graph.nodes:
+        source = node.inputs[0] if node.inputs else ""
+        if source in ids and node.op in PASS_THROUGH:
+            ids.update(node.outputs)
+        elif node.op == "Gather" and node.inputs[1] in ids and source in graph.weights:
+            shape = graph.weights[source].shape
+            axis = int(node.attributes.get("axis", 0))
+            if shape and shape[axis] is not None:
+                yield node.label, int(shape[axis] or 0)
+
+
+def _nothing(e: NpuEvidence) -> Verdict:
+    return skipped(NO_ANSWER if e.runnable else NOT_COMPILED)

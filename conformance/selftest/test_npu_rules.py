@@ -1,0 +1,213 @@
+"""The rules of the NPU: on conforming models none breaks, and each defect breaks its own."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import onnx
+import pytest
+from onnx import ModelProto, TensorProto
+
+from conformance.assessment import NpuAssessment
+from conformance.evidence import Run
+from conformance.npu_evidence import npu_probes
+from conformance.rulebook import Verdict, all_rules, npu_rules_for
+from conformance.selftest.assess import broken
+from conformance.selftest.gate import counts, run_gate
+from conformance.selftest.models import conforming, write
+from conformance.selftest.mutants import MUTANTS, Mutant
+from conformance.selftest.mutants.mutant import cast
+from conformance.selftest.surgery import after, both, constant, redeclare, side, step
+from conformance.submission import open_submission
+from reference.npu.devices import find_device
+from reference.npu.toolchain import find_toolchain
+from reference.tracks import DEFAULTS, DEPTH_2025, RETRIEVAL_2026, SEGMENTATION_2025, TRACKS, Track
+
+STATIC = ("NPU-1", "NPU-2", "NPU-3", "NPU-5")
+NO_FLOAT16 = "QCS6490 (Proxy)"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def toolchain(tmp_path_factory: pytest.TempPathFactory) -> None:
+    try:
+        find_toolchain()
+    except Exception as error:
+        pytest.skip(str(error))
+    patch = pytest.MonkeyPatch()
+    patch.setenv("LPCVC_CACHE", str(tmp_path_factory.mktemp("cache")))
+    yield
+    patch.undo()
+
+
+def compiled(
+    track: Track, specs: list[str], folder: Path, device: str = "", rules: tuple[str, ...] = ()
+) -> dict[str, Verdict]:
+    """The verdicts of `rules`, or of all."""
+    scratch = folder / "scratch"
+    scratch.mkdir()
+    submission = open_submission(track, specs, scratch)
+    chosen = find_device(device or track.device)
+    own = NpuAssessment(chosen, track, submission.label, lambda _: submission, scratch)
+    return {r.id: own.verdict(r) for r in own.rules if not rules or r.id in rules}
+
+
+def conforming_specs(track: Track, folder: Path) -> list[str]:
+    return [f"{part}={path}" for part, path in write(track, folder).items()]
+
+
+@pytest.mark.parametrize("track", DEFAULTS.values(), ids=lambda track: track.id)
+def test_conforming_models_compile_whole(track: Track, tmp_path: Path) -> None:
+    verdicts = compiled(track, conforming_specs(track, tmp_path), tmp_path, rules=STATIC)
+    assert {id: v.seen for id, v in verdicts.items() if v.outcome != "pass"} == {}
+    assert verdicts["NPU-2"].seen.endswith("nodes, all on the NPU")
+
+
+def test_a_conforming_model_keeps_every_rule(tmp_path: Path) -> None:
+    write(RETRIEVAL_2026, tmp_path)
+    options = ["--track=retrieval", "--submission=image=image.onnx", "--submission=text=text.onnx"]
+    gate = run_gate(tmp_path, *options, suite="npu")
+    assert gate.code == 0, gate.out
+    assert counts(gate)["passed"] == len(npu_rules_for(RETRIEVAL_2026)) == 6
+    assert "retrieval-2026 on XR2 Gen 2 (Proxy), image.onnx text.onnx: 6 pass" in gate.out
+
+
+def test_devices_are_chosen_by_name(tmp_path: Path) -> None:
+    write(DEPTH_2025, tmp_path)
+    options = ["--track=depth", "--submission=model.onnx", "--device=Samsung Galaxy S23"]
+    gate = run_gate(tmp_path, *options, f"--device={NO_FLOAT16}", "-k", "NPU-3", suite="npu")
+    assert gate.code == 1
+    assert "depth-2025 on Samsung Galaxy S23, model.onnx: 1 pass" in gate.out
+    assert f"depth-2025 on {NO_FLOAT16}, model.onnx: 1 FAIL" in gate.out
+    assert "a float model, and QCS6490 has no float16" in gate.out
+    assert " -m npu --track depth-2025 --submission model.onnx --device " in gate.out
+
+
+def test_an_unknown_device_is_one_line(tmp_path: Path) -> None:
+    gate = run_gate(tmp_path, "--track=depth", "--device=Galaxy S99", suite="npu")
+    assert gate.code == 4
+    assert gate.lines == [
+        "ERROR: unknown device 'Galaxy S99'; choose one of: Samsung Galaxy S25, Samsung Galaxy S24,"
+        " Samsung Galaxy S23"
+    ]
+
+
+# Inside a graph float64 does not leave the NPU: it is computed in float16 there.
+HAZARDS = [m for m in MUTANTS if "COM-5" in m.rules and "float64" not in m.name]
+
+
+@pytest.mark.parametrize("mutant", HAZARDS, ids=lambda m: f"{m.track}-{m.name}")
+def test_known_hazards_do_leave_the_npu(mutant: Mutant, tmp_path: Path) -> None:
+    """What COM-5 knows of operators is what the compiler does."""
+    track = TRACKS[mutant.track]
+    specs = mutant.submit(tmp_path)
+    verdicts = compiled(track, specs, tmp_path, "Samsung Galaxy S24", STATIC)
+    assert broken(verdicts) & {"NPU-1", "NPU-2"}
+
+
+def submit(model: ModelProto, folder: Path, part: str = "text") -> list[str]:
+    paths = write(RETRIEVAL_2026, folder)
+    onnx.save(model, paths[part])
+    return [f"{name}={path}" for name, path in paths.items()]
+
+
+def test_a_table_that_is_too_short(tmp_path: Path) -> None:
+    model = conforming("retrieval", "text")
+    constant("table", lambda table: table[:-1])(model)
+    verdicts = compiled(RETRIEVAL_2026, submit(model, tmp_path), tmp_path, rules=STATIC)
+    assert broken(verdicts) == {"NPU-5"}
+    assert verdicts["NPU-5"].seen.startswith("49407 rows, read by Gather ")
+    assert verdicts["NPU-5"].where == "text model"
+
+
+def test_ids_that_are_clipped_fit_any_table(tmp_path: Path) -> None:
+    model = conforming("retrieval", "text")
+    both(constant("table", lambda t: t[:100]), clip_ids)(model)
+    verdicts = compiled(RETRIEVAL_2026, submit(model, tmp_path), tmp_path, rules=STATIC)
+    assert broken(verdicts) == set()
+
+
+def clip_ids(model: ModelProto) -> None:
+    """The table is read with min(id, 99)."""
+    gather = next(n for n in model.graph.node if n.op_type == "Gather" and n.input[0] == "table")
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(99, np.int32), "last"))
+    at = list(model.graph.node).index(gather)
+    clipped = onnx.helper.make_node("Min", [gather.input[1], "last"], ["clipped"])
+    gather.input[1] = "clipped"
+    model.graph.node.insert(at, clipped)
+
+
+def test_an_output_of_another_type(tmp_path: Path) -> None:
+    model = conforming("retrieval", "text")
+    both(after("embedding", cast(TensorProto.UINT8)), redeclare("embedding", dtype=2))(model)
+    verdicts = compiled(RETRIEVAL_2026, submit(model, tmp_path), tmp_path)
+    assert broken(verdicts) == {"NPU-4"}
+    assert "uint8" in verdicts["NPU-4"].seen
+
+
+def test_a_file_that_the_compiler_refuses(tmp_path: Path) -> None:
+    model = conforming("retrieval", "image")
+    side("embedding", "embedding", step("Slice", [0], [0], [1]), op="Concat", axis=1)(model)
+    verdicts = compiled(RETRIEVAL_2026, submit(model, tmp_path, "image"), tmp_path)
+    assert "NPU-1" in broken(verdicts)
+    assert verdicts["NPU-1"].where == "image model"
+    assert verdicts["NPU-4"].outcome == "skip"
+
+
+def made_up(track: Track, answer: np.ndarray, host: np.ndarray) -> SimpleNamespace:
+    """An emulated answer to every probe, and the host's."""
+    (part,) = track.parts
+    runs, others = (
+        [Run(part, probe, (array,), 0.0) for probe in npu_probes(track, part)]
+        for array in (answer, host)
+    )
+    return SimpleNamespace(
+        track=track,
+        runnable=True,
+        runs=lambda *_: runs,
+        host=SimpleNamespace(runs=lambda *_: others),
+    )
+
+
+ULP = np.float32(1) + np.finfo(np.float32).eps
+
+
+@pytest.mark.parametrize(
+    ("track", "value", "kept"),
+    [
+        (SEGMENTATION_2025, ULP, True),
+        (SEGMENTATION_2025, np.nextafter(ULP, np.float32(2)), False),
+        (SEGMENTATION_2025, np.float32(1e-7), True),
+        (SEGMENTATION_2025, np.float32(-1e-6), False),
+        (SEGMENTATION_2025, np.float32(0.5), False),
+        (SEGMENTATION_2025, np.float32(255), False),
+        (SEGMENTATION_2025, np.float32("nan"), False),
+        (DEPTH_2025, ULP, True),
+        (DEPTH_2025, np.float32(0.5), True),
+        (DEPTH_2025, np.float32(1 + 2e-6), False),
+        (DEPTH_2025, np.float32(-9e-7), True),
+        (DEPTH_2025, np.float32(-2e-6), False),
+        (DEPTH_2025, np.float32("nan"), False),
+    ],
+)
+def test_values_at_their_bounds(track: Track, value: np.float32, kept: bool) -> None:
+    shape = tuple(size or 1 for size in track.parts[0].output.shape)
+    answer = np.zeros(shape, np.float32)
+    answer[..., 3, 5] = value
+    verdict = all_rules()["NPU-6"].check(made_up(track, answer, answer))
+    assert verdict.outcome == ("pass" if kept else "fail")
+    if not kept:
+        assert "1 of " in verdict.seen
+        assert verdict.where == "probe 'astronaut'"
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("place", ["NPU", "host"])
+def test_a_value_that_is_not_finite_on_either_side(place: str, bad: float) -> None:
+    good = np.zeros((1, 1, 480, 640), np.float32)
+    spoilt = good.copy()
+    spoilt[0, 0, 3, 5] = bad
+    answers = (spoilt, good) if place == "NPU" else (good, spoilt)
+    verdict = all_rules()["NPU-7"].check(made_up(DEPTH_2025, *answers))
+    assert verdict.outcome == "fail"
+    assert verdict.seen.startswith(f"on the {place}: 1 of 307200 values, first at (0, 0, 3, 5)")
+    assert all_rules()["NPU-7"].check(made_up(DEPTH_2025, good, good)).outcome == "pass"
