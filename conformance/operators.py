@@ -83,7 +83,9 @@ _KNOWN = (
         "unroll the loop before the export",
     ),
     _Known(
-        lambda graph, node: node.op == "OneHot" and graph.value(node.inputs[2]).dtype == "int64",
+        lambda graph, node: (
+            node.op == "OneHot" and any(graph.value(x).dtype == "int64" for x in node.inputs[2:])
+        ),
         "int64 on/off values are not supported",
         "compare with a constant arange: (x.unsqueeze(-1) == arange).float()",
     ),

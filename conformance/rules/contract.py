@@ -25,7 +25,7 @@ def input_names(e: Evidence) -> Verdict:
         wanted = [str(tensor.name) for tensor in part.inputs]
         found = [value.name for value in graph.inputs]
         if sorted(wanted) != sorted(found):
-            remedy = "remove the extra inputs" if set(wanted) < set(found) else ""
+            remedy = "remove the extra inputs" if set(wanted) <= set(found) else ""
             return failed(", ".join(wanted), ", ".join(found) or "no input", of_part(part), remedy)
     return _all(e, lambda graph: ", ".join(value.name for value in graph.inputs))
 
@@ -149,7 +149,7 @@ def shape_hint(found: Shape | None, wanted: Shape) -> str:
         "height and width are swapped": _moved(found, (0, 1, 3, 2)),
     }
     for hint, shape in hints.items():
-        if shape is not None and len(shape) == len(wanted) and fits(shape, wanted):
+        if shape is not None and fits(shape, wanted):
             return hint
     return ""
 

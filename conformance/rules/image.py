@@ -58,7 +58,7 @@ def pixel_scale(e: Evidence) -> Verdict:
     for part in e.track.parts:
         other = e.runs("rescaled", part=part.name) if part.image else []
         fed = [pair for pair in map(e.pair, other) if pair is not None]
-        if len(fed) == len(other) == 2 and all(map(is_finite, fed + other)):
+        if len(fed) == 2 and all(map(is_finite, fed + other)):
             raw = e.track.image_high > 1
             division = _division(e.graphs[part.name], part) if raw and part.name in e.graphs else ""
             return passed(division) if division else _judge_scale(fed, other, raw=raw)
@@ -120,7 +120,7 @@ def _judge_scale(fed: list[Run], other: list[Run], *, raw: bool) -> Verdict:
     """
     dark, bright = (other, fed) if raw else (fed, other)
     low, high = (max(distance(a.output, b.output), ROUNDING) for a, b in (dark, bright))
-    if low == high == ROUNDING:
+    if max(low, high) == ROUNDING:
         return skipped("two photographs are told apart at neither scale (IMG-1)")
     moved = [distance(a.output, b.output) for a, b in zip(fed, other, strict=True)]
     if sum(moved) / len(moved) < SCALE_RATIO * min(low, high):
@@ -140,14 +140,19 @@ def _division(graph: Graph, part: Part) -> str:
     It settles the matter for a mask cut at its own mean, which is as clear for dark pictures.
     """
     for node in _up_to_weights(graph, part):
-        factors = [abs(x) for name in node.inputs[1:] for x in graph.constants.get(name, ())]
-        if node.op == "Mul":
-            factors = [
-                1 / abs(x) for name in node.inputs for x in graph.constants.get(name, ()) if x
-            ]
-        if node.op in {"Div", "Mul"} and factors and min(factors) >= RAW_DIVISOR:
-            return f"{node.label} divides the pixels by {min(factors):.3g} or more"
+        least = min(_divisors(graph, node), default=0)
+        if least >= RAW_DIVISOR:
+            return f"{node.label} divides the pixels by {least:.3g} or more"
     return ""
+
+
+def _divisors(graph: Graph, node: Node) -> list[float]:
+    """The constants that a node divides by."""
+    if node.op == "Div":
+        return [abs(x) for name in node.inputs[1:] for x in graph.constants.get(name, ())]
+    if node.op == "Mul":
+        return [1 / abs(x) for name in node.inputs for x in graph.constants.get(name, ()) if x]
+    return []
 
 
 def _normalisation(graph: Graph, part: Part) -> str:
@@ -191,8 +196,8 @@ def _reverses_channels(graph: Graph, node: Node) -> bool:
         return _is_three(shape, node.attributes.get("axis", 0))
     if node.op == "GatherND" and given == [[2, 1, 0]]:
         return graph.value(node.inputs[1]).shape == (3, 1) and _is_three(shape, 0)
-    if node.op == "Slice" and given[3:] == [[-1]] and len(given[2]) == 1:
-        return _is_three(shape, given[2][0])
+    if node.op == "Slice" and given[3:] == [[-1]]:
+        return any(_is_three(shape, axis) for axis in given[2])
     return False
 
 

@@ -47,19 +47,15 @@ def nothing_in_the_padding(e: Evidence) -> Verdict:
     Every such pixel adds to the union and lowers the IoU.
     """
     photos = [run for run in e.runs("photo") if run.probe.content is not None]
-    worst = 0.0
     for run in photos:
         assert run.probe.content is not None, "filtered above"
         height, width = run.probe.content
-        outside = run.output > 0.5
-        outside[..., :height, :width] = False
-        count = int(outside.sum())
-        share = count / max(int((run.output > 0.5).sum()), 1)
-        worst = max(worst, share)
-        if count:
-            seen = (
-                f"{count} mask pixels outside the {height}x{width} picture, {share:.0%} of the mask"
-            )
+        mask = run.output > 0.5
+        inside, every = int(mask[..., :height, :width].sum()), int(mask.sum())
+        if inside < every:
+            count = every - inside
+            share = f"{count / every:.0%} of the mask"
+            seen = f"{count} mask pixels outside the {height}x{width} picture, {share}"
             return failed("an empty mask in the padding", seen, run.where)
     return passed(f"empty on {len(photos)} photographs") if photos else skipped(NO_RUN)
 
@@ -74,13 +70,11 @@ def nothing_in_the_padding(e: Evidence) -> Verdict:
 def finds_something(e: Evidence) -> Verdict:
     """On at least one photograph the mask is neither empty nor full."""
     photos = e.runs("photo")
-    shares = [float(np.mean(run.output > 0.5)) for run in photos]
-    listed = ", ".join(
-        f"{run.probe.name} {share:.0%}" for run, share in zip(photos, shares, strict=True)
-    )
+    shares = {run.probe.name: float(np.mean(run.output > 0.5)) for run in photos}
+    listed = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
     if not photos:
         return skipped(NO_RUN)
-    if all(share in (0.0, 1.0) for share in shares):
+    if all(share in (0.0, 1.0) for share in shares.values()):
         return failed("a mask of some of the pixels", listed)
     return passed(listed)
 

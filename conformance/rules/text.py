@@ -90,16 +90,14 @@ def long_texts_read(e: Evidence) -> Verdict:
 )
 def no_cast_to_int64(e: Evidence) -> Verdict:
     """Token ids are not cast from int32 to int64 inside the graph."""
-    checked = 0
-    for part, graph in e.each_graph():
-        if part.text:
-            checked += 1
-            for node in _readers(graph, str(part.text.name)):
-                if node.op == "Cast" and node.attributes.get("to") == INT64:
-                    fed = {value.name: value.dtype for value in graph.inputs}
-                    if fed.get(str(part.text.name)) == "int32":
-                        return failed("int32 ids throughout", f"{node.label} makes them int64")
-    return passed("no such Cast") if checked else skipped(NO_GRAPH)
+    texts = [(part.text, graph) for part, graph in e.each_graph() if part.text]
+    for text, graph in texts:
+        fed = {value.name: value.dtype for value in graph.inputs}
+        for node in _readers(graph, str(text.name)):
+            widens = node.op == "Cast" and node.attributes.get("to") == INT64
+            if widens and fed.get(str(text.name)) == "int32":
+                return failed("int32 ids throughout", f"{node.label} makes them int64")
+    return passed("no such Cast") if texts else skipped(NO_GRAPH)
 
 
 def _readers(graph: Graph, name: str) -> Iterator[Node]:

@@ -1,9 +1,10 @@
 """Mutation testing of the rules: `python -m conformance.selftest.mutation [MODULE ...]`.
 
-cosmic-ray's operators change a rule module one place at a time. The changed rules judge what was
-recorded of every mutant and every conforming model, and then run `test_rules.py`; a change that
-neither shows has survived. Recording takes minutes and judging milliseconds, which a run of all the
-tests for each change would not allow. Needs `pip install cosmic-ray` and a POSIX system.
+cosmic-ray's operators change a rule module one place at a time. `test_rules*.py` run with the
+changed rules, and then these judge what was recorded of every mutant and every conforming model; a
+change that neither shows has survived. Recording takes minutes and the tests are collected once,
+which a run of all the tests for each change would not allow. Needs `pip install cosmic-ray` and a
+POSIX system.
 """
 
 import contextlib
@@ -32,8 +33,8 @@ from reference.tracks import TRACKS, Track
 MODULES = ("common", "contract", "image", "text", "segmentation", "retrieval", "depth", "pidnet")
 # They say more of Python than of a rule, or change what is not judged here.
 LEFT_OUT = ("RemoveDecorator", "VariableReplacer", "VariableInserter", "ExceptionReplacer")
-HANG_SECONDS = 20
-TESTS = Path(__file__).with_name("test_rules.py")
+HANG_SECONDS = 60  # of processor time, so that a busy machine kills nothing
+TESTS = sorted(map(str, Path(__file__).parent.glob("test_rules*.py")))
 
 
 @dataclass(frozen=True)
@@ -126,20 +127,26 @@ def survives(source: str, module: str, recorded: list[Recorded]) -> bool:
     return True
 
 
-def survives_tests(source: str, module: str) -> bool:
-    """Whether `test_rules.py` passes with the changed rules, in a copy of this process."""
+def survives_tests(source: str, module: str, session: pytest.Session) -> bool:
+    """Whether the collected tests pass with the changed rules, in a copy of this process."""
     child = os.fork()
     if child == 0:
-        quiet = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(quiet, 1)
-        os.dup2(quiet, 2)
-        signal.alarm(HANG_SECONDS)
-        real, rulebook._RULES = rulebook._RULES, {}
-        exec(compile(source, module, "exec"), sys.modules[module].__dict__)
-        real.update(rulebook._RULES)
-        rulebook._RULES = real
-        plugins = ["-p", "no:cacheprovider", "-p", "no:benchmark", "-p", "no:xdist"]
-        os._exit(pytest.main(["-x", "-q", *plugins, str(TESTS)]))
+        code = 1
+        try:
+            signal.setitimer(signal.ITIMER_PROF, HANG_SECONDS)
+            real, rulebook._RULES = rulebook._RULES, {}
+            exec(compile(source, module, "exec"), sys.modules[module].__dict__)
+            rulebook._RULES = real | rulebook._RULES
+            own = f"test_rules_{module.rpartition('.')[2]}.py"
+            items = sorted(session.items, key=lambda item: item.path.name != own)
+            for item, following in zip(items, [*items[1:], None], strict=True):
+                item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
+                if session.testsfailed:
+                    break
+            else:
+                code = 0
+        finally:
+            os._exit(code)
     return os.waitpid(child, 0)[1] == 0
 
 
@@ -148,12 +155,42 @@ def _time_limit() -> Iterator[None]:
     def stop(*_: object) -> None:
         raise TimeoutError
 
-    signal.signal(signal.SIGALRM, stop)
-    signal.alarm(HANG_SECONDS)
+    previous = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, HANG_SECONDS)
     try:
         yield
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, previous)
+
+
+class Judge:
+    """A pytest plugin that, once the tests are collected, judges each change of the rules."""
+
+    def __init__(self, modules: list[str], recorded: list[Recorded]) -> None:
+        self._modules = modules
+        self._recorded = recorded
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        total = killed = 0
+        for name in self._modules:
+            module = f"conformance.rules.{name}"
+            path = Path(str(importlib.import_module(module).__file__))
+            if not self._survives(path.read_text(encoding="utf-8"), module, session):
+                raise SystemExit(f"{name}: the rules fail as they are")
+            survivors = changed = 0
+            for label, source in changes(path):
+                changed += 1
+                if self._survives(source, module, session):
+                    survivors += 1
+                    print(f"survived  {label}", flush=True)
+            print(f"{name}: {changed - survivors} of {changed} killed", flush=True)
+            total, killed = total + changed, killed + changed - survivors
+        print(f"{killed} of {total} killed, {killed / total:.1%}")
+        return True
+
+    def _survives(self, source: str, module: str, session: pytest.Session) -> bool:
+        return survives_tests(source, module, session) and survives(source, module, self._recorded)
 
 
 def main(modules: list[str]) -> int:
@@ -162,21 +199,10 @@ def main(modules: list[str]) -> int:
 
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    total = killed = 0
+    plugins = (f"-pno:{name}" for name in ("terminal", "cacheprovider", "benchmark", "xdist"))
     with tempfile.TemporaryDirectory(prefix="lpcvc-") as folder:
-        recorded = record(Path(folder))
-        for name in modules or MODULES:
-            module = f"conformance.rules.{name}"
-            path = Path(str(importlib.import_module(module).__file__))
-            for label, source in changes(path):
-                total += 1
-                if survives(source, module, recorded) and survives_tests(source, module):
-                    print(f"survived  {label}", flush=True)
-                else:
-                    killed += 1
-            print(f"{name}: {killed} of {total} killed so far", flush=True)
-    print(f"{killed} of {total} killed, {killed / total:.1%}")
-    return 0
+        judge = Judge(modules or list(MODULES), record(Path(folder)))
+        return pytest.main(["-s", *plugins, *TESTS], plugins=[judge])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,107 @@
+"""Rules of token ids on made-up answers and graphs."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from conformance.graph import Value
+from conformance.probes import TEXTS
+from conformance.rulebook import Verdict, all_rules, failed, passed, skipped
+from conformance.rules.common import NO_RUN
+from conformance.rules.contract import NO_GRAPH
+from conformance.selftest.facts import evidence, graph_of, judge, judge_answers
+from reference.tracks import RETRIEVAL_2026, SEGMENTATION_2025
+
+FIRST, SECOND = repr(TEXTS[0]), repr(TEXTS[1])
+PADDED = f"{FIRST}, zeros as padding"
+TAILS = "long text A", "long text B"
+
+
+def judged(rule: str, answers: dict[str, float]) -> Verdict:
+    """Of embeddings that hold these numbers, by the name of the probe."""
+    arrays = {name: np.array([[0, value, 1000]], np.float32) for name, value in answers.items()}
+    return judge_answers(rule, RETRIEVAL_2026, arrays)
+
+
+def test_texts_need_different_answers() -> None:
+    seen = "the same for 2 texts: float32 1x3, 0..1000"
+    expected, where = "an answer that depends on the text", f"text model, probe {FIRST!r}"
+    assert judged("TXT-1", {FIRST: 5, SECOND: 5}) == failed(expected, seen, where)
+    assert judged("TXT-1", {FIRST: 5, SECOND: 6}) == passed("2 different answers to 2 texts")
+    assert judged("TXT-1", {FIRST: 5}) == skipped(NO_RUN)
+
+
+def test_each_answer_to_another_text_counts_once() -> None:
+    empty, full = np.zeros((1024, 1024), np.float32), np.ones((1024, 1024), np.float32)
+    answers = {"astronaut, 'flag.'": empty, "astronaut, 'dog.'": full}
+    verdicts = [
+        judge_answers("TXT-1", SEGMENTATION_2025, {**answers, **photo})
+        for photo in ({}, {"astronaut": full})
+    ]
+    assert [verdict.seen for verdict in verdicts] == [
+        "2 different answers to 2 texts",
+        "2 different answers to 3 texts",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("off", "outcome"), [(0, "pass"), (1, "pass"), (1.01, "fail"), (2, "fail"), (900, "fail")]
+)
+def test_padding_may_move_an_embedding_by_a_thousandth(off: float, outcome: str) -> None:
+    verdict = judged("TXT-2", {FIRST: 0, PADDED: off})
+    seen = {
+        "pass": f"moves by {off / 1000:.2g} when the padding changes",
+        "fail": f"{off / 1000:.2g} of the answer moves when the padding is 0 and not 49407",
+    }
+    assert (verdict.outcome, verdict.seen) == (outcome, seen[outcome])
+    assert verdict.where == (f"text model, probe {PADDED!r}" if outcome == "fail" else "")
+
+
+@pytest.mark.parametrize(
+    "answers", [{PADDED: 1}, {FIRST: 1}, {FIRST: np.nan, PADDED: 1}, {FIRST: 1, PADDED: np.nan}]
+)
+def test_padding_is_judged_by_two_finite_answers(answers: dict) -> None:
+    assert judged("TXT-2", answers) == skipped(NO_RUN)
+
+
+def test_the_last_word_of_a_long_text() -> None:
+    texts, (a, b) = {FIRST: 1, SECOND: 2}, TAILS
+    assert judged("TXT-3", {**texts, a: 5, b: 6}).outcome == "pass"
+    expected, seen = "answers that differ", "the last word of a long text is not read"
+    where = f"text model, probe {a!r}"
+    assert judged("TXT-3", {**texts, a: 5, b: 5}) == failed(expected, seen, where)
+    unread = skipped("no text is read at all (TXT-1)")
+    assert judged("TXT-3", {FIRST: 1, SECOND: 1, a: 5, b: 5}) == unread
+    assert judged("TXT-3", {a: 5, b: 5}) == unread
+    assert judged("TXT-3", {**texts, a: 5}) == skipped(NO_RUN)
+    assert judged("TXT-3", texts) == skipped(NO_RUN)
+
+
+@pytest.mark.parametrize(
+    ("text", "dtype", "kept"),
+    [
+        ("Cast text -> x to=7", "int32", False),
+        ("Cast text -> x to=7", "int64", True),
+        ("Cast text -> x to=7", "float32", True),
+        ("Cast text -> x to=6", "int32", True),
+        ("Cast text -> x to=10", "int32", True),
+        ("BitCast text -> x to=7", "int32", True),
+        ("Identity text -> x to=7", "int32", True),
+        ("Slice text,a,b -> y; Squeeze y -> z; Cast z -> x to=7", "int32", False),
+        ("Add text,one -> y; Cast y -> x to=7", "int32", True),
+        ("Gather table,text -> y; Cast y -> x to=7", "int32", True),
+        ("Gather words,text -> y; Cast y -> x to=7", "int32", True),
+    ],
+)
+def test_casts_of_the_ids(text: str, dtype: str, kept: bool) -> None:
+    graph = replace(graph_of(text), inputs=(Value("text", dtype, (1, 77)),))
+    wanted = failed("int32 ids throughout", "Cast 'x' makes them int64")
+    assert judge("TXT-4", graph, RETRIEVAL_2026) == (passed("no such Cast") if kept else wanted)
+
+
+def test_casts_are_looked_for_in_the_text_model() -> None:
+    own = evidence(track=RETRIEVAL_2026)
+    assert all_rules()["TXT-4"].check(own) == passed("no such Cast")
+    del own.graphs["text"]
+    assert all_rules()["TXT-4"].check(own) == skipped(NO_GRAPH)
