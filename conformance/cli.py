@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from conformance.report.rules import rules_explained, rules_markdown, rules_table
-from reference.errors import SubmissionError
+from reference.errors import CheckpointWarning, SubmissionError
 from reference.process import Limits
 from reference.tracks import find_track
 
@@ -110,6 +110,7 @@ def _export(options: argparse.Namespace) -> Answer:
     track = find_track(options.track)
     options.folder.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
+        warnings.simplefilter("always", CheckpointWarning)
         warnings.showwarning = lambda message, *_, **__: print(f"lpcvc: {message}", file=sys.stderr)
         paths = export_reference(
             track, options.folder, options.form, options.weights, options.resolution

@@ -1,4 +1,4 @@
-"""The one exception for what a user can put right."""
+"""The one exception for what a user can put right, and the one warning."""
 
 
 class SubmissionError(Exception):
@@ -11,6 +11,10 @@ class SubmissionError(Exception):
         self.problem = one_line(problem)
         self.remedy = one_line(remedy)
         super().__init__(f"{self.problem}; {self.remedy}")
+
+
+class CheckpointWarning(UserWarning):
+    """A checkpoint was loaded, but not all of it."""
 
 
 def one_line(text: str, limit: int = 500) -> str:

@@ -1,8 +1,10 @@
 """The child process of a submission's model: one adapter a runtime."""
 
+import warnings
 from typing import Any
 
 from reference.child import Child, main
+from reference.errors import CheckpointWarning
 
 
 class ModelChild(Child):
@@ -28,10 +30,14 @@ class ModelChild(Child):
         return {}
 
     def reference(self, track: str, folder: str, weights: str | None) -> dict[str, Any]:
-        """Writes the reference model of a track as ONNX; answers the files by part."""
+        """Writes the reference model of a track as ONNX; answers the files by part, and notes."""
         from conformance.runtimes import torch
 
-        return {"paths": torch.reference(track, folder, weights)}
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", CheckpointWarning)
+            paths = torch.reference(track, folder, weights)
+        notes = [str(each.message) for each in caught if each.category is CheckpointWarning]
+        return {"paths": paths, "notes": notes}
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """A submission's model in a process of its own."""
 
+import warnings
 from pathlib import Path
 
-from reference.errors import SubmissionError
+from reference.errors import CheckpointWarning, SubmissionError
 from reference.process import ChildError, ChildProcess, Limits, Tick
 
 
@@ -42,5 +43,7 @@ class ModelProcess(ChildProcess):
             raise SubmissionError(
                 f"{self._name} failed: {error}", "check it with the tests of reference/"
             ) from None
+        for note in answer["notes"]:
+            warnings.warn(note, CheckpointWarning, stacklevel=2)
         paths: dict[str, str] = answer["paths"]
         return paths

@@ -1,13 +1,16 @@
 """PyTorch submissions: the same rules, and the ONNX export must be the same model."""
 
 import inspect
+import warnings
 from pathlib import Path
 
 import pytest
 import torch
 
+from conformance.runtimes.child import ModelChild
 from conformance.selftest.assess import assess, broken
 from conformance.selftest.mutants import depth_modules
+from reference.errors import CheckpointWarning
 from reference.tracks import DEPTH_2025, RETRIEVAL_2026
 
 SOURCE = (
@@ -117,3 +120,14 @@ def test_no_export_is_one_broken_rule(workplace: Path) -> None:
 )
 def test_the_export_shows_what_is_wrong(factory: str, rule: str, workplace: Path) -> None:
     assert broken(check_depth(workplace, f"mine:{factory}")) == {rule}
+
+
+def test_what_is_left_of_a_checkpoint_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(track: str, folder: str, weights: str | None) -> dict[str, str]:
+        warnings.warn("a.pth: not loaded: b", CheckpointWarning, stacklevel=1)
+        warnings.warn("something else", UserWarning, stacklevel=1)
+        return {"model": "m.onnx"}
+
+    monkeypatch.setattr("conformance.runtimes.torch.reference", build)
+    answer = ModelChild().reference("depth-2025", "folder", "a.pth")
+    assert answer == {"paths": {"model": "m.onnx"}, "notes": ["a.pth: not loaded: b"]}

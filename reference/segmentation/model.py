@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from reference.errors import SubmissionError
+from reference.errors import CheckpointWarning, SubmissionError, one_line
 from reference.segmentation.attention import WIDTH
 from reference.segmentation.backbone import FocalNet
 from reference.segmentation.inputs import CANVAS
@@ -66,7 +66,8 @@ def _inference_state(state: dict[str, Tensor], source: str) -> dict[str, Tensor]
     kept = {k: v for k, v in state.items() if not k.startswith(_TRAINING_ONLY)}
     left_out = ", ".join(name for name in state if name not in kept)
     if left_out:
-        warnings.warn(f"{source}: not loaded, for training only: {left_out}", stacklevel=3)
+        note = f"{source}: not loaded, for training only: {left_out}"
+        warnings.warn(one_line(note), CheckpointWarning, stacklevel=3)
     return kept
 
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reference.errors import SubmissionError
+from reference.errors import CheckpointWarning, SubmissionError
 from reference.segmentation.attention import Attention, sine_positions
 from reference.segmentation.inputs import prepare_text
 from reference.segmentation.model import XDecoder, build
@@ -324,7 +324,9 @@ def test_training_only_tensors_are_left_out_and_named(state, tmp_path):
     extra = {"criterion.empty_weight": torch.ones(134), "criterion.queue": torch.ones(2)}
     small = {k: torch.zeros((), dtype=v.dtype).expand(v.shape) for k, v in state.items()}
     torch.save({**small, **extra}, path)
-    with pytest.warns(UserWarning, match=r"trained\.pth: .*criterion\.empty_weight, criterion\.q"):
+    with pytest.warns(
+        CheckpointWarning, match=r"trained\.pth: .*criterion\.empty_weight, criterion\.q"
+    ):
         model = build(path)["model"]
     assert not any(value.any() for value in model.state_dict().values())
     torch.save(small, path)
