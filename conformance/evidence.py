@@ -108,6 +108,17 @@ class Evidence:
         """The answer to the probe that `run`'s is a variation of."""
         return _same_probe(self.runs(part=run.part.name), run.probe.of)
 
+    def feeds(self, part: Part, probe: Probe) -> dict[str, np.ndarray]:
+        """The inputs of a probe, in the dtypes that the model declares and the contract accepts."""
+        graph = self.graphs.get(part.name)
+        declared = {value.name: value.dtype for value in graph.inputs} if graph else {}
+        wanted = {
+            tensor.name: declared[tensor.name]
+            for tensor in part.inputs
+            if tensor.name in declared and declared[tensor.name] in tensor.dtypes
+        }
+        return {k: v.astype(wanted.get(k, v.dtype)) for k, v in probe.feeds().items()}
+
     def _onnx_path(self, part: Part) -> Path | None:
         model = self.submission.models[part.name]
         if model.format == "onnx":
@@ -134,7 +145,6 @@ class Evidence:
             model = Model(part.name, "onnx", str(self._onnx[part.name]))
         probes = self._choose(self.track, part)
         name = Path(model.target).name
-        dtypes = self.input_dtypes(part)
         runs: list[Run] = []
         step = f"loading {name}"
         with self._process(name, lambda _: step) as own:
@@ -144,7 +154,9 @@ class Evidence:
                     count = f"{index + 1}/{len(probes)}"
                     step = f"{name}: probe {count}, {probe.name}{_left(runs, probes)}"
                     self._progress(step)
-                    runs.append(self._run(own, part, probe, dtypes, folder / str(index)))
+                    runs.append(
+                        self._run(own, part, probe, self.feeds(part, probe), folder / str(index))
+                    )
             except SubmissionError as error:
                 if exported:
                     self.export_errors[part.name] = f"{error} ({step})"
@@ -155,10 +167,10 @@ class Evidence:
 
     @staticmethod
     def _run(
-        own: ModelProcess, part: Part, probe: Probe, dtypes: dict[str, str], folder: Path
+        own: ModelProcess, part: Part, probe: Probe, feeds: dict[str, np.ndarray], folder: Path
     ) -> Run:
         try:
-            done = own.run(cast(probe.feeds(), dtypes), folder)
+            done = own.run(feeds, folder)
         except ChildError as error:
             return Run(part, probe, (), 0.0, str(error))
         nothing = "" if done.outputs else "the model returned no tensor"
@@ -167,23 +179,6 @@ class Evidence:
     def _process(self, name: str, step: Callable[[float], str]) -> ModelProcess:
         tick = lambda seconds: self._progress(step(seconds))  # noqa: E731
         return ModelProcess(name, self._folder, tick, self._limits)
-
-    def input_dtypes(self, part: Part) -> dict[str, str]:
-        """The dtypes to feed: what the model declares, where the contract accepts that."""
-        graph = self.graphs.get(part.name)
-        if graph is None:
-            return {}
-        declared = {value.name: value.dtype for value in graph.inputs}
-        return {
-            tensor.name: declared[tensor.name]
-            for tensor in part.inputs
-            if tensor.name in declared and declared[tensor.name] in tensor.dtypes
-        }
-
-
-def cast(feeds: dict[str, np.ndarray], dtypes: dict[str, str]) -> dict[str, np.ndarray]:
-    """The inputs in the dtypes given by name, the others as they are."""
-    return {name: array.astype(dtypes.get(name, array.dtype)) for name, array in feeds.items()}
 
 
 def _same_probe(runs: list[Run], name: str) -> Run | None:

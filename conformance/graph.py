@@ -127,7 +127,6 @@ def read_graph(path: Path) -> Graph:
             "save the weights as external data",
         )
     import onnx
-    import onnx.inliner
     from google.protobuf.message import DecodeError
 
     model = onnx.ModelProto()
@@ -138,9 +137,7 @@ def read_graph(path: Path) -> Graph:
             f"{path.name} is not an ONNX model or was cut short ({error})",
             "export or copy the file again and compare its size",
         ) from None
-    if model.functions:
-        _align_opsets(model)
-        model = onnx.inliner.inline_local_functions(model)
+    model = inline_functions(model)
     if not model.graph.node and not model.graph.output:
         raise SubmissionError(
             f"{path.name} holds no ONNX graph", "give the .onnx file that the export wrote"
@@ -188,6 +185,16 @@ def _describe(model: Any, path: Path, size: int) -> Graph:
         values=values,
         external=tuple(external),
     )
+
+
+def inline_functions(model: Any) -> Any:
+    """The model with its functions written out where they are called."""
+    if not model.functions:
+        return model
+    import onnx.inliner
+
+    _align_opsets(model)
+    return onnx.inliner.inline_local_functions(model)
 
 
 def _align_opsets(model: Any) -> None:

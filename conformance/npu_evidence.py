@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import cached_property
 
-from conformance.evidence import Evidence, Progress, Run, cast
+from conformance.evidence import Evidence, Progress, Run
 from conformance.graph import Graph
 from conformance.probes import Probe, Role, probes_for
 from reference.errors import SubmissionError
@@ -87,7 +87,6 @@ class NpuEvidence:
         if not isinstance(compiled, Compiled) or compiled.failure:
             return
         probes = npu_probes(self.track, part)
-        dtypes = self.host.input_dtypes(part)
         step = f"emulating {self.device.name}"
 
         def tick(seconds: float) -> None:
@@ -97,7 +96,7 @@ class NpuEvidence:
             for count, probe in enumerate(probes, 1):
                 step = f"emulating {self.device.name}: probe {count}/{len(probes)}, {probe.name}"
                 try:
-                    outputs = emulator.run(cast(probe.feeds(), dtypes))
+                    outputs = emulator.run(self.host.feeds(part, probe))
                 except (ChildError, SubmissionError) as error:
                     yield Run(part, probe, (), 0.0, str(error))
                     if isinstance(error, SubmissionError):  # the emulator is gone

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from conformance.report.parity import branch_table
 from conformance.report.terminal import Row, table
 
 if TYPE_CHECKING:
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
 _SUITE = pytest.StashKey["Suite"]()
 _GIVEN = ("track", "submission", "weights", "device", "as_evaluated")
 # The arguments of items that hold a submission to one rule, with the method that lists them.
-_CASES = {"contract_case": "cases", "npu_case": "npu_cases"}
+_CASES = {"contract_case": "cases", "npu_case": "npu_cases", "parity_case": "parity_cases"}
+# Suites that take minutes at full size.
+_LONG = ("npu", "parity")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -69,6 +72,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Opens what can be opened at once, so that bad input is one line and nothing else."""
     config.addinivalue_line("markers", "contract: does the submission keep the rules of its track?")
     config.addinivalue_line("markers", "npu: does Qualcomm's compiler take it, and the NPU answer?")
+    config.addinivalue_line("markers", "parity: do PyTorch, ONNX and the emulated NPU agree?")
     if any(config.getoption(name) for name in _GIVEN):
         _suite(config)
 
@@ -118,20 +122,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Drops the tokenizer's items where no chosen track has a text, and the NPU's, which take
-    minutes, unless they are asked for.
+    """Drops the tokenizer's items where no chosen track has a text, and those of the long suites
+    unless they are asked for.
     """
     unwanted = set()
     if _SUITE in config.stash and not config.stash[_SUITE].text_tracks:
         unwanted.add("text_track")
-    if "npu" not in config.getoption("markexpr"):
-        unwanted.add("npu_case")
+    unwanted |= {f"{name}_case" for name in _LONG if name not in config.getoption("markexpr")}
     items[:] = [i for i in items if not unwanted & set(getattr(i, "fixturenames", ()))]
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
-    """Shows progress while a rule waits for the model."""
+    """Shows progress while an item waits for the model."""
     callspec = getattr(item, "callspec", None)
     params = callspec.params if callspec else {}
     case = next((params[argument] for argument in _CASES if argument in params), None)
@@ -166,6 +169,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reports.sort(key=lambda report: report.start)
     rows = [row for row in (Row.from_properties(r.user_properties) for r in reports) if row]
     if rows:
-        terminalreporter.section("rules")
+        terminalreporter.section("conformance")
         for line, markup in table(rows, terminalreporter._screen_width):
             terminalreporter.write_line(line, **markup)
+        for line in branch_table({k: str(v) for k, v in r.user_properties} for r in reports):
+            terminalreporter.write_line(line)

@@ -5,14 +5,14 @@ import shutil
 import stat
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from reference.errors import SubmissionError
 from reference.tracks import Track
 
-Format = Literal["onnx", "torchscript", "exported", "factory"]
+Format = Literal["onnx", "torchscript", "exported", "factory", "reference"]
 
 FORMATS = ".onnx, .zip or folder (ONNX with external data), .pt (TorchScript), .pt2, module:factory"
 _FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -20,7 +20,10 @@ _FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 @dataclass(frozen=True)
 class Model:
-    """One part of a submission: a file, or for a factory the words `module:function`."""
+    """One part of a submission: a file, or for a factory the words `module:function`.
+
+    The PyTorch side of a reference model is `track:part:weights`.
+    """
 
     part: str
     format: Format
@@ -34,15 +37,24 @@ class Model:
 
 @dataclass(frozen=True)
 class Submission:
-    """The models of one submission by part, and what the user calls it."""
+    """The models of one submission by part, and what the user calls it.
+
+    `originals` are the PyTorch models that ONNX parts are known to come from.
+    """
 
     label: str
     models: dict[str, Model]
+    originals: dict[str, Model] = field(default_factory=dict)
 
     @property
     def torch(self) -> bool:
         """Whether some part is not an ONNX file yet."""
         return any(model.format != "onnx" for model in self.models.values())
+
+    def original(self, part: str) -> Model | None:
+        """The PyTorch side of a part, None where there is only ONNX."""
+        model = self.models[part]
+        return model if model.format != "onnx" else self.originals.get(part)
 
 
 def open_submission(track: Track, specs: Sequence[str], scratch: Path) -> Submission:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from conformance.assessment import Assessment, NpuAssessment, Opener, fails_gate
 from conformance.evidence import Progress
@@ -17,6 +18,9 @@ from reference.errors import SubmissionError
 from reference.npu.devices import Device, find_device
 from reference.process import Limits
 from reference.tracks import DEFAULTS, Track, find_track
+
+if TYPE_CHECKING:
+    from conformance.parity.suite import ParityCase
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,14 @@ class Suite:
     def _scratch(self) -> tempfile.TemporaryDirectory[str]:
         return tempfile.TemporaryDirectory(prefix="lpcvc-")
 
+    def parity_cases(self) -> "list[ParityCase]":
+        """Every pair of runtimes for every part of the same."""
+        from conformance.parity.suite import parity_cases
+
+        own = [self._contract(subject) for subject in self._all_subjects()]
+        folder = Path(self._scratch.name)
+        return parity_cases(own, self._devices, folder, self._limits, self.options)
+
     def _cases(self, assessments: Iterable[Assessment | NpuAssessment]) -> list[Case]:
         return [Case(self, own, rule) for own in assessments for rule in own.rules]
 
@@ -188,7 +200,9 @@ class Suite:
             with ModelProcess(what, folder, tick, self._limits) as process:
                 paths = process.reference(track.id, folder, weights)
             models = {part: Model(part, "onnx", path) for part, path in paths.items()}
-            built.append(Submission(label, models))
+            source = f"{track.id}:{{}}:{weights or ''}"
+            originals = {part: Model(part, "reference", source.format(part)) for part in paths}
+            built.append(Submission(label, models, originals))
             return built[0]
 
         return Subject(track, label, build)

@@ -39,7 +39,8 @@ class Row:
     def from_properties(cls, properties: Iterable[tuple[str, object]]) -> "Row | None":
         """The row that `properties` holds, None for a test that is not about a rule."""
         found = {name.removeprefix("lpcvc_"): str(value) for name, value in properties}
-        return cls(**found) if found.keys() == cls.__annotations__.keys() else None  # type: ignore[arg-type]
+        own = {name: found[name] for name in cls.__annotations__ if name in found}
+        return cls(**own) if own.keys() == cls.__annotations__.keys() else None  # type: ignore[arg-type]
 
 
 def explain_failure(

@@ -22,6 +22,13 @@ class ModelChild(Child):
             runtime, self._run = torch.load(target, form)
         return {"runtime": runtime}
 
+    def watch(self, target: str, form: str, modules: list[str]) -> dict[str, Any]:
+        """Loads a PyTorch model to see what its `modules` return; answers the names it has."""
+        from conformance.runtimes import torch
+
+        names, self._run = torch.watch(target, form, modules)
+        return {"modules": names}
+
     def export(self, **arguments: str) -> dict[str, Any]:
         """Writes a PyTorch model as ONNX."""
         from conformance.runtimes import torch

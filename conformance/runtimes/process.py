@@ -27,6 +27,14 @@ class ModelProcess(ChildProcess):
             }.get(form, "save it again with the PyTorch version that is installed here")
             raise SubmissionError(f"{self._name} cannot be loaded: {error}", remedy) from None
 
+    def watch(self, target: str, form: str, modules: list[str]) -> list[str]:
+        """Loads a PyTorch model whose outputs are what its `modules` return; the names it has.
+
+        Raises ChildError where there is no such module.
+        """
+        names: list[str] = self.ask("watch", target=target, form=form, modules=modules)["modules"]
+        return names
+
     def export(self, target: str, form: str, track: str, part: str, path: Path) -> None:
         """Writes a PyTorch model as ONNX to `path`; raises ChildError where it cannot be."""
         self.ask("export", target=target, form=form, track=track, part=part, path=str(path))

@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import MethodType
 from typing import Any
@@ -34,6 +35,29 @@ def load(target: str, form: str) -> tuple[str, Run]:
     return f"torch {torch.__version__.partition('+')[0]} CPU", run
 
 
+def watch(target: str, form: str, modules: list[str]) -> tuple[list[str], Run]:
+    """The names of the model's modules, and a forward pass that gives what `modules` return.
+
+    An archive of code, TorchScript or an exported program, has no modules to watch.
+    """
+    module = open_module(target, form)
+    names = [] if form in ("torchscript", "exported") else [n for n, _ in module.named_modules()]
+    seen: dict[str, Any] = {}
+
+    def hook(name: str) -> Callable[..., None]:
+        return lambda own, arguments, answer: seen.update({name: _tensors(answer)[0].clone()})
+
+    for name in modules:
+        module.get_submodule(name).register_forward_hook(hook(name))
+
+    def run(feeds: dict[str, np.ndarray]) -> list[Any]:
+        with torch.inference_mode():
+            module(*(torch.from_numpy(array) for array in feeds.values()))
+        return [seen[name].numpy() for name in modules]
+
+    return names, run
+
+
 def export(target: str, form: str, track: str, part: str, path: str) -> None:
     """Exports the model at `target` to ONNX under the contract's names."""
     from reference.export import export_onnx
@@ -52,7 +76,15 @@ def reference(track: str, folder: str, weights: str | None) -> dict[str, str]:
 
 
 def open_module(target: str, form: str) -> Any:
-    """The module in a TorchScript file, an exported program, or made by `module:factory`."""
+    """The module in a TorchScript file, an exported program, or made by `module:factory`.
+
+    Of the form "reference", `track:part:weights`, it is a reference model.
+    """
+    if form == "reference":
+        from reference.export import build_reference
+
+        track, part, weights = target.split(":", 2)
+        return build_reference(find_track(track), Path(weights) if weights else None)[part]
     if form == "torchscript":
         return torch.jit.load(target, map_location="cpu").eval()  # type: ignore[no-untyped-call]
     if form == "exported":

@@ -1,0 +1,1 @@
+"""Parity: one model in PyTorch, in ONNX and on the emulated NPU must give the same answers."""

@@ -1,0 +1,291 @@
+"""Compares the answers of one submission in PyTorch, in ONNX and on the emulated NPU."""
+
+import importlib
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from conformance.assessment import Assessment
+from conformance.graph import Graph, elements
+from conformance.parity.flow import Flow
+from conformance.parity.locate import Growth, Jump, Runner, locate
+from conformance.parity.measures import (
+    Array,
+    Measures,
+    class_parity,
+    depth_parity,
+    embedding_parity,
+    mask_parity,
+)
+from conformance.parity.runners import (
+    Feeds,
+    Workplace,
+    emulate,
+    npu_runner,
+    onnx_runner,
+    run_model,
+    torch_modules,
+    torch_runner,
+)
+from conformance.parity.tolerances import Precision, Tolerance, tolerances
+from conformance.probes import PHOTOS, TEXTS, Probe, probes_for
+from conformance.submission import Model
+from reference.data import fixture
+from reference.errors import SubmissionError
+from reference.npu.devices import Device
+from reference.npu.toolchain import find_toolchain
+from reference.process import ChildError, Limits
+from reference.tracks import Part, Track
+
+Runtime = Literal["torch", "onnx", "npu"]
+Pair = tuple[Runtime, Runtime]
+
+PAIRS: tuple[Pair, ...] = (("torch", "onnx"), ("onnx", "npu"))
+
+# The relative error of a tensor that the arithmetic itself makes: measured on reference models.
+_FLOOR: dict[Precision, float] = {"float32": 1e-4, "float16": 1e-2, "w8a8": 1e-1}
+_COMPARISONS = {"Greater", "GreaterOrEqual", "Less", "LessOrEqual"}
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What came of one comparison: the measures, the tolerances that they break, and `located`,
+    which says where that begins (empty where nothing is broken).
+    """
+
+    precision: Precision
+    probe: Probe
+    measures: Measures
+    broken: tuple[Tolerance, ...]
+    located: str
+
+
+class NotCompared(Exception):  # noqa: N818 - no error
+    """There is nothing to compare; the message says why, and what would change that."""
+
+
+class Comparison:
+    """One submission in its runtimes, on one photograph or text a part, each run once.
+
+    `device` is the one whose NPU is emulated. `folder` takes what is written; it must exist.
+    """
+
+    def __init__(
+        self, assessment: Assessment, device: Device, folder: Path, limits: Limits
+    ) -> None:
+        self.assessment = assessment
+        self.device = device
+        self._place = Workplace(folder, limits, self._tick)
+        self._answers: dict[tuple[str, Runtime], Array] = {}
+        self._step = ""
+
+    def agreement(self, part: Part, pair: Pair) -> Agreement:
+        """How far the two sides of `pair` are apart, and where that begins if it is too far.
+
+        Raises NotCompared where a side does not exist, and SubmissionError where one cannot be run
+        or the shapes of the answers differ.
+        """
+        precision = self._precision(part, pair)
+        one, other = (self._answer(part, runtime) for runtime in pair)
+        try:
+            measures = self._measure(part, one, other)
+        except ValueError as error:
+            raise SubmissionError(
+                f"{pair[1]} answers in another shape than {pair[0]}: {error}",
+                "give every dimension a fixed size before the export",
+            ) from None
+        held = tolerances(measures, precision)
+        broken = tuple(t for t in held if not t.allows(getattr(measures, t.measure)))
+        located = self._located(part, pair, precision) if broken else ""
+        return Agreement(precision, self._probe(part), measures, broken, located)
+
+    def _precision(self, part: Part, pair: Pair) -> Precision:
+        if pair[0] == "torch":
+            self._original(part)
+            return "float32"
+        try:
+            find_toolchain()
+        except SubmissionError as error:
+            raise NotCompared(str(error)) from None
+        quantised = any(node.op == "DequantizeLinear" for node in self._graph(part).nodes)
+        if not quantised and not self.device.float16:
+            raise NotCompared(
+                f"the model computes in float and {self.device.name} has no float16; quantise it"
+            )
+        return "w8a8" if quantised else "float16"
+
+    def _answer(self, part: Part, runtime: Runtime) -> Array:
+        key = part.name, runtime
+        if key not in self._answers:
+            self._step = f"{self.assessment.track.id}: the {part.name} part in {runtime}"
+            try:
+                self._answers[key] = self._run(part, runtime)
+            except ChildError as error:
+                raise SubmissionError(
+                    f"the {part.name} part gives no answer in {runtime}: {error}",
+                    "see what the rules say of it: pytest --pyargs conformance -m contract",
+                ) from None
+        return self._answers[key]
+
+    def _run(self, part: Part, runtime: Runtime) -> Array:
+        feeds = self._feeds(part)
+        if runtime == "npu":
+            outputs = emulate(self._graph(part).path, self.device, feeds, self._place)
+            return next(iter(outputs.values()))
+        model = self._original(part) if runtime == "torch" else self._exported(part)
+        return run_model(model, [feeds], self._place)[0]
+
+    def _measure(self, part: Part, one: Array, other: Array) -> Measures:
+        match self.assessment.track.name:
+            case "segmentation":
+                flipped = not np.array_equal(one > 0.5, other > 0.5)  # type: ignore[operator]
+                return mask_parity(one, other, self._logits(part) if flipped else None)
+            case "depth":
+                return depth_parity(one, other)
+            case "pidnet":
+                return class_parity(one, other)
+            case _:
+                same_width = self._gallery.shape[1:] == one.shape[1:]
+                return embedding_parity(one, other, self._gallery if same_width else None)
+
+    @cached_property
+    def _gallery(self) -> Array:
+        """Embeddings of texts in onnxruntime, among which each part's neighbours are found."""
+        track = self.assessment.track
+        part = next(part for part in track.parts if part.image is None)
+        probes = _texts(track, part)
+        self._step = f"{track.id}: embedding {len(probes)} texts"
+        feeds = (self.assessment.evidence.feeds(part, probe) for probe in probes)
+        return np.concatenate(run_model(self._exported(part), feeds, self._place))
+
+    def _logits(self, part: Part) -> Array | None:
+        """What the mask is cut from, with the threshold at 0, where the graph shows it."""
+        flow = Flow(self._graph(part).path)
+        found = _thresholded(flow)
+        if found is None:
+            return None
+        tensor, threshold = found
+        logits = onnx_runner(flow, self._feeds(part), self._place)([tensor])[tensor]
+        return np.asarray(logits - threshold)  # type: ignore[operator]
+
+    def _located(self, part: Part, pair: Pair, precision: Precision) -> str:
+        flow = Flow(self._graph(part).path)
+        with tempfile.TemporaryDirectory(dir=self._place.folder) as scratch:
+            place = replace(self._place, folder=Path(scratch))
+            try:
+                modules = self._modules(part, flow, place) if pair[0] == "torch" else {}
+                if pair[0] == "torch" and not modules:
+                    return "not located: only a module:factory shows what happens inside"
+                found = locate(
+                    flow,
+                    *(self._runner(part, runtime, flow, modules, place) for runtime in pair),
+                    floor=_FLOOR[precision],
+                    tensors=[tensor for tensor in flow.tensors if tensor in modules],
+                    tell=partial(self._tell, part),
+                )
+            except (ChildError, SubmissionError) as error:
+                return f"not located: {error}"
+        return describe(found, modules)
+
+    def _modules(self, part: Part, flow: Flow, place: Workplace) -> dict[str, str]:
+        """The modules of the original by the tensor that each returns."""
+        known = torch_modules(self._original(part), place)
+        return {tensor: name for tensor, name in flow.modules().items() if name in known}
+
+    def _runner(
+        self, part: Part, runtime: Runtime, flow: Flow, modules: dict[str, str], place: Workplace
+    ) -> Runner:
+        feeds = self._feeds(part)
+        match runtime:
+            case "torch":
+                return torch_runner(self._original(part), modules, feeds, place)
+            case "onnx":
+                return onnx_runner(flow, feeds, place)
+            case "npu":
+                return npu_runner(flow, self.device, feeds, place)
+
+    def _original(self, part: Part) -> Model:
+        model = self.assessment.evidence.submission.original(part.name)
+        if model is None:
+            raise NotCompared(
+                "an .onnx file has no PyTorch side; give TorchScript, .pt2 or module:factory"
+            )
+        return model
+
+    def _exported(self, part: Part) -> Model:
+        return Model(part.name, "onnx", str(self._graph(part).path))
+
+    def _graph(self, part: Part) -> Graph:
+        evidence = self.assessment.evidence
+        if part.name not in evidence.graphs:
+            raise SubmissionError(
+                f"the {part.name} part has no ONNX side: {evidence.export_errors[part.name]}",
+                "give it as .onnx, exported in another way",
+            )
+        return evidence.graphs[part.name]
+
+    def _probe(self, part: Part) -> Probe:
+        return probes_for(self.assessment.track, part)[0]
+
+    def _feeds(self, part: Part) -> Feeds:
+        return self.assessment.evidence.feeds(part, self._probe(part))
+
+    def _tell(self, part: Part, text: str) -> None:
+        self._step = f"{self.assessment.track.id}: locating in the {part.name} part, {text}"
+
+    def _tick(self, seconds: float) -> None:
+        self.assessment.progress(f"{self._step} {seconds:.0f} s")
+
+
+def describe(found: Jump | Growth, modules: dict[str, str]) -> str:
+    """Where two runtimes part, in a line; `modules` of PyTorch by tensor."""
+    counted = f"{found.rounds} run{'s' if found.rounds > 1 else ''} of both"
+    if isinstance(found, Growth):
+        return (
+            f"no node stands out: the error grows evenly, to {found.after:.2g} standard deviations"
+            f" ({counted})"
+        )
+    module = f" of module {modules[found.tensor]}" if found.tensor in modules else ""
+    return (
+        f"first at {found.node.label}{module}, tensor {found.tensor!r}: error {found.after:.2g}"
+        f" standard deviations, before it {found.before:.2g} ({counted})"
+    )
+
+
+def _texts(track: Track, part: Part) -> list[Probe]:
+    """Every text that the suite knows, as a probe of the text part."""
+    recorded = json.loads(Path(fixture("clip/goldens.json")).read_text(encoding="utf-8"))
+    texts = dict.fromkeys([*TEXTS, *(text for _, text in PHOTOS.values()), *recorded])
+    prepare = importlib.import_module(track.inputs).prepare_text
+    name = str(part.inputs[0].name)
+
+    def feeds(text: str) -> Callable[[], Feeds]:
+        return lambda: {name: prepare(text)}
+
+    return [Probe(repr(text), "text", feeds(text)) for text in texts]
+
+
+def _thresholded(flow: Flow) -> tuple[str, float] | None:
+    """The tensor that the output is cut from and the threshold: the last such comparison."""
+    graph = flow.graph
+    size = elements(graph.outputs[0])
+    pending = [flow.output]
+    for tensor in pending:
+        node = flow.producer(tensor)
+        if node is None:
+            continue
+        if node.op in _COMPARISONS:
+            value, threshold = node.inputs
+            if (
+                len(graph.constants.get(threshold, ())) == 1
+                and elements(graph.value(value)) == size
+            ):
+                return value, graph.constants[threshold][0]
+        pending += [name for name in node.inputs if name not in pending]
+    return None

@@ -1,0 +1,122 @@
+"""Finds where two computations of one ONNX graph first part, looking at few tensors at a time."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from conformance.graph import Node
+from conformance.parity.flow import Flow, spread
+from conformance.parity.measures import Array, relative_error
+
+# The values of named tensors for one set of inputs.
+Runner = Callable[[Sequence[str]], dict[str, Array]]
+
+RATIO = 4.0  # how many times the error before it an error must be, to be a jump
+TENSORS = 16  # looked at in one round
+MOST_BYTES = 512 * 2**20  # of one round
+
+
+@dataclass(frozen=True)
+class Jump:
+    """The node whose `tensor` is the first that is wrong.
+
+    Errors are root mean squares in standard deviations of the tensor: `before` is the largest of
+    what the tensor is computed from and `after` its own. `rounds` is how often both sides ran.
+    """
+
+    node: Node
+    tensor: str
+    before: float
+    after: float
+    rounds: int
+
+
+@dataclass(frozen=True)
+class Growth:
+    """No node stands out: the error grows on its way, up to `after`; `rounds` as of a jump."""
+
+    after: float
+    rounds: int
+
+
+def locate(
+    flow: Flow,
+    reference: Runner,
+    other: Runner,
+    *,
+    floor: float,
+    tensors: Sequence[str] = (),
+    tell: Callable[[str], None] = lambda text: None,
+) -> Jump | Growth:
+    """Where `other` first parts from `reference`.
+
+    An error is a jump if it is above `floor` and RATIO times what came before. `tensors` are those
+    that both runners can give (by default all of the graph), first computed first; at most TENSORS
+    of them and MOST_BYTES are asked for in one round. A wrong tensor that nothing but right ones
+    are computed from, such as a mask of attention, is passed over. `tell` hears of each round.
+    """
+    search = _Search(flow, reference, other, tell)
+    own = flow.ancestors(flow.output) | {flow.output}
+    suspects = [name for name in tensors or flow.tensors if name in own]
+    search.look(suspects, flow.output)
+    found = search.first_jump(floor)
+    if found is None:
+        return Growth(search.errors[flow.output], search.rounds)
+    wrong, limit = found
+    while True:
+        right = {name for name, error in search.errors.items() if error <= limit}
+        within = flow.ancestors(wrong) - right - flow.ancestors(*right)
+        suspects = [name for name in suspects if name in within]
+        earlier = next((s for s in suspects if search.errors.get(s, 0.0) > limit), None)
+        if earlier is not None:
+            wrong = earlier
+        elif not search.look(suspects):
+            break
+    node = flow.producer(wrong)
+    assert node is not None, "inputs are not looked at"
+    return Jump(node, wrong, search.before(wrong), search.errors[wrong], search.rounds)
+
+
+class _Search:
+    """The relative error of every tensor that was looked at."""
+
+    def __init__(
+        self, flow: Flow, reference: Runner, other: Runner, tell: Callable[[str], None]
+    ) -> None:
+        self._flow = flow
+        self._runners = reference, other
+        self._tell = tell
+        self.errors: dict[str, float] = {}
+        self.rounds = 0
+
+    def look(self, suspects: Sequence[str], *also: str) -> bool:
+        """Looks at some of `suspects` that were not seen yet; False if there are none."""
+        unseen = [name for name in suspects if name not in self.errors and name not in also]
+        count = TENSORS
+        while sum(map(self._flow.nbytes, spread(unseen, count))) > MOST_BYTES and count > 1:
+            count //= 2
+        asked = [*spread(unseen, count), *also]
+        if not asked:
+            return False
+        self.rounds += 1
+        self._tell(f"round {self.rounds}, {len(asked)} of {len(suspects)} tensors")
+        one, other = (run(asked) for run in self._runners)
+        for name in asked:
+            same = one[name].shape == other[name].shape
+            self.errors[name] = relative_error(one[name], other[name]) if same else math.inf
+        return True
+
+    def before(self, tensor: str) -> float:
+        """The largest error of what `tensor` is computed from."""
+        return max((self.errors.get(name, 0.0) for name in self._flow.ancestors(tensor)), default=0)
+
+    def first_jump(self, floor: float) -> tuple[str, float] | None:
+        """The first tensor that is wrong, and the error above which a tensor is wrong."""
+        seen = [name for name in self._flow.tensors if name in self.errors]
+        for name in seen:
+            base, error = max(self.before(name), floor / RATIO), self.errors[name]
+            limit = base * min(math.sqrt(error / base), 10.0)
+            right = [other for other in seen if self.errors[other] <= limit]
+            if error >= RATIO * base and name not in self._flow.ancestors(*right):
+                return name, limit
+        return None

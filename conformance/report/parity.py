@@ -1,0 +1,91 @@
+"""What parity measured, as a line, as the story of a disagreement, and as the table of branches."""
+
+import shlex
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from conformance.report.terminal import Row, Status
+
+if TYPE_CHECKING:
+    from conformance.parity.comparison import Agreement
+    from conformance.parity.measures import Measures
+    from conformance.parity.suite import ParityCase
+    from conformance.parity.tolerances import Precision, Tolerance
+
+_WORDS = {
+    "iou": "mask IoU {:.5f}",
+    "flipped": "flipped pixels {:.3%}",
+    "margin": "logits there within {:.2g} standard deviations of the threshold",
+    "max_error": "largest error {:.2g}",
+    "mean_error": "mean error {:.2g}",
+    "rank_correlation": "rank correlation {:.6f}",
+    "cosine": "cosine {:.7f}",
+    "top10": "top-10 overlap {:.0%}",
+    "agreement": "same class {:.3%}",
+    "worst_class": "in the worst class {:.2%}",
+    "psnr": "PSNR {:.1f} dB",
+}
+_REMEDIES: dict["Precision", str] = {
+    "float32": "export in eval mode, and write branches on data as torch.where: tracing freezes"
+    " them",
+    "float16": "keep values between 6e-5 and 65504 there: scale before sums and squares, choose a"
+    " larger epsilon",
+    "w8a8": "calibrate with photographs as they are fed, or keep this operator in 16 bit",
+}
+
+
+def measured(measures: "Measures") -> str:
+    """The measures in a line; what was not measured is left out."""
+    values = vars(measures)
+    return ", ".join(
+        words.format(values[name]) for name, words in _WORDS.items() if values.get(name) is not None
+    )
+
+
+def explain_disagreement(case: "ParityCase", agreement: "Agreement") -> str:
+    """The whole story of two runtimes that disagree: measure, tolerance, probe, node, remedy."""
+    track = case.comparison.assessment.track
+    options = " ".join(["--track", track.id, *case.options])
+    lines = {
+        "expected": "; ".join(map(_bound, agreement.broken)),
+        "source": agreement.broken[0].source,
+        "seen": measured(agreement.measures),
+        "at": f"probe {agreement.probe.name!r}",
+        "located": agreement.located,
+        "remedy": _REMEDIES[agreement.precision],
+        "again": f"pytest --pyargs conformance -m parity {options}"
+        f" -k {shlex.quote(f'::{case.item}]')}",
+    }
+    head = f"{case.label}: the two sides disagree ({agreement.precision})"
+    return "\n".join([head, *(f"  {name:<9}{text}" for name, text in lines.items())])
+
+
+def parity_row(case: "ParityCase", status: Status, seen: str, precision: str = "") -> Row:
+    """The line of the table."""
+    assessment = case.comparison.assessment
+    subject = f"{assessment.label}: parity, NPU of {case.comparison.device.name}"
+    return Row(subject, case.label, precision, status, seen, "")
+
+
+def branch_table(reports: Iterable[Mapping[str, str]]) -> Iterable[str]:
+    """For each submission of two encoders the cosine of each, in float and compiled.
+
+    `reports` are the properties of the items: subject, rule and cosine.
+    """
+    cells: dict[str, dict[tuple[str, str], str]] = {}
+    for found in reports:
+        if "lpcvc_cosine" in found:
+            part, _, pair = found["lpcvc_rule"].partition(" ")
+            cells.setdefault(found["lpcvc_subject"], {})[part, pair] = found["lpcvc_cosine"]
+    for subject, own in cells.items():
+        yield ""
+        yield f"{subject}, cosine by branch"
+        yield f"  {'':<6} {'float, to PyTorch':>18} {'compiled, to float':>19}"
+        for part in dict.fromkeys(part for part, _ in own):
+            values = [own.get((part, pair), "not measured") for pair in ("torch=onnx", "onnx=npu")]
+            yield f"  {part:<6} {values[0]:>18} {values[1]:>19}"
+
+
+def _bound(tolerance: "Tolerance") -> str:
+    words = _WORDS[tolerance.measure].format(tolerance.bound)
+    return f"{words} at {'most' if tolerance.upper else 'least'}"
