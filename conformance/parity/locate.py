@@ -21,7 +21,7 @@ class Jump:
     """The node whose `tensor` is the first that is wrong.
 
     Errors are root mean squares in standard deviations of the tensor: `before` is the largest of
-    what the tensor is computed from and `after` its own. `rounds` is how often both sides ran.
+    what it is computed from and `after` its own. `rounds` is how often both sides ran.
     """
 
     node: Node
@@ -107,8 +107,10 @@ class _Search:
         return True
 
     def before(self, tensor: str) -> float:
-        """The largest error of what `tensor` is computed from."""
-        return max((self.errors.get(name, 0.0) for name in self._flow.ancestors(tensor)), default=0)
+        """The largest error of the seen tensors that `tensor` is computed from most directly."""
+        seen = self._flow.ancestors(tensor) & self.errors.keys()
+        direct = seen - self._flow.ancestors(*seen)
+        return max((self.errors[name] for name in direct), default=0.0)
 
     def first_jump(self, floor: float) -> tuple[str, float] | None:
         """The first tensor that is wrong, and the error above which a tensor is wrong."""
