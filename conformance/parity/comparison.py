@@ -254,7 +254,8 @@ def describe(found: Jump | Growth, modules: dict[str, str]) -> str:
     module = f" of module {modules[found.tensor]}" if found.tensor in modules else ""
     return (
         f"first at {found.node.label}{module}, tensor {found.tensor!r}: error {found.after:.2g}"
-        f" standard deviations, before it {found.before:.2g} ({counted})"
+        f" standard deviations, before it {found.before:.2g};"
+        f" {found.seen[0]} became {found.seen[1]} ({counted})"
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from conformance.graph import Node
+from conformance.look import describe
 from conformance.parity.flow import Flow, spread
 from conformance.parity.measures import Array, relative_error
 
@@ -21,13 +22,15 @@ class Jump:
     """The node whose `tensor` is the first that is wrong.
 
     Errors are root mean squares in standard deviations of the tensor: `before` is the largest of
-    what it is computed from and `after` its own. `rounds` is how often both sides ran.
+    what it is computed from and `after` its own. `seen` is the tensor on either side, in words.
+    `rounds` is how often both sides ran.
     """
 
     node: Node
     tensor: str
     before: float
     after: float
+    seen: tuple[str, str]
     rounds: int
 
 
@@ -74,7 +77,8 @@ def locate(
             break
     node = flow.producer(wrong)
     assert node is not None, "inputs are not looked at"
-    return Jump(node, wrong, search.before(wrong), search.errors[wrong], search.rounds)
+    before, after = search.before(wrong), search.errors[wrong]
+    return Jump(node, wrong, before, after, search.seen[wrong], search.rounds)
 
 
 class _Search:
@@ -87,6 +91,7 @@ class _Search:
         self._runners = reference, other
         self._tell = tell
         self.errors: dict[str, float] = {}
+        self.seen: dict[str, tuple[str, str]] = {}
         self.rounds = 0
 
     def look(self, suspects: Sequence[str], *also: str) -> bool:
@@ -103,6 +108,7 @@ class _Search:
         one, other = (run(asked) for run in self._runners)
         for name in asked:
             same = one[name].shape == other[name].shape
+            self.seen[name] = describe(one[name]), describe(other[name])
             self.errors[name] = relative_error(one[name], other[name]) if same else math.inf
         return True
 

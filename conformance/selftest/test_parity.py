@@ -1,0 +1,243 @@
+"""Parity of small models: those that agree, and those with one defect, which is named."""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import ModelProto
+
+from conformance.assessment import Assessment
+from conformance.parity.comparison import Agreement, Comparison, NotCompared
+from conformance.selftest import models, small
+from conformance.selftest.gate import run_gate
+from conformance.selftest.models import Builder
+from conformance.selftest.surgery import after, step
+from conformance.submission import Model, Submission
+from reference.errors import SubmissionError
+from reference.npu.devices import find_device
+from reference.process import Limits
+from reference.tests.npu_models import needs_compiler
+from reference.tracks import DEPTH_2025, RETRIEVAL_2026, Track
+
+ROOT = Path(__file__).parents[2]
+LIMITS = Limits(timeout=120.0)
+NPU = ("onnx", "npu")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LPCVC_CACHE", str(tmp_path / "cache"))
+
+
+def comparison(
+    track: Track, submission: Submission, folder: Path, device: str = "Samsung Galaxy S24"
+) -> Comparison:
+    own = Assessment(track, submission.label, lambda _: submission, folder)
+    return Comparison(own, find_device(device), folder, LIMITS)
+
+
+def of_model(track: Track, model: ModelProto, folder: Path, device="Samsung Galaxy S24"):
+    path = folder / "my.onnx"
+    onnx.save(model, path)
+    submission = Submission("my.onnx", {"model": Model("model", "onnx", str(path))})
+    return comparison(track, submission, folder, device)
+
+
+def on_npu(track: Track, model: ModelProto, folder: Path) -> Agreement:
+    return of_model(track, model, folder).agreement(track.parts[0], NPU)
+
+
+def depth_net(*steps: Callable[[Builder, str], str]) -> ModelProto:
+    """Brightness in [0, 1] through `steps`, as depth."""
+    b = Builder(small.DEPTH.parts[0])
+    b.constant("luma", np.array([0.299, 0.587, 0.114]).reshape(1, 3, 1, 1) / 255)
+    tensor = b.node("Conv", "image", "luma", out="grey")
+    for add in steps:
+        tensor = add(b, tensor)
+    b.node("Sigmoid", tensor, out="last")
+    return b.model("depth")
+
+
+def root_mean_square(size: float) -> Callable[[Builder, str], str]:
+    """Normalises values between `size` and its double, with an epsilon of 1e-8."""
+
+    def normalise(b: Builder, tensor: str) -> str:
+        b.constant("one", 1.0)
+        b.constant("size", size)
+        b.constant("epsilon", 1e-8)
+        scaled = b.node("Mul", b.node("Add", tensor, "one", out="above"), "size", out="scaled")
+        squares = b.node("Mul", scaled, scaled, out="squares")
+        mean = b.node("ReduceMean", squares, axes=[2, 3], out="mean")
+        spread = b.node("Sqrt", b.node("Add", mean, "epsilon", out="safe"), out="spread")
+        return b.node("Div", scaled, spread, out="normal")
+
+    return normalise
+
+
+def sum_of_large(b: Builder, tensor: str) -> str:
+    """The sum over 4096 pixels of a hundred each is far above 65504."""
+    b.constant("hundred", 100.0)
+    b.constant("pixels", 409600.0)
+    large = b.node("Mul", tensor, "hundred", out="large")
+    total = b.node("ReduceSum", large, b.constant("axes", [2, 3], "int64"), out="total")
+    mean = b.node("Div", total, "pixels", out="mean_of_sum")
+    return b.node("Sub", tensor, mean, out="centred")
+
+
+def padded_pool(b: Builder, tensor: str) -> str:
+    """Pooling as PIDNet's context module has it."""
+    b.constant("sizes", [1, 1, small.SIDE, small.SIDE], "int64")
+    pool = {"kernel_shape": [9, 9], "strides": [4, 4], "pads": [4] * 4, "count_include_pad": 1}
+    pooled = b.node("AveragePool", tensor, out="pooled", **pool)
+    return b.node("Resize", pooled, "", "", "sizes", out="resized", mode="linear")
+
+
+@needs_compiler
+def test_conforming_models_agree(tmp_path: Path) -> None:
+    mask = on_npu(small.SEGMENTATION, models.segmentation(small.SEGMENTATION.parts[0]), tmp_path)
+    assert (mask.broken, mask.located, mask.precision) == ((), "", "float16")
+    assert mask.measures.iou > 0.98
+    assert mask.probe.name == "astronaut"
+    classes = on_npu(small.CLASSES, models.pidnet(small.CLASSES.parts[0]), tmp_path)
+    assert classes.broken == ()
+    assert classes.measures.psnr < 100, "float16, and no copy of the CPU's float32"
+    depth = on_npu(small.DEPTH, depth_net(), tmp_path)
+    assert depth.broken == ()
+    assert 0 < depth.measures.max_error < 0.005
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("defect", "node"),
+    [
+        (root_mean_square(1e-4), "Mul 'squares'"),
+        (sum_of_large, "ReduceSum 'total'"),
+        (padded_pool, "AveragePool 'pooled'"),
+    ],
+    ids=["squares below float16", "sum above float16", "wrong in QAIRT 2.51"],
+)
+def test_what_the_npu_computes_otherwise_is_named(defect, node: str, tmp_path: Path) -> None:
+    found = on_npu(small.DEPTH, depth_net(defect), tmp_path)
+    assert {t.measure for t in found.broken} >= {"mean_error", "psnr"}
+    assert found.located.startswith(f"first at {node}, tensor ")
+    assert "(1 run of both)" in found.located
+
+
+@needs_compiler
+def test_the_same_with_room_agrees(tmp_path: Path) -> None:
+    """The same normalisation of what float16 can square."""
+    found = on_npu(small.DEPTH, depth_net(root_mean_square(1.0)), tmp_path)
+    assert (found.broken, found.located) == ((), "")
+
+
+@needs_compiler
+def test_a_float_model_on_a_device_of_integers(tmp_path: Path) -> None:
+    own = of_model(small.DEPTH, depth_net(), tmp_path, "QCS6490 (Proxy)")
+    with pytest.raises(NotCompared, match=r"QCS6490 .* has no float16; quantise it"):
+        own.agreement(small.DEPTH.parts[0], NPU)
+
+
+def test_an_onnx_file_has_no_pytorch_side(tmp_path: Path) -> None:
+    own = of_model(small.DEPTH, depth_net(), tmp_path)
+    with pytest.raises(NotCompared, match=r"give TorchScript, \.pt2 or module:factory"):
+        own.agreement(small.DEPTH.parts[0], ("torch", "onnx"))
+
+
+def test_a_model_that_does_not_answer_is_one_line(tmp_path: Path) -> None:
+    model = depth_net()
+    model.graph.input[0].name = model.graph.node[0].input[0] = "picture"
+    own = of_model(small.DEPTH, model, tmp_path)
+    with pytest.raises(SubmissionError, match=r"the model part gives no answer in onnx: .*picture"):
+        own.agreement(small.DEPTH.parts[0], NPU)
+
+
+def test_a_branch_that_tracing_froze_is_named(tmp_path: Path, monkeypatch) -> None:
+    """PyTorch against its export: the module that takes another way on a photograph."""
+    (tmp_path / "mine.py").write_text(FROZEN)
+    monkeypatch.chdir(tmp_path)
+    submission = Submission("mine:Net", {"model": Model("model", "factory", "mine:Net")})
+    own = comparison(DEPTH_2025, submission, tmp_path)
+    found = own.agreement(DEPTH_2025.parts[0], ("torch", "onnx"))
+    assert {t.measure for t in found.broken} >= {"max_error", "psnr"}
+    assert found.precision == "float32"
+    assert found.located.startswith("first at Mul '/net/net.1/Mul' of module net.1, tensor ")
+
+
+FROZEN = """
+import torch
+from torch import nn
+
+
+class Scale(nn.Module):
+    def forward(self, x):
+        return x * (0.01 if x.mean() > 10 else 1.5)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(nn.Conv2d(3, 4, 1), Scale(), nn.Conv2d(4, 1, 1), nn.Sigmoid())
+        for parameter in self.parameters():
+            nn.init.constant_(parameter, 0.1)
+
+    def forward(self, image):
+        return self.net(image)
+"""
+
+
+@needs_compiler
+def test_the_table_and_the_branches(tmp_path: Path) -> None:
+    models.write(RETRIEVAL_2026, tmp_path)
+    gate = run_gate(tmp_path, *RETRIEVAL, "--junitxml=report.xml", suite="parity")
+    assert gate.code == 0, gate.out
+    assert "retrieval-2026, image.onnx text.onnx: parity: 2 pass, 2 skip" in gate.out
+    line = r"^  image onnx=npu +float16 +pass  cosine 0\.9999\d+, top-10 overlap 100%"
+    assert re.search(line, gate.out, re.MULTILINE), gate.out
+    assert re.search(r"^  image +not measured +0\.9999\d+$", gate.out, re.MULTILINE)
+    assert re.search(r"^  text +not measured +0\.9999\d+$", gate.out, re.MULTILINE)
+    assert 'name="lpcvc_cosine" value="0.9999' in (tmp_path / "report.xml").read_text()
+
+
+@needs_compiler
+def test_a_disagreement_says_what_to_know(tmp_path: Path) -> None:
+    """An image encoder with numbers that float16 does not have."""
+    models.write(RETRIEVAL_2026, tmp_path)
+    model = onnx.load(tmp_path / "image.onnx")
+    after("normalised", step("Mul", 1e5), step("Relu"), step("Mul", 1e-5))(model)
+    onnx.save(model, tmp_path / "image.onnx")
+    gate = run_gate(tmp_path, *RETRIEVAL, "-k", "image-onnx-npu", suite="parity")
+    assert gate.code == 1
+    for line in (
+        r"image onnx=npu: the two sides disagree \(float16\)",
+        r"  expected cosine 0\.9999000 at least",
+        r"  source   measured: ",
+        r"  seen     cosine 0\.\d+, top-10 overlap \d+%",
+        r"  at       probe 'astronaut'",
+        r"  located  first at (Mul|Relu) '\w+', tensor '\w+': error .* became .* of both\)",
+        r"  remedy   keep values between 6e-5 and 65504",
+        r"  again    pytest --pyargs conformance -m parity --track retrieval-2026 .*image-onnx-npu",
+    ):
+        assert re.search(f"^{line}", gate.out, re.MULTILINE), (line, gate.out)
+    assert re.search(r"^  image onnx=npu +float16 +FAIL  cosine", gate.out, re.MULTILINE)
+
+
+def test_without_the_compiler(tmp_path: Path) -> None:
+    models.write(RETRIEVAL_2026, tmp_path)
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "onnxruntime_qnn.py").write_text("raise ImportError")
+    first = f"{tmp_path / 'none'}{os.pathsep}{ROOT}"
+    gate = run_gate(tmp_path, *RETRIEVAL, suite="parity", PYTHONPATH=first)
+    assert gate.code == 0
+    assert "retrieval-2026, image.onnx text.onnx: parity: 4 skip" in gate.out
+    assert "image onnx=npu, text onnx=npu: Qualcomm's NPU compiler" in gate.out
+
+
+RETRIEVAL = [
+    "--track=retrieval",
+    "--submission=image=image.onnx",
+    "--submission=text=text.onnx",
+]
