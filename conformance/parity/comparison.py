@@ -92,13 +92,18 @@ class Comparison:
         or the shapes of the answers differ.
         """
         precision = self._precision(part, pair)
-        one, other = (self._answer(part, runtime) for runtime in pair)
         try:
+            one, other = (self._answer(part, runtime) for runtime in pair)
             measures = self._measure(part, one, other)
-        except ValueError as error:
+        except ChildError as error:
             raise SubmissionError(
-                f"{pair[1]} answers in another shape than {pair[0]}: {error}",
-                "give every dimension a fixed size before the export",
+                f"{self._step} gives no answer: {error}",
+                "see what the rules say of it: pytest --pyargs conformance -m contract",
+            ) from None
+        except (TypeError, ValueError) as error:
+            raise SubmissionError(
+                f"the answers in {pair[0]} and {pair[1]} cannot be compared: {error}",
+                "see what the rules say of it: pytest --pyargs conformance -m contract",
             ) from None
         held = tolerances(measures, precision)
         broken = tuple(t for t in held if not t.allows(getattr(measures, t.measure)))
@@ -124,20 +129,14 @@ class Comparison:
         key = part.name, runtime
         if key not in self._answers:
             self._step = f"{self.assessment.track.id}: the {part.name} part in {runtime}"
-            try:
-                self._answers[key] = self._run(part, runtime)
-            except ChildError as error:
-                raise SubmissionError(
-                    f"the {part.name} part gives no answer in {runtime}: {error}",
-                    "see what the rules say of it: pytest --pyargs conformance -m contract",
-                ) from None
+            self._answers[key] = self._run(part, runtime)
         return self._answers[key]
 
     def _run(self, part: Part, runtime: Runtime) -> Array:
         feeds = self._feeds(part)
         if runtime == "npu":
-            outputs = emulate(self._graph(part).path, self.device, feeds, self._place)
-            return next(iter(outputs.values()))
+            graph = self._graph(part)
+            return emulate(graph.path, self.device, feeds, self._place)[graph.outputs[0].name]
         model = self._original(part) if runtime == "torch" else self._exported(part)
         return run_model(model, [feeds], self._place)[0]
 
@@ -167,7 +166,7 @@ class Comparison:
     def _logits(self, part: Part) -> Array | None:
         """What the mask is cut from, with the threshold at 0, where the graph shows it."""
         flow = Flow(self._graph(part).path)
-        found = _thresholded(flow)
+        found = find_threshold(flow)
         if found is None:
             return None
         tensor, threshold = found
@@ -272,8 +271,11 @@ def _texts(track: Track, part: Part) -> list[Probe]:
     return [Probe(repr(text), "text", feeds(text)) for text in texts]
 
 
-def _thresholded(flow: Flow) -> tuple[str, float] | None:
-    """The tensor that the output is cut from and the threshold: the last such comparison."""
+def find_threshold(flow: Flow) -> tuple[str, float] | None:
+    """The tensor that a mask is cut from and the threshold: the last comparison of its size.
+
+    None where the graph has none.
+    """
     graph = flow.graph
     size = elements(graph.outputs[0])
     pending = [flow.output]

@@ -45,12 +45,12 @@ def tolerances(measures: Measures, precision: Precision) -> tuple[Tolerance, ...
 
 
 _SOURCES: dict[Precision, str] = {
-    "float32": "measured: exports of the reference models differ by 1e-4 of the range and flip"
-    " 1e-4 of a mask's pixels at most; ten times that",
-    "float16": "measured: the reference models with random weights on the emulated NPU, with room"
-    " for two to ten times their error",
-    "w8a8": "measured: PIDNet-S with random weights, quantised with two pictures, on the emulated"
-    " NPU; its own noise against float32",
+    "float32": "measured on the reference models: exports are within 1e-4 of the range, and flip"
+    " 1e-4 of a mask's pixels, at most; ten times that",
+    "float16": "measured on the emulated NPU, reference models with random weights: depth error"
+    " 0.004, cosine 0.999997, same class 96.7 % at 51.5 dB; at least 1.5 times the error",
+    "w8a8": "measured on the emulated NPU, PIDNet-S with random weights quantised with 2 pictures:"
+    " same class 86.7 % at 38 dB, cosine 0.996; at least 1.5 times the error",
 }
 
 _BOUNDS: dict[tuple[type[Measures], Precision], dict[str, float]] = {
@@ -79,6 +79,6 @@ _BOUNDS: dict[tuple[type[Measures], Precision], dict[str, float]] = {
     (EmbeddingParity, "float16"): {"cosine": 0.9999, "top10": 0.9},
     (EmbeddingParity, "w8a8"): {"cosine": 0.97, "top10": 0.7},
     (ClassParity, "float32"): {"agreement": 0.999, "worst_class": 0.99, "psnr": 60.0},
-    (ClassParity, "float16"): {"agreement": 0.98, "worst_class": 0.9, "psnr": 30.0},
-    (ClassParity, "w8a8"): {"agreement": 0.9, "worst_class": 0.5, "psnr": 20.0},
+    (ClassParity, "float16"): {"agreement": 0.95, "worst_class": 0.8, "psnr": 40.0},
+    (ClassParity, "w8a8"): {"agreement": 0.8, "worst_class": 0.5, "psnr": 30.0},
 }

@@ -2,6 +2,7 @@
 
 import os
 import re
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import pytest
 from onnx import ModelProto
 
 from conformance.assessment import Assessment
-from conformance.parity.comparison import Agreement, Comparison, NotCompared
+from conformance.parity.comparison import Agreement, Comparison, NotCompared, find_threshold
+from conformance.parity.flow import Flow
+from conformance.runtimes.torch import open_module
 from conformance.selftest import models, small
 from conformance.selftest.gate import run_gate
 from conformance.selftest.models import Builder
@@ -21,7 +24,7 @@ from reference.errors import SubmissionError
 from reference.npu.devices import find_device
 from reference.process import Limits
 from reference.tests.npu_models import needs_compiler
-from reference.tracks import DEPTH_2025, RETRIEVAL_2026, Track
+from reference.tracks import DEPTH_2025, RETRIEVAL_2026, SEGMENTATION_2025, Track
 
 ROOT = Path(__file__).parents[2]
 LIMITS = Limits(timeout=120.0)
@@ -147,11 +150,42 @@ def test_an_onnx_file_has_no_pytorch_side(tmp_path: Path) -> None:
         own.agreement(small.DEPTH.parts[0], ("torch", "onnx"))
 
 
+@needs_compiler
+def test_int8(tmp_path: Path) -> None:
+    """The NPU's integers against Q and DQ in float; on a device that has nothing else."""
+    b = Builder(small.DEPTH.parts[0])
+    b.constant("luma", np.array([0.299, 0.587, 0.114]).reshape(1, 3, 1, 1) / 255)
+    b.constant("step", 1 / 255)
+    b.constant("zero", 0, "uint8")
+    for tensor, scale in (("image", b.constant("level", 1.0)), ("grey", "step")):
+        source = b.node("Conv", "image_back", "luma", out="grey") if tensor == "grey" else tensor
+        b.node("QuantizeLinear", source, scale, "zero", out=f"{tensor}_levels")
+        b.node("DequantizeLinear", f"{tensor}_levels", scale, "zero", out=f"{tensor}_back")
+    own = of_model(small.DEPTH, b.model("depth"), tmp_path, "QCS6490 (Proxy)")
+    found = own.agreement(small.DEPTH.parts[0], NPU)
+    assert (found.precision, found.broken) == ("w8a8", ())
+    assert found.measures.max_error < 1.5 / 255, "one level"
+
+
+def test_the_threshold_of_a_mask() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        paths = models.write(SEGMENTATION_2025, Path(folder))
+        assert find_threshold(Flow(paths["model"])) == ("logits", 0.0)
+        models.write(DEPTH_2025, Path(folder))
+        assert find_threshold(Flow(paths["model"])) is None
+
+
+def test_the_reference_in_pytorch() -> None:
+    module = open_module("pidnet:model:", "reference")
+    assert type(module).__module__ == "reference.pidnet.model"
+    assert not module.training
+
+
 def test_a_model_that_does_not_answer_is_one_line(tmp_path: Path) -> None:
     model = depth_net()
     model.graph.input[0].name = model.graph.node[0].input[0] = "picture"
     own = of_model(small.DEPTH, model, tmp_path)
-    with pytest.raises(SubmissionError, match=r"the model part gives no answer in onnx: .*picture"):
+    with pytest.raises(SubmissionError, match=r"the model part in onnx gives no answer: .*picture"):
         own.agreement(small.DEPTH.parts[0], NPU)
 
 
