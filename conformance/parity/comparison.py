@@ -55,15 +55,18 @@ _COMPARISONS = {"Greater", "GreaterOrEqual", "Less", "LessOrEqual"}
 
 @dataclass(frozen=True)
 class Agreement:
-    """What came of one comparison: the measures, the tolerances that they break, and `located`,
-    which says where that begins (empty where nothing is broken).
+    """What came of one comparison: the measures, and the tolerances that they break.
+
+    Where there are any, `located` says where that begins, and `operator` is the ONNX operator of
+    that node, empty where no single one stands out.
     """
 
     precision: Precision
     probe: Probe
     measures: Measures
     broken: tuple[Tolerance, ...]
-    located: str
+    located: str = ""
+    operator: str = ""
 
 
 class NotCompared(Exception):  # noqa: N818 - no error
@@ -107,8 +110,8 @@ class Comparison:
             ) from None
         held = tolerances(measures, precision)
         broken = tuple(t for t in held if not t.allows(getattr(measures, t.measure)))
-        located = self._located(part, pair, precision) if broken else ""
-        return Agreement(precision, self._probe(part), measures, broken, located)
+        found = Agreement(precision, self._probe(part), measures, broken)
+        return self._located(found, part, pair) if broken else found
 
     def _precision(self, part: Part, pair: Pair) -> Precision:
         if pair[0] == "torch":
@@ -173,24 +176,26 @@ class Comparison:
         logits = onnx_runner(flow, self._feeds(part), self._place)([tensor])[tensor]
         return np.asarray(logits - threshold)  # type: ignore[operator]
 
-    def _located(self, part: Part, pair: Pair, precision: Precision) -> str:
+    def _located(self, agreement: Agreement, part: Part, pair: Pair) -> Agreement:
         flow = Flow(self._graph(part).path)
         with tempfile.TemporaryDirectory(dir=self._place.folder) as scratch:
             place = replace(self._place, folder=Path(scratch))
             try:
                 modules = self._modules(part, flow, place) if pair[0] == "torch" else {}
                 if pair[0] == "torch" and not modules:
-                    return "not located: only a module:factory shows what happens inside"
+                    reason = "not located: only a module:factory shows what happens inside"
+                    return replace(agreement, located=reason)
                 found = locate(
                     flow,
                     *(self._runner(part, runtime, flow, modules, place) for runtime in pair),
-                    floor=_FLOOR[precision],
+                    floor=_FLOOR[agreement.precision],
                     tensors=[tensor for tensor in flow.tensors if tensor in modules],
                     tell=partial(self._tell, part),
                 )
             except (ChildError, SubmissionError) as error:
-                return f"not located: {error}"
-        return describe(found, modules)
+                return replace(agreement, located=f"not located: {error}")
+        operator = found.node.op if isinstance(found, Jump) else ""
+        return replace(agreement, located=describe(found, modules), operator=operator)
 
     def _modules(self, part: Part, flow: Flow, place: Workplace) -> dict[str, str]:
         """The modules of the original by the tensor that each returns."""

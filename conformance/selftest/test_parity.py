@@ -128,6 +128,7 @@ def test_what_the_npu_computes_otherwise_is_named(defect, node: str, tmp_path: P
     assert {t.measure for t in found.broken} >= {"mean_error", "psnr"}
     assert found.located.startswith(f"first at {node}, tensor ")
     assert "(1 run of both)" in found.located
+    assert found.operator == node.split()[0]
 
 
 @needs_compiler
