@@ -151,7 +151,7 @@ def relative_error(reference: Array, other: Array) -> float:
     infinite = (np.abs(a) > 1e30) & (np.abs(b) >= 1e4) & (np.sign(a) == np.sign(b))
     a, b = np.where(infinite, 0.0, a), np.where(infinite, 0.0, b)
     finite = _finite(a)
-    size = float(finite.std()) or float(np.abs(finite).max(initial=0.0)) or 1.0
+    size = float(finite.std()) or float(np.abs(finite).max()) or 1.0
     return float(np.sqrt(np.mean((_errors(a, b) / size) ** 2))) if a.size else 0.0
 
 
@@ -208,5 +208,7 @@ def _nan(values: Array) -> npt.NDArray[np.bool_]:
 
 
 def _finite(values: Array) -> npt.NDArray[np.float64]:
+    """The finite values; a zero where there are none."""
     flat = values.astype(np.float64).ravel()
-    return flat[np.isfinite(flat)]
+    found = flat[np.isfinite(flat)]
+    return found if found.size else np.zeros(1)

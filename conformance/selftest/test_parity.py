@@ -249,7 +249,7 @@ def test_a_disagreement_says_what_to_know(tmp_path: Path) -> None:
     for line in (
         r"image onnx=npu: the two sides disagree \(float16\)",
         r"  expected cosine 0\.9999000 at least",
-        r"  source   measured: ",
+        r"  source   measured on the emulated NPU",
         r"  seen     cosine 0\.\d+, top-10 overlap \d+%",
         r"  at       probe 'astronaut'",
         r"  located  first at (Mul|Relu) '\w+', tensor '\w+': error .* became .* of both\)",

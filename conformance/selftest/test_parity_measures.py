@@ -6,7 +6,7 @@ import statistics
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -156,6 +156,7 @@ def test_a_rare_class_is_not_the_worst() -> None:
 
 
 @quickly
+@example(np.full((2, 3, 2, 2), np.inf, np.float32))
 @given(hnp.arrays(np.float32, (2, 3, 2, 2), elements=st.floats(width=32)))
 def test_nothing_is_nearer_than_the_same(array) -> None:
     """Infinities and NaN included."""
