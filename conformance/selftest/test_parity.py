@@ -14,6 +14,8 @@ from onnx import ModelProto
 from conformance.assessment import Assessment
 from conformance.parity.comparison import Agreement, Comparison, NotCompared, find_threshold
 from conformance.parity.flow import Flow
+from conformance.parity.suite import ParityCase
+from conformance.report.parity import explain_disagreement
 from conformance.runtimes.torch import open_module
 from conformance.selftest import models, small
 from conformance.selftest.gate import run_gate
@@ -29,6 +31,7 @@ from reference.tracks import DEPTH_2025, RETRIEVAL_2026, SEGMENTATION_2025, Trac
 ROOT = Path(__file__).parents[2]
 LIMITS = Limits(timeout=120.0)
 NPU = ("onnx", "npu")
+PART = small.DEPTH.parts[0]
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +59,7 @@ def on_npu(track: Track, model: ModelProto, folder: Path) -> Agreement:
 
 def depth_net(*steps: Callable[[Builder, str], str]) -> ModelProto:
     """Brightness in [0, 1] through `steps`, as depth."""
-    b = Builder(small.DEPTH.parts[0])
+    b = Builder(PART)
     b.constant("luma", np.array([0.299, 0.587, 0.114]).reshape(1, 3, 1, 1) / 255)
     tensor = b.node("Conv", "image", "luma", out="grey")
     for add in steps:
@@ -124,7 +127,10 @@ def test_conforming_models_agree(tmp_path: Path) -> None:
     ids=["squares below float16", "sum above float16", "wrong in QAIRT 2.51"],
 )
 def test_what_the_npu_computes_otherwise_is_named(defect, node: str, tmp_path: Path) -> None:
-    found = on_npu(small.DEPTH, depth_net(defect), tmp_path)
+    case = ParityCase(of_model(small.DEPTH, depth_net(defect), tmp_path), PART, NPU, ())
+    found = case.agreement()
+    remedy = "depthwise convolution" if node.startswith("AveragePool") else "6e-5 and 65504"
+    assert remedy in explain_disagreement(case, found)
     assert {t.measure for t in found.broken} >= {"mean_error", "psnr"}
     assert found.located.startswith(f"first at {node}, tensor ")
     assert "(1 run of both)" in found.located
@@ -142,19 +148,19 @@ def test_the_same_with_room_agrees(tmp_path: Path) -> None:
 def test_a_float_model_on_a_device_of_integers(tmp_path: Path) -> None:
     own = of_model(small.DEPTH, depth_net(), tmp_path, "QCS6490 (Proxy)")
     with pytest.raises(NotCompared, match=r"QCS6490 .* has no float16; quantise it"):
-        own.agreement(small.DEPTH.parts[0], NPU)
+        own.agreement(PART, NPU)
 
 
 def test_an_onnx_file_has_no_pytorch_side(tmp_path: Path) -> None:
     own = of_model(small.DEPTH, depth_net(), tmp_path)
     with pytest.raises(NotCompared, match=r"give TorchScript, \.pt2 or module:factory"):
-        own.agreement(small.DEPTH.parts[0], ("torch", "onnx"))
+        own.agreement(PART, ("torch", "onnx"))
 
 
 @needs_compiler
 def test_int8(tmp_path: Path) -> None:
     """The NPU's integers against Q and DQ in float; on a device that has nothing else."""
-    b = Builder(small.DEPTH.parts[0])
+    b = Builder(PART)
     b.constant("luma", np.array([0.299, 0.587, 0.114]).reshape(1, 3, 1, 1) / 255)
     b.constant("step", 1 / 255)
     b.constant("zero", 0, "uint8")
@@ -163,7 +169,7 @@ def test_int8(tmp_path: Path) -> None:
         b.node("QuantizeLinear", source, scale, "zero", out=f"{tensor}_levels")
         b.node("DequantizeLinear", f"{tensor}_levels", scale, "zero", out=f"{tensor}_back")
     own = of_model(small.DEPTH, b.model("depth"), tmp_path, "QCS6490 (Proxy)")
-    found = own.agreement(small.DEPTH.parts[0], NPU)
+    found = own.agreement(PART, NPU)
     assert (found.precision, found.broken) == ("w8a8", ())
     assert found.measures.max_error < 1.5 / 255, "one level"
 
@@ -187,7 +193,7 @@ def test_a_model_that_does_not_answer_is_one_line(tmp_path: Path) -> None:
     model.graph.input[0].name = model.graph.node[0].input[0] = "picture"
     own = of_model(small.DEPTH, model, tmp_path)
     with pytest.raises(SubmissionError, match=r"the model part in onnx gives no answer: .*picture"):
-        own.agreement(small.DEPTH.parts[0], NPU)
+        own.agreement(PART, NPU)
 
 
 def test_a_branch_that_tracing_froze_is_named(tmp_path: Path, monkeypatch) -> None:
