@@ -198,9 +198,10 @@ class Comparison:
         return replace(agreement, located=describe(found, modules), operator=operator)
 
     def _modules(self, part: Part, flow: Flow, place: Workplace) -> dict[str, str]:
-        """The modules of the original by the tensor that each returns."""
+        """The modules of the original by the tensor that each returns; the model itself is ""."""
         known = torch_modules(self._original(part), place)
-        return {tensor: name for tensor, name in flow.modules().items() if name in known}
+        modules = {flow.output: "", **flow.modules()}
+        return {tensor: name for tensor, name in modules.items() if name in known}
 
     def _runner(
         self, part: Part, runtime: Runtime, flow: Flow, modules: dict[str, str], place: Workplace
@@ -255,7 +256,8 @@ def describe(found: Jump | Growth, modules: dict[str, str]) -> str:
             f"no node stands out: the error grows evenly, to {found.after:.2g} standard deviations"
             f" ({counted})"
         )
-    module = f" of module {modules[found.tensor]}" if found.tensor in modules else ""
+    name = modules.get(found.tensor)
+    module = "" if name is None else f" of module {name}" if name else " outside its modules"
     return (
         f"first at {found.node.label}{module}, tensor {found.tensor!r}: error {found.after:.2g}"
         f" standard deviations, before it {found.before:.2g};"

@@ -9,17 +9,20 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import ModelProto
 
 from conformance.assessment import Assessment
 from conformance.parity.comparison import Agreement, Comparison, NotCompared, find_threshold
 from conformance.parity.flow import Flow
+from conformance.parity.runners import Workplace, torch_modules
 from conformance.parity.suite import ParityCase
 from conformance.report.parity import explain_disagreement
 from conformance.runtimes.torch import open_module
 from conformance.selftest import models, small
 from conformance.selftest.gate import run_gate
 from conformance.selftest.models import Builder
+from conformance.selftest.mutants import depth_modules
 from conformance.selftest.surgery import after, step
 from conformance.submission import Model, Submission
 from reference.errors import SubmissionError
@@ -226,8 +229,20 @@ class Net(nn.Module):
             nn.init.constant_(parameter, 0.1)
 
     def forward(self, image):
-        return self.net(image)
+        return self.net(image).clamp(0, 1)
 """
+
+
+def test_a_torchscript_file_shows_no_modules(tmp_path: Path) -> None:
+    """Nor does it need to, where both sides agree."""
+    traced = torch.jit.trace(depth_modules.Depth().eval(), torch.rand(1, 3, 480, 640))
+    traced.save(tmp_path / "my.pt")
+    model = Model("model", "torchscript", str(tmp_path / "my.pt"))
+    own = comparison(DEPTH_2025, Submission("my.pt", {"model": model}), tmp_path)
+    found = own.agreement(DEPTH_2025.parts[0], ("torch", "onnx"))
+    assert (found.broken, found.located) == ((), "")
+    place = Workplace(tmp_path, LIMITS, lambda seconds: None)
+    assert torch_modules(model, place) == set()
 
 
 @needs_compiler
