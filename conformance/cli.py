@@ -77,24 +77,52 @@ def _parser() -> argparse.ArgumentParser:
     compiler.add_argument(
         "--output", type=Path, metavar="FOLDER", help="copy what was made into FOLDER"
     )
-    compiler.add_argument(
+    _add_limits(compiler, "one compilation")
+    compiler.set_defaults(verb=_compile)
+
+    quantizer = verbs.add_parser("quantize", help="make an int8 model of a float one")
+    quantizer.add_argument("model", help="the float model: .onnx, or a folder or zip with it")
+    quantizer.add_argument("output", type=Path, metavar="OUT.onnx", help="where the new one goes")
+    quantizer.add_argument("--track", required=True)
+    quantizer.add_argument("--part", help="which model of the track it is, where there are two")
+    quantizer.add_argument(
+        "--images", type=Path, metavar="DIR", help="pictures to calibrate on; default: four"
+    )
+    quantizer.add_argument(
+        "--texts", type=Path, metavar="FILE", help="texts to calibrate on, one a line"
+    )
+    quantizer.add_argument(
+        "--precision",
+        choices=("w8a8", "w8a16"),
+        default="w8a8",
+        help="bits of the weights and activations; default: %(default)s",
+    )
+    _add_limits(quantizer, "quantising")
+    quantizer.set_defaults(verb=_quantize)
+
+    selftest = verbs.add_parser("selftest", help="hold every rule against models that break it")
+    selftest.set_defaults(verb=_selftest)
+    return parser
+
+
+def _add_limits(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument(
         "--timeout",
         type=float,
         default=Limits.timeout,
         metavar="SECONDS",
-        help="the longest that one compilation may take; default: %(default).0f",
+        help=f"the longest that {what} may take; default: %(default).0f",
     )
-    compiler.add_argument(
+    parser.add_argument(
         "--memory",
         type=float,
         metavar="GIB",
         help="the most memory that it may take; default: what the machine has to spare",
     )
-    compiler.set_defaults(verb=_compile)
 
-    selftest = verbs.add_parser("selftest", help="hold every rule against models that break it")
-    selftest.set_defaults(verb=_selftest)
-    return parser
+
+def _limits(options: argparse.Namespace) -> Limits:
+    return Limits(options.timeout, int(options.memory * 2**30) if options.memory else None)
 
 
 def _rules(options: argparse.Namespace) -> Answer:
@@ -128,9 +156,25 @@ def _compile(options: argparse.Namespace) -> Answer:
         options.model,
         choose_devices(track, options.device, options.all_devices),
         dlc=options.dlc,
-        limits=Limits(options.timeout, int(options.memory * 2**30) if options.memory else None),
+        limits=_limits(options),
         output=options.output,
     )
+
+
+def _quantize(options: argparse.Namespace) -> Answer:
+    from conformance.quantize import quantize_part
+
+    text = quantize_part(
+        find_track(options.track),
+        options.part,
+        options.model,
+        options.output,
+        images=options.images,
+        texts=options.texts,
+        precision=options.precision,
+        limits=_limits(options),
+    )
+    return text, 0
 
 
 def _selftest(options: argparse.Namespace) -> Answer:

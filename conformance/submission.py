@@ -1,4 +1,4 @@
-"""Opens what the participant brings, without running any of it."""
+"""Opens what the participant brings, without running any of it; AIMET's exports become QDQ."""
 
 import re
 import shutil
@@ -10,11 +10,16 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from reference.errors import SubmissionError
+from reference.npu.aimet import aimet_to_qdq
+from reference.process import Limits
 from reference.tracks import Track
 
 Format = Literal["onnx", "torchscript", "exported", "factory", "reference"]
 
-FORMATS = ".onnx, .zip or folder (ONNX with external data), .pt (TorchScript), .pt2, module:factory"
+FORMATS = (
+    ".onnx, .zip or folder (ONNX with external data or AIMET's .encodings),"
+    " .pt (TorchScript), .pt2, module:factory"
+)
 _FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -57,10 +62,16 @@ class Submission:
         return model if model.format != "onnx" else self.originals.get(part)
 
 
-def open_submission(track: Track, specs: Sequence[str], scratch: Path) -> Submission:
+def open_submission(
+    track: Track,
+    specs: Sequence[str],
+    scratch: Path,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+) -> Submission:
     """The submission that `specs` (`PATH` or `PART=PATH`) name.
 
-    Zip files are unpacked into `scratch`, nothing else is written. Raises SubmissionError for
+    Zip files are unpacked into `scratch`, and a float model with AIMET's encodings is quantised
+    there, in a child process with `limits`; nothing else is written. Raises SubmissionError for
     everything that cannot be a submission to `track`.
     """
     models: dict[str, Model] = {}
@@ -71,7 +82,7 @@ def open_submission(track: Track, specs: Sequence[str], scratch: Path) -> Submis
                 f"--submission names the part {part!r} of {track.id} twice",
                 "give every part once",
             )
-        models[part] = _open(part, target, scratch)
+        models[part] = open_model(part, target, scratch, limits)
     missing = [part.name for part in track.parts if part.name not in models]
     if missing:
         wanted = " ".join(f"--submission {part.name}=FILE" for part in track.parts)
@@ -100,18 +111,34 @@ def _split(track: Track, spec: str) -> tuple[str, str]:
     return names[0], spec
 
 
-def _open(part: str, target: str, scratch: Path) -> Model:
+def open_model(
+    part: str,
+    target: str,
+    scratch: Path,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+) -> Model:
+    """The model that `target`, a path or `module:factory`, names; as `open_submission` does."""
     path = Path(target)
     if path.is_dir():
-        return Model(part, "onnx", str(_only_onnx(path, target)))
+        return _open_folder(part, path, target, scratch, limits)
     if path.is_file():
-        return _open_file(part, path, scratch)
+        return _open_file(part, path, scratch, limits)
     if _FACTORY.fullmatch(target):
         return Model(part, "factory", target)
     raise SubmissionError(f"no such file: {target}", f"check the path; it takes {FORMATS}")
 
 
-def _open_file(part: str, path: Path, scratch: Path) -> Model:
+def _open_folder(part: str, folder: Path, name: str, scratch: Path, limits: Limits) -> Model:
+    """The only model of a folder; with AIMET's encodings beside it, quantised as they say."""
+    model = _only(".onnx", folder, name)
+    if not any(folder.rglob("*.encodings")):
+        return Model(part, "onnx", str(model))
+    encodings = _only(".encodings", folder, name)
+    qdq = scratch / f"{part}-qdq" / model.name
+    return Model(part, "onnx", str(aimet_to_qdq(model, encodings, qdq, limits=limits)))
+
+
+def _open_file(part: str, path: Path, scratch: Path, limits: Limits) -> Model:
     suffix = path.suffix.lower()
     if suffix not in {".onnx", ".zip", ".pt", ".pth", ".pt2"}:
         raise SubmissionError(
@@ -129,7 +156,7 @@ def _open_file(part: str, path: Path, scratch: Path) -> Model:
             "export or copy the file again and compare its size",
         )
     if suffix == ".zip":
-        return Model(part, "onnx", str(_only_onnx(_unpack(path, scratch / part), path.name)))
+        return _open_folder(part, _unpack(path, scratch / part), path.name, scratch, limits)
     names = _members(path)
     if suffix == ".pt2":
         return Model(part, "exported", str(path))
@@ -150,12 +177,12 @@ def _members(path: Path) -> list[str]:
         return archive.namelist()
 
 
-def _only_onnx(folder: Path, name: str) -> Path:
-    found = sorted(folder.rglob("*.onnx"))
+def _only(suffix: str, folder: Path, name: str) -> Path:
+    found = sorted(folder.rglob(f"*{suffix}"))
     if len(found) != 1:
         listed = ", ".join(path.name for path in found) or "none"
         raise SubmissionError(
-            f"{name} must hold exactly one .onnx file and holds {listed}",
+            f"{name} must hold exactly one {suffix} file and holds {listed}",
             "keep the model and its external data alone in it",
         )
     return found[0]
