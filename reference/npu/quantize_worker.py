@@ -31,7 +31,7 @@ _SEVERITY_FATAL = 4
 
 
 class QuantizeChild(Child):
-    """Quantises float models, and gives AIMET's encodings to theirs."""
+    """Quantises a float model, and says how close two models are."""
 
     def quantize(
         self, model: str, output: str, examples: list[dict[str, str]], precision: str
@@ -39,7 +39,7 @@ class QuantizeChild(Child):
         """Writes the quantised model; answers the number of operators, and of quantised ones."""
         folder = Path(output).parent
         ready, fused = folder / "float.onnx", folder / "fused.onnx"
-        onnx.save(_with_initializers(_float_model(Path(model))), ready)
+        onnx.save(_float_model(Path(model)), ready)
         if qnn_preprocess_model(ready, fused, exclude_initializer_from_input=True):
             ready = fused
         source = _modern(onnx.load(ready))
@@ -93,10 +93,11 @@ def _arrays(files: dict[str, str]) -> dict[str, np.ndarray]:
 
 
 def _float_model(path: Path) -> Any:
-    """The model without functions, which must be of float32 and of fixed shapes."""
+    """The model without functions and constant nodes; it must be float32 and of fixed shapes."""
     model = onnx.load(path)
     if model.functions:
         model = onnx.inliner.inline_local_functions(model, convert_version=True)
+    _make_initializers(model)
     for node in model.graph.node:
         if node.op_type in _QDQ or node.op_type.startswith(("QLinear", "DynamicQuantize")):
             raise SubmissionError(
@@ -120,8 +121,8 @@ def _float_model(path: Path) -> Any:
     return model
 
 
-def _with_initializers(model: Any) -> Any:
-    """The model with its constants as initializers: of nodes the tool would quantise the values."""
+def _make_initializers(model: Any) -> None:
+    """Makes constants initializers: of nodes the tool would quantise the values, even of sizes."""
     kept = []
     for node in model.graph.node:
         if node.op_type == "Constant" and node.attribute[0].name == "value":
@@ -131,13 +132,12 @@ def _with_initializers(model: Any) -> Any:
             kept.append(node)
     del model.graph.node[:]
     model.graph.node.extend(kept)
-    return model
 
 
 def _modern(model: Any) -> Any:
     """The model at opset 21 or above, with the standard Gelu in place of the contrib one."""
-    version = next(entry.version for entry in model.opset_import if not entry.domain)
-    if version < _OPSET:
+    versions = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
+    if versions["ai.onnx"] < _OPSET:
         model = onnx.version_converter.convert_version(model, _OPSET)
     for node in model.graph.node:
         if node.op_type == "Gelu":
