@@ -62,8 +62,9 @@ def quantize_part(
             )
         finally:
             progress.clear()
-        own = (not images and part.image is not None) or (not texts and part.text is not None)
-        return _report(track, part, source, made, own)
+        options = (("--images", images, part.image), ("--texts", texts, part.text))
+        missing = [option for option, given, tensor in options if tensor and not given]
+        return _report(track, part, source, made, missing)
 
 
 def _part(track: Track, name: str | None) -> Part:
@@ -162,24 +163,25 @@ def _other_inputs(track: Track, graph: Graph, problem: str) -> SubmissionError:
     )
 
 
-def _report(track: Track, part: Part, source: Path, made: Quantized, own: bool) -> str:
+def _report(track: Track, part: Part, source: Path, made: Quantized, missing: Sequence[str]) -> str:
+    """What was made; `missing` are the options whose place the suite's own examples took."""
     title = track.id if len(track.parts) == 1 else f"{track.id} {part.name}"
     sizes = f"{megabytes(source.stat().st_size)} -> {megabytes(made.size)}"
-    whose = "the suite's own examples" if own else "examples"
+    own = f"; the suite's own, for your task give {' and '.join(missing)}" if missing else ""
+    close = "; ".join(
+        f"{name} cosine {output.cosine:.4f}, SQNR {output.sqnr_db:.1f} dB"
+        for name, output in made.fidelity.items()
+    )
     lines = [
         f"{title}, {made.path}: {made.precision}, {sizes},"
         f" {made.quantised} of {made.operators} operators quantised",
-        f"  calibrated on {made.calibrated} of {whose}, judged on {made.judged}"
-        + ("; for your task give --images and --texts" if own else ""),
+        f"  examples: {made.calibrated} to calibrate on, {made.judged} to judge by{own}",
+        f"  to the float model: {close}",
     ]
-    close = made.fidelity.items()
-    lines.append(
-        "  to the float model: "
-        + "; ".join(f"{name} cosine {f.cosine:.4f}, SQNR {f.sqnr_db:.1f} dB" for name, f in close)
-    )
-    if None in part.output.shape and not all(f.cosine >= COLLAPSED for _, f in close):
-        better = "calibrate on more and other examples"
+    embedding = None in part.output.shape
+    if embedding and not all(output.cosine >= COLLAPSED for output in made.fidelity.values()):
+        remedy = "calibrate on more examples, and write attention masks as -100, not as -inf"
         if made.precision == "w8a8":
-            better += ", or take --precision w8a16"
-        lines.append(f"  warning: embeddings collapse, cosine below {COLLAPSED}\n    -> {better}")
+            remedy += "; or take --precision w8a16"
+        lines += [f"  warning: embeddings collapse, cosine below {COLLAPSED}", f"    -> {remedy}"]
     return "\n".join(lines)
