@@ -1,5 +1,6 @@
 """`lpcvc quantize` on the command line, and quantised submissions before the rules."""
 
+import importlib.util
 import shutil
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from conformance.runtimes.ort import load
 from conformance.selftest.assess import assess
 from conformance.selftest.models import conforming, write
 from conformance.selftest.surgery import after, step
+from conformance.submission import open_submission
 from reference.data import fixture
+from reference.errors import SubmissionError
 from reference.tests import npu_models as models
 from reference.tests.npu_models import FLOAT, PICTURE, node
 from reference.tracks import DEPTH_2025, RETRIEVAL_2026, SEGMENTATION_2025, Track
@@ -171,3 +174,21 @@ def test_quantised_models_run_as_they_are_written(place: Path) -> None:
     assert run(feeds)[0] == pytest.approx(0.5, abs=1e-6), "the bias alone"
     fused = ort.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, feeds)[0]
     assert abs(fused[0, 0] - 0.5).max() > 0.1, "no longer wrong: the option may go"
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_encodings_are_not_ignored(
+    zipped: bool, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder of AIMET's is its quantised model, never the float one that lies in it."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    folder = place / "export.aimet"
+    folder.mkdir()
+    models.save(models.net, folder)
+    (folder / "net.encodings").write_text("{}")
+    target = shutil.make_archive("export", "zip", folder) if zipped else str(folder)
+    with pytest.raises(SubmissionError, match=r"net.encodings is AIMET's and aimet-onnx"):
+        open_submission(DEPTH_2025, [target], place / "scratch")
+    (folder / "net_torch.encodings").write_text("{}")
+    with pytest.raises(SubmissionError, match=r"one .encodings file and holds net.enc.*, net_t"):
+        open_submission(DEPTH_2025, [str(folder)], place / "scratch")
