@@ -56,10 +56,8 @@ class ToolProcess(ChildProcess):
     """A child process that runs `module`, one of the quantisers; what it writes is in `scratch`."""
 
     def __init__(self, module: str, name: str, scratch: Path, tick: Tick, limits: Limits) -> None:
-        own = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "TMPDIR", "TEMP", "TMP"), str(scratch))
-        # The tools walk through sets: the same bytes each time need the same order each time.
-        own["PYTHONHASHSEED"] = "0"
-        super().__init__(module, name, scratch, tick, limits, own)
+        own = ("HOME", "XDG_CACHE_HOME", "TMPDIR", "TEMP", "TMP")
+        super().__init__(module, name, scratch, tick, limits, dict.fromkeys(own, str(scratch)))
 
 
 def quantize(
