@@ -90,7 +90,7 @@ def _onnx_files(
         with ModelProcess(progress.step, scratch, progress, limits) as process:
             paths = process.reference(track.id, scratch, None)
         return {part: Path(path) for part, path in paths.items()}
-    models = open_submission(track, specs, scratch).models
+    models = open_submission(track, specs, scratch, limits).models
     return {
         part: model.path
         if model.format == "onnx"

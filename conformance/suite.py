@@ -176,7 +176,7 @@ class Suite:
         )
 
     def _submitted(self, track: Track, specs: Sequence[str]) -> Subject:
-        submission = open_submission(track, specs, self._folder(track))
+        submission = open_submission(track, specs, self._folder(track), self._limits)
         subject = Subject(track, submission.label, lambda _: submission, submission.torch)
         if not submission.torch:
             self._contract(subject).open()
