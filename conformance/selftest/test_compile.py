@@ -111,7 +111,7 @@ def test_a_pytorch_model_and_two_parts(place: Path, capsys: pytest.CaptureFixtur
         (["short.onnx", *TRACK], "short.onnx is not an ONNX model or was cut short"),
         (["net.onnx", *TRACK, "--device", "Galaxy S42"], "unknown device 'Galaxy S42'; choose one"),
         (["net.onnx", "--track", "retrieval"], "retrieval-2026 takes 2 models"),
-        (["--track", "segmentation"], "segmentation-2025 has no reference model"),
+        (["--track", "retrieval-2026-draft"], "retrieval-2026-draft has no reference model"),
     ],
 )
 def test_mistakes_are_one_line(

@@ -43,7 +43,7 @@ ATTACKS = {
     "kill": ("os.kill(os.getpid(), signal.SIGKILL)", "needs more memory than its limit"),
     "exit": ("os._exit(0)", "crashed its runtime (exit code 0)"),
     "sys.exit": ("sys.exit('bye')", "SystemExit: bye"),
-    "hang": ("time.sleep(10_000)", "gave no answer for 3 s and was stopped"),
+    "hang": ("time.sleep(10_000)", "gave no answer for 15 s and was stopped"),
     "memory": ("x = bytearray(6 * 2**30)", "needs more memory than its limit of 3.0 GiB"),
     "garbage on every pipe": (
         "[os.write(fd, b'garbage\\n') for fd in range(1, 30) if fd_open(fd)]",
@@ -77,7 +77,7 @@ def test_an_attack_ends_in_a_verdict(
     source = textwrap.dedent(FORWARD).replace("{attack}", code)
     source += "\ndef fd_open(fd):\n    return os.path.exists(f'/proc/self/fd/{fd}')\n"
     (tmp_path / "hostile.py").write_text(source)
-    limits = Limits(timeout=3.0 if attack == "hang" else 120.0, memory=3 * 2**30)
+    limits = Limits(timeout=15.0 if attack == "hang" else 120.0, memory=3 * 2**30)
     verdicts = assess_hostile(DEPTH_2025, "hostile:Model", tmp_path, limits)
     assert broken(verdicts) == {"COM-8"}
     assert expected in verdicts["COM-8"].seen
