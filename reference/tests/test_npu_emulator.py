@@ -98,8 +98,10 @@ def test_an_index_beyond_the_table(folder: Path) -> None:
             answer = emulator.run({"i": np.array([good])})["y"][0]
             assert np.allclose(answer, rows[good], rtol=1e-6)
         for bad in (4, 99):
-            with pytest.raises(ChildError, match=f"^Gather index: {bad} is larger than input dim"):
+            # Which index it was stands in a line of another thread, which may come late.
+            with pytest.raises(ChildError, match="QNN graph execute error"):
                 emulator.run({"i": np.array([[0, bad]])})
+        assert np.allclose(emulator.run({"i": np.array([[0, 2]])})["y"][0], rows[[0, 2]], rtol=1e-6)
 
 
 def test_a_negative_int32_index_is_refused(folder: Path) -> None:
