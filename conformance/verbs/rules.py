@@ -1,0 +1,44 @@
+"""`lpcvc rules` and `lpcvc selftest`: the rulebook, printed and proved."""
+
+import argparse
+import importlib
+from typing import TYPE_CHECKING
+
+from conformance.report.rules import rules_explained, rules_markdown, rules_table
+from conformance.verbs import Answer
+from reference.errors import SubmissionError
+from reference.tracks import find_track
+
+if TYPE_CHECKING:
+    from conformance.verbs import Verbs
+
+
+def add_to(verbs: "Verbs") -> None:
+    """Adds the two parsers."""
+    rules = verbs.add_parser("rules", help="print the rulebook")
+    rules.add_argument("--track", help="only the rules of one track")
+    rules.add_argument("--explain", metavar="ID", help="everything about one rule, such as SEG-7")
+    rules.add_argument("--markdown", action="store_true", help="the text of docs/rules.md")
+    rules.set_defaults(verb=_rules)
+
+    selftest = verbs.add_parser("selftest", help="hold every rule against models that break it")
+    selftest.set_defaults(verb=_selftest)
+
+
+def _rules(options: argparse.Namespace) -> Answer:
+    if options.explain:
+        return rules_explained(options.explain), 0
+    track = find_track(options.track) if options.track else None
+    return rules_markdown() if options.markdown else rules_table(track), 0
+
+
+def _selftest(options: argparse.Namespace) -> Answer:
+    try:
+        matrix = importlib.import_module("conformance.selftest.matrix")
+    except ImportError as error:
+        raise SubmissionError(
+            f"selftest cannot be loaded ({error})",
+            "run it from a source checkout with the dev extra",
+        ) from None
+    answer: Answer = matrix.selftest()
+    return answer
