@@ -1,8 +1,10 @@
-"""Holds one submission to the rules of its track, each rule once, the cheap ones first."""
+"""Holds one submission to some of the rules of its track, each rule once, the cheap ones first."""
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from conformance.evidence import Evidence, Progress
 from conformance.npu_evidence import NpuEvidence, npu_probes
@@ -17,12 +19,54 @@ from reference.tracks import Track
 Opener = Callable[[Progress], Submission]
 
 
-class Assessment:
+class BaseAssessment(ABC):
     """One submission to one track.
 
     `opener` brings the submission when it is first needed. Exports and answers are written to
-    `folder`, which must exist. `torch` says whether some part is not an ONNX file yet.
+    `folder`, which must exist. `where` is what beside the track it is held to, such as a device.
     """
+
+    def __init__(
+        self,
+        track: Track,
+        label: str,
+        opener: Opener,
+        folder: Path,
+        rules: Sequence[Rule],
+        *,
+        where: str = "",
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+    ) -> None:
+        self.track = track
+        self.label = f"{track.id} on {where}, {label}" if where else f"{track.id}, {label}"
+        self.id = f"{track.id}::{where}" if where else track.id
+        self.rules = rules
+        self.progress: Progress = lambda text: None
+        self._opener = opener
+        self._folder = folder
+        self._limits = limits
+        self._verdicts: dict[str, Verdict] = {}
+
+    @cached_property
+    @abstractmethod
+    def evidence(self) -> Any:
+        """What the rules look at."""
+
+    def verdict(self, rule: Rule) -> Verdict:
+        """What `rule` says."""
+        if rule.id not in self._verdicts:
+            self._verdicts[rule.id] = self._judge(rule)
+        return self._verdicts[rule.id]
+
+    def _judge(self, rule: Rule) -> Verdict:
+        return rule.check(self.evidence)
+
+    def _report(self, text: str) -> None:
+        self.progress(text)
+
+
+class Assessment(BaseAssessment):
+    """One submission held to the contract; `torch` says whether some part is not an ONNX file."""
 
     def __init__(
         self,
@@ -34,25 +78,14 @@ class Assessment:
         torch: bool = False,
         limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> None:
-        self.track = track
-        self.label = f"{track.id}, {label}"
-        self.id = track.id
-        self.rules = rules_for(track, torch=torch)
-        self.progress: Progress = lambda text: None
-        self._opener = opener
-        self._folder = folder
-        self._limits = limits
-        self._verdicts: dict[str, Verdict] = {}
+        rules = rules_for(track, torch=torch)
+        super().__init__(track, label, opener, folder, rules, limits=limits)
 
     @cached_property
     def evidence(self) -> Evidence:
         """What the rules look at."""
-
-        def progress(text: str) -> None:
-            self.progress(text)
-
-        submission = self._opener(progress)
-        return Evidence(self.track, submission, self._folder, progress, self._limits)
+        submission = self._opener(self._report)
+        return Evidence(self.track, submission, self._folder, self._report, self._limits)
 
     def open(self) -> None:
         """Reads the files; raises SubmissionError where nothing more can be checked."""
@@ -61,24 +94,20 @@ class Assessment:
             if verdict is not None and verdict.outcome == "fail":
                 raise SubmissionError(f"{rule.id}: {verdict.seen}", verdict.remedy or rule.remedy)
 
-    def verdict(self, rule: Rule) -> Verdict:
-        """What `rule` says; forward passes only if no required rule is broken without them."""
-        if rule.id not in self._verdicts:
-            broken = self._broken_graph() if rule.needs == "runs" else []
-            self._verdicts[rule.id] = (
-                skipped(f"not run: the file itself breaks {', '.join(broken)}; mend that first")
-                if broken
-                else rule.check(self.evidence)
-            )
-        return self._verdicts[rule.id]
+    def _judge(self, rule: Rule) -> Verdict:
+        """Forward passes only if no required rule is broken without them."""
+        broken = self._broken_graph() if rule.needs == "runs" else []
+        if broken:
+            return skipped(f"not run: the file itself breaks {', '.join(broken)}; mend that first")
+        return rule.check(self.evidence)
 
     def _broken_graph(self) -> list[str]:
         static = [r for r in self.rules if r.needs == "graph" and r.level is Level.REQUIRED]
         return [rule.id for rule in static if self.verdict(rule).outcome == "fail"]
 
 
-class NpuAssessment:
-    """One submission to one track on the NPU of `device`; the rest is as for `Assessment`.
+class NpuAssessment(BaseAssessment):
+    """One submission on the emulated NPU of `device`.
 
     Where Qualcomm's toolchain is missing every rule is skipped, with the reason.
     """
@@ -93,39 +122,29 @@ class NpuAssessment:
         *,
         limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> None:
-        self.track = track
-        self.label = f"{track.id} on {device.name}, {label}"
-        self.id = f"{track.id}::{device.name}"
-        self.rules = npu_rules_for(track)
-        self.progress: Progress = lambda text: None
+        rules = npu_rules_for(track)
+        super().__init__(track, label, opener, folder, rules, where=device.name, limits=limits)
         self._device = device
-        self._opener = opener
-        self._folder = folder
-        self._limits = limits
-        self._verdicts: dict[str, Verdict] = {}
 
     @cached_property
     def evidence(self) -> NpuEvidence:
         """What the rules look at."""
-
-        def progress(text: str) -> None:
-            self.progress(text)
-
-        submission = self._opener(progress)
         host = Evidence(
-            self.track, submission, self._folder, progress, self._limits, choose=npu_probes
+            self.track,
+            self._opener(self._report),
+            self._folder,
+            self._report,
+            self._limits,
+            choose=npu_probes,
         )
-        return NpuEvidence(self._device, host, progress, self._limits)
+        return NpuEvidence(self._device, host, self._report, self._limits)
 
-    def verdict(self, rule: Rule) -> Verdict:
-        """What `rule` says."""
-        if rule.id not in self._verdicts:
-            try:
-                find_toolchain()
-            except SubmissionError as error:
-                return skipped(f"{error.problem}: {error.remedy}")
-            self._verdicts[rule.id] = rule.check(self.evidence)
-        return self._verdicts[rule.id]
+    def _judge(self, rule: Rule) -> Verdict:
+        try:
+            find_toolchain()
+        except SubmissionError as error:
+            return skipped(f"{error.problem}: {error.remedy}")
+        return rule.check(self.evidence)
 
 
 def fails_gate(level: Level, *, as_evaluated: bool, strict: bool) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Generator
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,9 +16,14 @@ if TYPE_CHECKING:
 _SUITE = pytest.StashKey["Suite"]()
 _GIVEN = ("track", "submission", "weights", "device", "as_evaluated")
 # The arguments of items that hold a submission to one rule, with the method that lists them.
-_CASES = {"contract_case": "cases", "npu_case": "npu_cases", "parity_case": "parity_cases"}
-# Suites that take minutes at full size.
-_LONG = ("npu", "parity")
+_CASES = {
+    "contract_case": "cases",
+    "npu_case": "npu_cases",
+    "parity_case": "parity_cases",
+    "device_case": "device_cases",
+}
+# Suites that take minutes at full size, or an account.
+_LONG = ("npu", "parity", "device")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -62,6 +68,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="compile for this device, as AI Hub calls it; repeatable; default: the track's",
     )
     group.addoption(
+        "--hub",
+        choices=("auto", "remote", "local"),
+        default="auto",
+        help="the AI Hub of -m device: the one that qai-hub is configured for, or a local one that"
+        " emulates; auto, the default: the first where there is a configuration",
+    )
+    group.addoption(
+        "--share",
+        action="store_true",
+        help="share the compile jobs of -m device with the organisers",
+    )
+    group.addoption(
+        "--profile-runs",
+        type=int,
+        default=3,
+        metavar="N",
+        help="profile jobs of each part, of which the median counts; default: %(default)s",
+    )
+    group.addoption(
+        "--save",
+        type=Path,
+        metavar="FILE",
+        help="compare with the last results of -m device in FILE, and add those of this run",
+    )
+    group.addoption(
         "--as-evaluated",
         action="store_true",
         help="let documented rules that the evaluator does not enforce warn only",
@@ -73,6 +104,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "contract: does the submission keep the rules of its track?")
     config.addinivalue_line("markers", "npu: does Qualcomm's compiler take it, and the NPU answer?")
     config.addinivalue_line("markers", "parity: do PyTorch, ONNX and the emulated NPU agree?")
+    config.addinivalue_line("markers", "device: does it hold on a device of AI Hub?")
     if any(config.getoption(name) for name in _GIVEN):
         _suite(config)
 
@@ -80,6 +112,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def _suite(config: pytest.Config) -> "Suite":
     """The suite of this run; made when first needed, for most pytest runs are not about it."""
     if _SUITE not in config.stash:
+        from conformance.device.assessment import DeviceOptions
         from conformance.suite import Suite
         from reference.errors import SubmissionError
         from reference.process import Limits
@@ -99,6 +132,12 @@ def _suite(config: pytest.Config) -> "Suite":
                 as_evaluated=config.getoption("as_evaluated"),
                 strict=bool(config.getoption("strict", default=False)),
                 limits=limits,
+                on_devices=DeviceOptions(
+                    hub=config.getoption("hub"),
+                    share=config.getoption("share"),
+                    repeats=max(1, config.getoption("profile_runs")),
+                    results=config.getoption("save"),
+                ),
             )
         except SubmissionError as error:
             raise pytest.UsageError(str(error)) from None

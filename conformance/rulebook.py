@@ -12,7 +12,7 @@ from reference.tracks import DEFAULTS, Track
 
 PREFIXES = {"segmentation": "SEG", "retrieval": "RET", "depth": "DEP", "pidnet": "PID"}
 
-Needs = Literal["graph", "runs", "npu"]
+Needs = Literal["graph", "runs", "npu", "device"]
 Kind = Literal["any", "torch"]
 Outcome = Literal["pass", "fail", "skip"]
 
@@ -63,7 +63,7 @@ def skipped(reason: str) -> Verdict:
     return Verdict("skip", one_line(reason))
 
 
-# Of an Evidence; of an NpuEvidence for a rule of the NPU.
+# Of an Evidence; of an NpuEvidence or a DeviceEvidence for the rules of an NPU or a device.
 Check = Callable[[Any], Verdict]
 
 
@@ -72,7 +72,8 @@ class Rule:
     """One rule: its text comes from the docstring of `check`, first paragraph first.
 
     `needs` is "graph" for what can be read off the file, "runs" for what needs forward passes, and
-    "npu" for what Qualcomm's compiler and emulator show; such a check takes an NpuEvidence.
+    "npu" for what Qualcomm's compiler and emulator show; such a check takes an NpuEvidence, and one
+    that needs a "device" of AI Hub a DeviceEvidence.
     `kind` is "torch" where the rule is about submissions that are not ONNX files yet. `fatal` marks
     a rule without which nothing else can be checked.
     """
@@ -142,7 +143,7 @@ def rule(
 
 def all_rules() -> dict[str, Rule]:
     """Every rule by id, in the order of the table: common first, then track by track."""
-    for room in ("common", "image", "text", "npu", *DEFAULTS):
+    for room in ("common", "image", "text", "npu", "device", *DEFAULTS):
         importlib.import_module(f"conformance.rules.{room}")
     return {id: _RULES[id] for id in sorted(_RULES, key=_order)}
 
@@ -150,7 +151,7 @@ def all_rules() -> dict[str, Rule]:
 def rules_for(track: Track, *, torch: bool = False) -> list[Rule]:
     """The rules of the contract for a submission to `track`, without a forward pass first."""
     kinds = {"any", "torch"} if torch else {"any"}
-    chosen = [r for r in _rules_of(track) if r.needs != "npu" and r.kind in kinds]
+    chosen = [r for r in _rules_of(track) if r.needs in ("graph", "runs") and r.kind in kinds]
     return sorted(chosen, key=lambda r: (not r.fatal, r.needs != "graph"))
 
 
@@ -159,11 +160,16 @@ def npu_rules_for(track: Track) -> list[Rule]:
     return [r for r in _rules_of(track) if r.needs == "npu"]
 
 
+def device_rules_for(track: Track) -> list[Rule]:
+    """The rules for a submission to `track` on a device of AI Hub."""
+    return [r for r in _rules_of(track) if r.needs == "device"]
+
+
 def _rules_of(track: Track) -> list[Rule]:
     return [r for r in all_rules().values() if track.name in r.tracks]
 
 
 def _order(rule_id: str) -> tuple[int, int]:
     prefix, _, number = rule_id.partition("-")
-    rooms = ["COM", *PREFIXES.values(), "IMG", "TXT", "NPU"]
+    rooms = ["COM", *PREFIXES.values(), "IMG", "TXT", "NPU", "DEV"]
     return rooms.index(prefix), int(number)

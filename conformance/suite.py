@@ -4,11 +4,12 @@ import shlex
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conformance.assessment import Assessment, NpuAssessment, Opener, fails_gate
+from conformance.assessment import Assessment, BaseAssessment, NpuAssessment, Opener, fails_gate
+from conformance.device.assessment import DeviceOptions, DeviceRun
 from conformance.evidence import Progress
 from conformance.report.terminal import Row, Status
 from conformance.rulebook import Rule, Verdict
@@ -28,7 +29,7 @@ class Case:
     """One rule for one submission: one item of the suite."""
 
     suite: "Suite"
-    assessment: Assessment | NpuAssessment
+    assessment: BaseAssessment
     rule: Rule
 
     @property
@@ -70,8 +71,10 @@ class Suite:
         as_evaluated: bool,
         strict: bool,
         limits: Limits = Limits(),  # noqa: B008 - frozen
+        on_devices: DeviceOptions = DeviceOptions(),  # noqa: B008 - frozen
     ) -> None:
         self._limits = limits
+        self._on_devices = on_devices
         if as_evaluated and strict:
             raise SubmissionError(
                 "--as-evaluated and --strict ask for opposite things", "give one of them"
@@ -81,12 +84,15 @@ class Suite:
         self.tracks = list(named or DEFAULTS.values())
         given = [f"--submission {shlex.quote(spec)}" for spec in submission]
         given += [f"--weights {shlex.quote(weights)}"] if weights else []
-        self._devices = [find_device(name) for name in devices]
+        self._device_names = list(devices)
+        # AI Hub itself says which devices it has; it has more than the compiler's table.
+        self._devices = [] if on_devices.hub == "remote" else [find_device(n) for n in devices]
         given += [f"--device {shlex.quote(name)}" for name in devices]
         given += ["--as-evaluated"] if as_evaluated else []
         given += ["--strict"] if strict else []
         self.options = given
         self._subjects: list[Subject] = []
+        self._submitted_one = False
         if submission or weights or tracks:
             self._open(tracks, submission, weights)
 
@@ -103,6 +109,7 @@ class Suite:
                     "--weights is for the reference model, not for a submission",
                     "give --submission or --weights",
                 )
+        self._submitted_one = bool(submission)
         if submission:
             self._subjects = [self._submitted(self.tracks[0], submission)]
         else:
@@ -121,6 +128,20 @@ class Suite:
             for device in self._devices or [find_device(subject.track.device)]
         )
 
+    def device_cases(self) -> list[Case]:
+        """Every rule of the device for the same, on each device: by default the track's."""
+        return self._cases(
+            self._device_run.assess(
+                subject,
+                device,
+                partial(self._folder, subject.track),
+                self._limits,
+                self._sample(subject.track) if self._submitted_one else None,
+            )
+            for subject in self._all_subjects()
+            for device in self._device_names or [subject.track.device]
+        )
+
     @property
     def text_tracks(self) -> list[Track]:
         """The chosen tracks that feed a text."""
@@ -131,13 +152,19 @@ class Suite:
         return fails_gate(rule.level, as_evaluated=self._as_evaluated, strict=self._strict)
 
     def close(self) -> None:
-        """Removes everything that was written."""
+        """Ends what was started and removes what was written, but for results asked for."""
+        if "_device_run" in vars(self):
+            self._device_run.close()
         if "_scratch" in vars(self):
             self._scratch.cleanup()
 
     @cached_property
     def _scratch(self) -> tempfile.TemporaryDirectory[str]:
         return tempfile.TemporaryDirectory(prefix="lpcvc-")
+
+    @cached_property
+    def _device_run(self) -> DeviceRun:
+        return DeviceRun(self._on_devices)
 
     def parity_cases(self) -> "list[ParityCase]":
         """Every pair of runtimes for every part of the same."""
@@ -147,7 +174,7 @@ class Suite:
         folder = Path(self._scratch.name)
         return parity_cases(own, self._devices, folder, self._limits, self.options)
 
-    def _cases(self, assessments: Iterable[Assessment | NpuAssessment]) -> list[Case]:
+    def _cases(self, assessments: Iterable[BaseAssessment]) -> list[Case]:
         return [Case(self, own, rule) for own in assessments for rule in own.rules]
 
     def _all_subjects(self) -> list[Subject]:
@@ -206,6 +233,9 @@ class Suite:
             return built[0]
 
         return Subject(track, label, build)
+
+    def _sample(self, track: Track) -> Subject | None:
+        return self._reference(track, None) if track.model else None
 
     def _folder(self, track: Track) -> Path:
         return Path(tempfile.mkdtemp(dir=self._scratch.name, prefix=f"{track.id}-"))

@@ -18,10 +18,9 @@ from conformance.parity.locate import Growth, Jump, Runner, locate
 from conformance.parity.measures import (
     Array,
     Measures,
-    class_parity,
-    depth_parity,
     embedding_parity,
     mask_parity,
+    measure,
 )
 from conformance.parity.runners import (
     Feeds,
@@ -148,13 +147,11 @@ class Comparison:
             case "segmentation":
                 flipped = not np.array_equal(one > 0.5, other > 0.5)  # type: ignore[operator]
                 return mask_parity(one, other, self._logits(part) if flipped else None)
-            case "depth":
-                return depth_parity(one, other)
-            case "pidnet":
-                return class_parity(one, other)
-            case _:
+            case "retrieval":
                 same_width = self._gallery.shape[1:] == one.shape[1:]
                 return embedding_parity(one, other, self._gallery if same_width else None)
+            case _:
+                return measure(self.assessment.track, one, other)
 
     @cached_property
     def _gallery(self) -> Array:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from reference.tracks import format_shape
+from reference.tracks import Track, format_shape
 
 Array = npt.NDArray[np.generic]
 
@@ -68,6 +68,19 @@ class ClassParity:
 
 
 Measures = MaskParity | DepthParity | EmbeddingParity | ClassParity
+
+
+def measure(track: Track, reference: Array, other: Array) -> Measures:
+    """How far two answers of a track's model are apart. Raises ValueError as the others do."""
+    match track.name:
+        case "segmentation":
+            return mask_parity(reference, other)
+        case "depth":
+            return depth_parity(reference, other)
+        case "pidnet":
+            return class_parity(reference, other)
+        case _:
+            return embedding_parity(reference, other)
 
 
 def mask_parity(reference: Array, other: Array, logits: Array | None = None) -> MaskParity:

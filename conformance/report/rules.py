@@ -9,6 +9,7 @@ from conformance.rulebook import (
     Needs,
     Rule,
     all_rules,
+    device_rules_for,
     npu_rules_for,
     rules_for,
 )
@@ -24,10 +25,12 @@ HEADINGS = {
     "IMG": "Models that take a picture",
     "TXT": "Models that take a text",
     "NPU": "On the NPU of a device (`pytest -m npu`)",
+    "DEV": "On a device of AI Hub (`pytest -m device`)",
 }
 _LOOKED_AT: dict[Needs, str] = {
     "graph": "the file, nothing is run",
     "runs": "the answers to the probes",
+    "device": "jobs on AI Hub, Qualcomm's or a local one",
     "npu": "what Qualcomm's compiler makes of the file, and its emulator's answers",
 }
 
@@ -36,7 +39,7 @@ def rules_table(track: Track | None) -> str:
     """One line a rule: id, level, statement."""
     rules = list(all_rules().values())
     if track:
-        rules = rules_for(track, torch=True) + npu_rules_for(track)
+        rules = rules_for(track, torch=True) + npu_rules_for(track) + device_rules_for(track)
     width = shutil.get_terminal_size((100, 24)).columns
     lines = []
     for rule in rules:

@@ -52,7 +52,7 @@ def explain_failure(
     """
     if not verdict.expected:
         return f"{rule.id}: {verdict.seen}; {verdict.remedy or rule.remedy}"
-    suite = "npu" if rule.needs == "npu" else "contract"
+    suite = rule.needs if rule.needs in ("npu", "device") else "contract"
     command = f"pytest --pyargs conformance -m {suite} --track {track.id} {' '.join(options)}"
     lines = {
         "source": rule.source_for(track),

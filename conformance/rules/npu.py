@@ -4,13 +4,11 @@ emulated NPU answers.
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from conformance.graph import Graph, megabytes
-from conformance.look import describe, first_offence, value_range
 from conformance.npu_evidence import NpuEvidence
 from conformance.operators import npu_hazards
 from conformance.rulebook import Level, Verdict, could_not_run, failed, passed, rule, skipped
+from conformance.rules.compiled import judge_answers, judge_finite, judge_values
 from conformance.rules.contract import of_part
 from reference.npu.compile import Compiled
 from reference.tracks import Part
@@ -21,9 +19,6 @@ QUANTISED = {"QuantizeLinear", "DequantizeLinear"}
 VOCABULARY = 49408  # CLIP's tokens
 # Operators through which token ids reach the table that they index.
 PASS_THROUGH = {"Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Slice", "Split", "Gather"}
-# The emulator returns 1.00000012 for 1.0: its float16 to float32 step is one ulp from zero.
-ULP = float(np.spacing(np.float32(1)))
-DEPTH_SLACK = 1e-6
 
 _NAMES_SHOWN = 3
 
@@ -98,15 +93,7 @@ def float16(e: NpuEvidence) -> Verdict:
 )
 def answers(e: NpuEvidence) -> Verdict:
     """Compiled, the model takes the track's inputs and returns the contract's shape and type."""
-    attempts = e.attempts() if e.runnable else []
-    for run in attempts:
-        if run.error:
-            return could_not_run(f"{run.error} ({run.where})", "run it through onnxruntime first")
-        if not run.keeps_contract:
-            return failed(run.part.output.label, describe(run.output), run.where)
-    if not attempts:
-        return skipped(NOT_COMPILED)
-    return passed(f"{len(attempts)} probes, {describe(attempts[0].output)}")
+    return judge_answers(e.attempts() if e.runnable else []) or skipped(NOT_COMPILED)
 
 
 @rule(
@@ -138,16 +125,7 @@ def token_ids_in_range(e: NpuEvidence) -> Verdict:
 )
 def values(e: NpuEvidence) -> Verdict:
     """On the NPU a mask is 0 or 1 to one unit in the last place, and depth in [0, 1] to 1e-6."""
-    mask = e.track.name == "segmentation"
-    expected = "0 or 1, to one ulp" if mask else "[0, 1], to 1e-6"
-    runs = e.runs()
-    for run in runs:
-        x = run.output
-        off = np.minimum(np.abs(x), np.abs(x - 1)) if mask else np.maximum(-x, x - 1)
-        bad = ~(off <= (ULP if mask else DEPTH_SLACK))
-        if bad.any():
-            return failed(expected, f"{describe(x)}; {first_offence(bad, x)}", run.where)
-    return passed(value_range(runs)) if runs else _nothing(e)
+    return judge_values(e.track, e.runs()) or _nothing(e)
 
 
 @rule(
@@ -160,13 +138,8 @@ def values(e: NpuEvidence) -> Verdict:
 def finite(e: NpuEvidence) -> Verdict:
     """Every answer is finite on the host and on the NPU, to a constant image too."""
     runs = e.runs()
-    for where, answers in (("NPU", runs), ("host", e.host.runs() if runs else [])):
-        for run in answers:
-            bad = ~np.isfinite(run.output)
-            if bad.any():
-                seen = f"on the {where}: {first_offence(bad, run.output)}"
-                return failed("finite values", seen, run.where)
-    return passed(value_range(runs)) if runs else _nothing(e)
+    host = e.host.runs() if runs else []
+    return judge_finite({"the NPU": runs, "the host": host}) or _nothing(e)
 
 
 def _no_float16(e: NpuEvidence) -> bool:

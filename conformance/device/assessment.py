@@ -1,0 +1,165 @@
+"""Submissions held to the rules of the device, on one bench so that their jobs run together."""
+
+import datetime
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from conformance.assessment import BaseAssessment, Opener
+from conformance.device.bench import Bench, Entry
+from conformance.device.evidence import DeviceEvidence
+from conformance.device.history import Saved, last_measured, read_saved, runtime_of, save
+from conformance.device.hub import Hub, HubKind, import_client
+from conformance.evidence import Evidence
+from conformance.npu_evidence import npu_probes
+from conformance.rulebook import Rule, Verdict, device_rules_for, skipped
+from reference.errors import SubmissionError
+from reference.npu.toolchain import find_toolchain
+from reference.process import Limits
+from reference.tracks import Track
+
+if TYPE_CHECKING:
+    from conformance.suite import Subject
+
+
+@dataclass(frozen=True)
+class DeviceOptions:
+    """What a run on devices was asked for.
+
+    `repeats` is the number of profile jobs of each part; `results` is the file of earlier runs,
+    which this one is added to.
+    """
+
+    hub: HubKind = "auto"
+    share: bool = False
+    repeats: int = 3
+    results: Path | None = None
+
+
+class DeviceAssessment(BaseAssessment):
+    """One submission on one device.
+
+    Where the client is missing, or a local hub has no toolchain to compile with, every rule is
+    skipped, with the reason. `opener`, `folder` and `limits` are as for every assessment.
+    """
+
+    def __init__(
+        self,
+        bench: Bench,
+        device: str,
+        track: Track,
+        label: str,
+        opener: Opener,
+        folder: Path,
+        *,
+        reference: bool,
+        previous: Sequence[Saved] = (),
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+    ) -> None:
+        rules = device_rules_for(track)
+        super().__init__(track, label, opener, folder, rules, where=device, limits=limits)
+        hub = "local AI Hub" if bench.hub.local else "AI Hub"
+        self.label = f"{track.id} on {device} ({hub}), {label}"
+        self.entry = Entry(track, device, self._host, reference)
+        self.baseline: Entry | None = None
+        self._submission = label
+        self._bench, self._previous = bench, previous
+        bench.entries.append(self.entry)
+
+    @cached_property
+    def evidence(self) -> DeviceEvidence:
+        """What the rules look at."""
+        runtime = runtime_of(self.track.compile_options)
+        device = self._bench.device(self.entry).name
+        before = last_measured(self._previous, self.track.id, device, runtime)
+        return DeviceEvidence(self._bench, self.entry, self.baseline, before)
+
+    def saved(self) -> Saved | None:
+        """What an earlier run is to be remembered by; None where nothing was profiled."""
+        if self.entry.latency is None:
+            return None
+        e = self.evidence
+        latency = None if e.emulated else e.latency
+        return Saved(
+            datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            self.track.id,
+            self._submission,
+            e.device,
+            runtime_of(self.track.compile_options),
+            e.emulated,
+            latency.median if latency else None,
+            (latency.low, latency.high) if latency else None,
+            None if e.emulated else e.memory,
+            e.units,
+            e.compile_jobs,
+        )
+
+    def _host(self) -> Evidence:
+        submission = self._opener(self._report)
+        return Evidence(
+            self.track, submission, self._folder, self._report, self._limits, choose=npu_probes
+        )
+
+    def _judge(self, rule: Rule) -> Verdict:
+        try:
+            import_client()
+            if self._bench.hub.local:
+                find_toolchain()
+        except SubmissionError as error:
+            return skipped(f"{error.problem}: {error.remedy}")
+        self._bench.progress = self._report
+        return rule.check(self.evidence)
+
+
+class DeviceRun:
+    """All assessments of one run of the suite. To be closed, which keeps the results."""
+
+    def __init__(self, options: DeviceOptions) -> None:
+        self._options = options
+        self._previous = read_saved(options.results) if options.results else []
+        hub = Hub(options.hub)
+        self._bench = Bench(hub, 1 if hub.local else options.repeats, options.share)
+        self._assessments: list[DeviceAssessment] = []
+
+    def assess(
+        self,
+        subject: "Subject",
+        device: str,
+        folder: Callable[[], Path],
+        limits: Limits,
+        sample: "Subject | None",
+    ) -> DeviceAssessment:
+        """`subject` on `device`, beside the `sample` model where that is its budget.
+
+        `folder` makes one to write to. A local hub measures nothing, so no sample is run there.
+        """
+
+        def enter(own: "Subject", *, reference: bool) -> DeviceAssessment:
+            return DeviceAssessment(
+                self._bench,
+                device,
+                own.track,
+                own.label,
+                own.opener,
+                folder(),
+                reference=reference,
+                previous=self._previous,
+                limits=limits,
+            )
+
+        assessment = enter(subject, reference=sample is None)
+        if sample is not None and not self._bench.hub.local and subject.track.budget_ms is None:
+            assessment.baseline = enter(sample, reference=True).entry
+        self._assessments.append(assessment)
+        return assessment
+
+    def close(self) -> None:
+        """Adds the results to the file, if one was named, and ends a local hub."""
+        try:
+            saved = [run for own in self._assessments if (run := own.saved())]
+            if self._options.results is not None and saved:
+                save(self._options.results, saved)
+        finally:
+            self._bench.close()

@@ -1,0 +1,163 @@
+"""What the rules of the device look at: one submission on one device of a hub."""
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+
+from conformance.device.bench import Bench, Entry, failed
+from conformance.device.history import Published, Saved, find_published, runtime_of
+from conformance.evidence import Evidence, Run
+from conformance.graph import Graph
+from conformance.probes import Role
+from reference.tracks import Part, Track
+
+NOT_MEASURED = "not measured: no real device is behind this hub; run against AI Hub, --hub remote"
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds: the sum of the parts' medians, and of their lowest and highest runs."""
+
+    median: float
+    low: float
+    high: float
+    runs: int
+
+    def __str__(self) -> str:
+        spread = f", {self.low:.3g}..{self.high:.3g} over {self.runs} profile jobs"
+        return f"{self.median:.4g} ms" + (spread if self.runs > 1 else "")
+
+
+class DeviceEvidence:
+    """One submission on one device, as the hub of `bench` reports it.
+
+    `previous` is what an earlier run saved of it. Everything raises SubmissionError where the jobs
+    cannot be submitted.
+    """
+
+    def __init__(
+        self, bench: Bench, entry: Entry, baseline: Entry | None, previous: Saved | None
+    ) -> None:
+        self.track: Track = entry.track
+        self.previous = previous
+        self.is_reference = entry.reference
+        self._bench, self._entry, self._baseline = bench, entry, baseline
+
+    @property
+    def host(self) -> Evidence:
+        """The same submission on this machine."""
+        return self._entry.host
+
+    @property
+    def device(self) -> str:
+        """The name of the device on the hub."""
+        return self._bench.device(self._entry).name
+
+    @property
+    def emulated(self) -> bool:
+        """Whether no real device is behind the hub: its times are nobody's."""
+        return self._bench.device(self._entry).emulated
+
+    @property
+    def shared(self) -> bool:
+        """Whether the run was asked to share the compile jobs."""
+        return self._bench.share
+
+    def each_graph(self) -> list[tuple[Part, Graph]]:
+        """The parts of the contract with their ONNX graphs, in order."""
+        return self.host.each_graph()
+
+    @cached_property
+    def compile_failures(self) -> dict[str, str]:
+        """Why a part did not compile, by part."""
+        self._bench.compiled(self._entry)
+        return self._failures("compile")
+
+    @property
+    def compile_jobs(self) -> dict[str, str]:
+        """The ids of the compile jobs, by part."""
+        self._bench.compiled(self._entry)
+        return {
+            name: str(jobs.compiling.job_id)
+            for name, jobs in self._entry.jobs.items()
+            if jobs.compiling is not None
+        }
+
+    def shared_with(self, email: str) -> list[str]:
+        """The parts whose compile job `email` can see."""
+        self._bench.compiled(self._entry)
+        hub = self._bench.hub
+        return [
+            name
+            for name, jobs in self._entry.jobs.items()
+            if jobs.compiling and email in hub.ask(jobs.compiling.get_sharing)
+        ]
+
+    @cached_property
+    def profile_failures(self) -> dict[str, str]:
+        """Why a part that compiled could not be profiled, by part."""
+        self._bench.read_profiles(self._entry)
+        return self._failures("profile")
+
+    @property
+    def latency(self) -> Latency | None:
+        """The time of one inference of all parts; None without a profile of each."""
+        return self._latency_of(self._entry)
+
+    @property
+    def baseline(self) -> Latency | None:
+        """The reference's time on the same device in this run, where it is the budget."""
+        return self._latency_of(self._baseline) if self._baseline else None
+
+    @property
+    def memory(self) -> tuple[int, int] | None:
+        """The lowest and highest peak memory of any part and profile job, in bytes."""
+        self._bench.read_profiles(self._entry)
+        ranges = [p.memory for own in self._entry.profiles.values() for p in own if p.memory]
+        return (min(low for low, _ in ranges), max(high for _, high in ranges)) if ranges else None
+
+    @property
+    def units(self) -> dict[str, int]:
+        """The layers of all parts on each compute unit."""
+        self._bench.read_profiles(self._entry)
+        total: Counter[str] = Counter()
+        for profiles in self._entry.profiles.values():
+            total.update(profiles[0].units)
+        return dict(total)
+
+    @property
+    def precision(self) -> str:
+        """`w8a8` for a quantised model, else `float`."""
+        quantised = any(n.op == "DequantizeLinear" for _, g in self.each_graph() for n in g.nodes)
+        return "w8a8" if quantised else "float"
+
+    @property
+    def published(self) -> Published | None:
+        """What is published of the track's own model on this device, in its runtime."""
+        runtime = runtime_of(self.track.compile_options)
+        return find_published(self.track.name, self.precision, self.device, runtime)
+
+    @cached_property
+    def _answers(self) -> list[Run]:
+        return list(self._bench.runs(self._entry))
+
+    def attempts(self, *roles: Role) -> list[Run]:
+        """The answers to all probes or to those of `roles`, those that failed included."""
+        return [run for run in self._answers if not roles or run.probe.role in roles]
+
+    def runs(self, *roles: Role) -> list[Run]:
+        """Those with the contract's shape and type."""
+        return [run for run in self.attempts(*roles) if not run.error and run.keeps_contract]
+
+    def _failures(self, what: str) -> dict[str, str]:
+        found = {name: failed(jobs, what) for name, jobs in self._entry.jobs.items()}
+        return {name: reason for name, reason in found.items() if reason}
+
+    def _latency_of(self, entry: Entry) -> Latency | None:
+        self._bench.read_profiles(entry)
+        total = entry.latency
+        if total is None:
+            return None
+        times = [[p.milliseconds for p in own] for own in entry.profiles.values()]
+        low, high = sum(map(min, times)), sum(map(max, times))
+        return Latency(total, low, high, len(times[0]))

@@ -1,0 +1,122 @@
+"""What was measured before: published figures, and the results that earlier runs saved."""
+
+import csv
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reference.data import fixture
+from reference.errors import SubmissionError
+
+_SCHEMA = 1
+_RUNTIME = "--target_runtime"
+
+
+@dataclass(frozen=True)
+class Published:
+    """One figure of `fixtures/published.tsv`; memory in MB, None where it is not published.
+
+    `toolchain` is the version that it holds for, as far as the source says.
+    """
+
+    device: str
+    runtime: str
+    milliseconds: float
+    memory: tuple[float, float] | None
+    toolchain: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Saved:
+    """One submission on one device, as a run saved it.
+
+    `milliseconds` and `spread` are None where no device measured them, `emulated` says that none
+    was there. `memory` is in bytes.
+    """
+
+    date: str
+    track: str
+    submission: str
+    device: str
+    runtime: str
+    emulated: bool
+    milliseconds: float | None
+    spread: tuple[float, float] | None
+    memory: tuple[int, int] | None
+    units: dict[str, int]
+    jobs: dict[str, str]
+
+
+def runtime_of(compile_options: str) -> str:
+    """The target runtime that the options name, `default` where they name none."""
+    words = compile_options.split()
+    return words[words.index(_RUNTIME) + 1] if _RUNTIME in words else "default"
+
+
+def find_published(track: str, precision: str, device: str, runtime: str) -> Published | None:
+    """The published figure of a track's model, None where there is none.
+
+    `fixtures/published.tsv`: 59 rows of the PidNet model card and one of the depth sample.
+    """
+    with fixture("published.tsv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file, delimiter="\t"):
+            key = row["track"], row["precision"], row["device"], row["runtime"]
+            if key == (track, precision, device, runtime):
+                return Published(
+                    device,
+                    runtime,
+                    float(row["milliseconds"]),
+                    (float(row["memory_low_mb"]), float(row["memory_high_mb"])),
+                    row["toolchain"],
+                    row["source"],
+                )
+    return None
+
+
+def read_saved(path: Path) -> list[Saved]:
+    """The results in a file, none where it is not there yet.
+
+    Raises SubmissionError for a file that is not one of ours.
+    """
+    if not path.exists():
+        return []
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if document["schema"] != _SCHEMA:
+            raise ValueError(f"schema {document['schema']}, not {_SCHEMA}")
+        return [Saved(**_tuples(run)) for run in document["runs"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SubmissionError(
+            f"{path.name} does not hold results of device runs: {error}",
+            "give --save the file of an earlier run, or a new one",
+        ) from None
+
+
+def save(path: Path, runs: Sequence[Saved]) -> None:
+    """Adds `runs` to a file; what it held stays."""
+    document = {
+        "schema": _SCHEMA,
+        "runs": [dataclasses.asdict(run) for run in [*read_saved(path), *runs]],
+    }
+    partial = path.with_name(f"{path.name}.part")
+    partial.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def last_measured(runs: Sequence[Saved], track: str, device: str, runtime: str) -> Saved | None:
+    """The latest that a device measured for the same track, device and runtime."""
+    same = [
+        run
+        for run in runs
+        if (run.track, run.device, run.runtime) == (track, device, runtime)
+        and run.milliseconds is not None
+    ]
+    return same[-1] if same else None
+
+
+def _tuples(run: dict[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in run.items()}

@@ -1,0 +1,115 @@
+"""The AI Hub that jobs go to: the one that the client is configured for, or a local one."""
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from reference.errors import SubmissionError, one_line
+
+HubKind = Literal["auto", "remote", "local"]
+
+# An attribute that every device of a local hub has.
+EMULATED = "emulated:true"
+
+
+@dataclass(frozen=True)
+class HubDevice:
+    """A device as a hub lists it; `emulated` where no such device is behind it."""
+
+    device: Any
+    emulated: bool
+
+    @property
+    def name(self) -> str:
+        """As the hub calls it."""
+        return str(self.device.name)
+
+
+class Hub:
+    """One hub, started or reached when it is first needed; to be closed.
+
+    `kind` is where to look: "auto" takes the client's configuration where there is one and starts
+    a local hub otherwise.
+    """
+
+    def __init__(self, kind: HubKind) -> None:
+        self._kind = kind
+        self._stack = ExitStack()
+        self._client: Any = None
+        self._devices: dict[str, HubDevice] = {}
+
+    @property
+    def local(self) -> bool:
+        """Whether a hub of its own is started for this run."""
+        return self._kind == "local" or (self._kind == "auto" and configuration() is None)
+
+    @property
+    def client(self) -> Any:
+        """The official client. Raises SubmissionError where it is missing or not configured."""
+        if self._client is None:
+            self._client = self._open_local() if self.local else self._open_remote()
+            self._client.set_verbose(False)
+        return self._client
+
+    def device(self, name: str) -> HubDevice:
+        """The device called `name`; raises SubmissionError where the hub has none."""
+        if name not in self._devices:
+            found = self.ask(lambda: self.client.get_devices(name=name))
+            if not found:
+                raise SubmissionError(
+                    f"AI Hub has no device {name!r}", "`qai-hub list-devices` names them"
+                )
+            self._devices[name] = HubDevice(found[-1], EMULATED in found[-1].attributes)
+        return self._devices[name]
+
+    def ask(self, call: Callable[[], Any]) -> Any:
+        """What `call` of the client returns; its errors become SubmissionErrors."""
+        from qai_hub.client import Error
+
+        try:
+            return call()
+        except Error as error:
+            raise SubmissionError(
+                f"AI Hub refuses: {one_line(str(error))}",
+                "see what `qai-hub configure` was given, and the account page of AI Hub",
+            ) from None
+
+    def close(self) -> None:
+        """Ends a local hub."""
+        self._stack.close()
+
+    def _open_local(self) -> Any:
+        import_client()
+        from reference.aihub.local import local_hub
+
+        return self._stack.enter_context(local_hub()).client
+
+    def _open_remote(self) -> Any:
+        client = import_client().Client()
+        if configuration() is None:
+            raise SubmissionError(
+                "the client of AI Hub is not configured",
+                "run `qai-hub configure --api_token TOKEN`, or give --hub local",
+            )
+        return client
+
+
+def configuration() -> Path | None:
+    """The file that configures the client, None where there is none."""
+    default = Path.home() / ".qai_hub" / "client.ini"
+    path = Path(os.environ.get("QAIHUB_CLIENT_INI") or default)
+    return path if path.is_file() else None
+
+
+def import_client() -> Any:
+    """The official client, `qai_hub`; raises SubmissionError where it is not installed."""
+    try:
+        import qai_hub
+    except ImportError:
+        raise SubmissionError(
+            "qai-hub is not installed", 'install "lpcvc-conformance[hub]"'
+        ) from None
+    return qai_hub

@@ -1,0 +1,11 @@
+"""The suite of the device: one item a rule, submission and device, made by the plugin."""
+
+import pytest
+
+from conformance.items import judge
+from conformance.suite import Case
+
+
+@pytest.mark.device
+def test_device(device_case: Case, record_property) -> None:
+    judge(device_case, record_property)
