@@ -64,7 +64,7 @@ class DeviceAssessment(BaseAssessment):
         self.label = f"{track.id} on {device} ({hub}), {label}"
         self.entry = Entry(track, device, self._host, reference)
         self.baseline: Entry | None = None
-        self._submission = label
+        self.submission = label
         self._bench, self._previous = bench, previous
         bench.entries.append(self.entry)
 
@@ -72,8 +72,8 @@ class DeviceAssessment(BaseAssessment):
     def evidence(self) -> DeviceEvidence:
         """What the rules look at."""
         runtime = runtime_of(self.track.compile_options)
-        device = self._bench.device(self.entry).name
-        before = last_measured(self._previous, self.track.id, device, runtime)
+        name = self._bench.device(self.entry).name
+        before = last_measured(self._previous, self.track.id, name, runtime)
         return DeviceEvidence(self._bench, self.entry, self.baseline, before)
 
     def saved(self) -> Saved | None:
@@ -81,17 +81,18 @@ class DeviceAssessment(BaseAssessment):
         if self.entry.latency is None:
             return None
         e = self.evidence
-        latency = None if e.emulated else e.latency
+        emulated = e.device.emulated
+        latency = None if emulated else e.latency
         return Saved(
             datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             self.track.id,
-            self._submission,
-            e.device,
+            self.submission,
+            e.device.name,
             runtime_of(self.track.compile_options),
-            e.emulated,
+            emulated,
             latency.median if latency else None,
             (latency.low, latency.high) if latency else None,
-            None if e.emulated else e.memory,
+            None if emulated else e.memory,
             e.units,
             e.compile_jobs,
         )
@@ -104,13 +105,17 @@ class DeviceAssessment(BaseAssessment):
 
     def _judge(self, rule: Rule) -> Verdict:
         try:
-            import_client()
-            if self._bench.hub.local:
-                find_toolchain()
+            self.prepare()
         except SubmissionError as error:
             return skipped(f"{error.problem}: {error.remedy}")
-        self._bench.progress = self._report
         return rule.check(self.evidence)
+
+    def prepare(self) -> None:
+        """Raises SubmissionError where something is not installed that every job needs."""
+        import_client()
+        if self._bench.hub.local:
+            find_toolchain()
+        self._bench.progress = self._report
 
 
 class DeviceRun:

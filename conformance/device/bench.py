@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 
 from conformance.device.hub import Hub, HubDevice
@@ -14,6 +14,7 @@ from conformance.device.jobs import (
     dataset,
     median,
     read_profile,
+    share,
     submit_compile,
     wait,
 )
@@ -21,8 +22,6 @@ from conformance.evidence import Evidence, Progress, Run
 from conformance.npu_evidence import npu_probes
 from reference.errors import SubmissionError
 from reference.tracks import Track
-
-ORGANISERS = "lowpowervision@gmail.com"
 
 
 @dataclass
@@ -143,8 +142,7 @@ class Bench:
             except SubmissionError as error:
                 jobs.failures["compile"] = error.problem
             if self.share and jobs.compiling is not None:
-                share = partial(jobs.compiling.modify_sharing, add_emails=[ORGANISERS])
-                self.hub.ask(share)
+                share(self.hub, jobs.compiling)
 
     def _submit_runs(self, entry: Entry, jobs: PartJobs) -> None:
         device, client = self.device(entry).device, self.hub.client

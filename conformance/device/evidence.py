@@ -6,12 +6,11 @@ from functools import cached_property
 
 from conformance.device.bench import Bench, Entry, failed
 from conformance.device.history import Published, Saved, find_published, runtime_of
+from conformance.device.hub import HubDevice
 from conformance.evidence import Evidence, Run
 from conformance.graph import Graph
 from conformance.probes import Role
 from reference.tracks import Part, Track
-
-NOT_MEASURED = "not measured: no real device is behind this hub; run against AI Hub, --hub remote"
 
 
 @dataclass(frozen=True)
@@ -49,14 +48,9 @@ class DeviceEvidence:
         return self._entry.host
 
     @property
-    def device(self) -> str:
-        """The name of the device on the hub."""
-        return self._bench.device(self._entry).name
-
-    @property
-    def emulated(self) -> bool:
-        """Whether no real device is behind the hub: its times are nobody's."""
-        return self._bench.device(self._entry).emulated
+    def device(self) -> HubDevice:
+        """The device as the hub knows it."""
+        return self._bench.device(self._entry)
 
     @property
     def shared(self) -> bool:
@@ -135,7 +129,7 @@ class DeviceEvidence:
     def published(self) -> Published | None:
         """What is published of the track's own model on this device, in its runtime."""
         runtime = runtime_of(self.track.compile_options)
-        return find_published(self.track.name, self.precision, self.device, runtime)
+        return find_published(self.track.name, self.precision, self.device.name, runtime)
 
     @cached_property
     def _answers(self) -> list[Run]:

@@ -27,6 +27,20 @@ class HubDevice:
         """As the hub calls it."""
         return str(self.device.name)
 
+    @property
+    def system(self) -> str:
+        """`ANDROID 14`."""
+        return f"{self._attribute('os').upper()} {self.device.os}".strip()
+
+    @property
+    def chipset(self) -> str:
+        """As the hub's list of devices calls it."""
+        return self._attribute("chipset")
+
+    def _attribute(self, key: str) -> str:
+        named = (a.partition(":") for a in self.device.attributes)
+        return next((value for name, _, value in named if name == key), "")
+
 
 class Hub:
     """One hub, started or reached when it is first needed; to be closed.

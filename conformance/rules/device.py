@@ -2,8 +2,8 @@
 answers. On a local hub no time and no memory is a device's, and none is judged.
 """
 
-from conformance.device.bench import ORGANISERS
-from conformance.device.evidence import NOT_MEASURED, DeviceEvidence, Latency
+from conformance.device.evidence import DeviceEvidence, Latency
+from conformance.device.jobs import ORGANISERS
 from conformance.evidence import Run
 from conformance.parity.measures import measure
 from conformance.parity.tolerances import Precision, tolerances
@@ -14,6 +14,7 @@ AI_HUB = "AI Hub, for every track: a submission is a compile job that the organi
 NOT_COMPILED = "not run: a part did not compile (DEV-1)"
 NO_PROFILE = "no profile of every part (DEV-3)"
 NO_ANSWER = "no answer of the contract's shape and type (DEV-7)"
+NOT_MEASURED = "not measured: no real device is behind this hub; run against AI Hub, --hub remote"
 # Of repeated profile jobs of one model on one device: differences below are noise.
 NOISE = 1.05
 _MB = 2**20
@@ -72,7 +73,7 @@ def profiles(e: DeviceEvidence) -> Verdict:
         return failed("a profile", reason, f"{part} part")
     if e.latency is None:
         return skipped("no ONNX graph to compile (COM-13)")
-    return passed("emulated, no time is a device's" if e.emulated else str(e.latency))
+    return passed("emulated, no time is a device's" if e.device.emulated else str(e.latency))
 
 
 @rule(
@@ -99,7 +100,7 @@ def within_budget(e: DeviceEvidence) -> Verdict:
     else:
         budget, what = e.baseline.median, f"the sample on the same device: {e.baseline}"
     if latency.median > budget:
-        return failed(f"at most {budget:.4g} ms ({what})", str(latency), e.device)
+        return failed(f"at most {budget:.4g} ms ({what})", str(latency), e.device.name)
     return passed(f"{latency}, of {budget:.4g} ms")
 
 
@@ -118,10 +119,10 @@ def memory(e: DeviceEvidence) -> Verdict:
         return skipped("AI Hub reports no range of memory")
     seen = f"{e.memory[0] / _MB:.0f} - {e.memory[1] / _MB:.0f} MB"
     if e.published is None or e.published.memory is None:
-        return skipped(f"{seen}; nothing is published for {e.device} to compare it with")
+        return skipped(f"{seen}; nothing is published for {e.device.name} to compare it with")
     highest = e.published.memory[1]
     if e.memory[1] / _MB > highest:
-        return failed(f"at most {highest:.0f} MB ({e.published.source})", seen, e.device)
+        return failed(f"at most {highest:.0f} MB ({e.published.source})", seen, e.device.name)
     return passed(f"{seen}, of {highest:.0f} MB")
 
 
@@ -219,10 +220,10 @@ def as_published(e: DeviceEvidence) -> Verdict:
         return latency
     known = e.published
     if known is None:
-        return skipped(f"{latency}; nothing is published for {e.device} in this runtime")
+        return skipped(f"{latency}; nothing is published for {e.device.name} in this runtime")
     what = f"{known.milliseconds:g} ms ({known.source}; toolchain {known.toolchain})"
     if latency.median > known.milliseconds * NOISE:
-        return failed(f"at most {what}", str(latency), e.device)
+        return failed(f"at most {what}", str(latency), e.device.name)
     return passed(f"{latency}, of {what}")
 
 
@@ -244,13 +245,13 @@ def as_before(e: DeviceEvidence) -> Verdict:
     seen = f"{latency}; on {before.date} {before.milliseconds:.4g} ms ({before.submission})"
     limit = max(before.milliseconds * NOISE, before.spread[1])
     if latency.median > limit:
-        return failed(f"at most {limit:.4g} ms", seen, e.device)
+        return failed(f"at most {limit:.4g} ms", seen, e.device.name)
     return passed(seen)
 
 
 def _measured(e: DeviceEvidence) -> Latency | Verdict:
     """The latency of a real device, or why there is none."""
-    if e.emulated:
+    if e.device.emulated:
         return skipped(NOT_MEASURED)
     if e.compile_failures or e.profile_failures:
         return skipped(NO_PROFILE)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from conformance.cli import main
-from conformance.rulebook import all_rules, npu_rules_for, rules_for
+from conformance.rulebook import all_rules, device_rules_for, npu_rules_for, rules_for
 from reference.tracks import find_track
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +22,8 @@ def test_rules_of_one_track(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["rules", "--track", "depth"]) == 0
     ids = set(re.findall(r"^([A-Z]{3}-\d+) ", capsys.readouterr().out, re.MULTILINE))
     track = find_track("depth")
-    assert ids == {rule.id for rule in rules_for(track, torch=True) + npu_rules_for(track)}
+    compiled = npu_rules_for(track) + device_rules_for(track)
+    assert ids == {rule.id for rule in rules_for(track, torch=True) + compiled}
     assert "DEP-7" in ids
     assert not any(id.startswith(("SEG", "RET", "PID", "TXT")) for id in ids)
 

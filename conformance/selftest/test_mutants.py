@@ -33,7 +33,7 @@ def test_every_rule_has_a_mutant() -> None:
     }
     # A rule with one check for all tracks needs one of them broken.
     checks = {all_rules()[id].check for id in shared}
-    contract = [rule for rule in all_rules().values() if rule.needs != "npu"]
+    contract = [rule for rule in all_rules().values() if rule.needs in ("graph", "runs")]
     assert [rule.id for rule in contract if rule.check not in checks] == []
 
 

@@ -1,0 +1,144 @@
+"""`lpcvc submit`: the gate, the compile jobs, the sharing, and what the form then asks for."""
+
+import datetime
+import hashlib
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from conformance.device.hub import Hub, HubKind, import_client
+from conformance.device.jobs import ORGANISERS, share, submit_compile, wait
+from conformance.evidence import Evidence
+from conformance.report.progress import ProgressLine, stderr_progress
+from conformance.report.terminal import Row
+from conformance.suite import Case, Suite
+from reference.errors import SubmissionError
+from reference.process import Limits
+from reference.tracks import Part
+
+_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be submitted, and by whom. `receipt` is the file that is to prove it."""
+
+    track: str
+    submission: Sequence[str]
+    team: str
+    receipt: Path
+    device: str | None = None
+    hub: HubKind = "remote"
+    force: bool = False
+
+
+def submit(request: Request, limits: Limits) -> str:
+    """Holds the models to the contract, compiles them on AI Hub and shares the jobs; what to say.
+
+    The receipt is written at the end. Raises SubmissionError where a required rule is broken and
+    nothing forces it, and where AI Hub refuses or fails a job: nothing is shared then.
+    """
+    if request.receipt.exists() or not request.receipt.parent.is_dir():
+        problem = "is there already" if request.receipt.exists() else "has no folder to stand in"
+        raise SubmissionError(f"{request.receipt} {problem}", "give --receipt another file")
+    import_client()
+    line = stderr_progress()
+    suite = Suite([request.track], request.submission, None, [], False, False, limits)
+    hub = Hub(request.hub)
+    try:
+        rows, evidence = _gate(suite, line)
+        broken = [row.rule for row in rows if row.status == "FAIL" and row.level == "required"]
+        if broken and not request.force:
+            raise SubmissionError(
+                f"{len(broken)} required rules are broken: {', '.join(broken)}",
+                f"mend them (pytest --pyargs conformance -m contract {' '.join(suite.options)}"
+                f" --track {request.track} tells how), or give --force",
+            )
+        jobs = _compile(hub, request, evidence, line)
+        for job in jobs.values():
+            share(hub, job)
+    finally:
+        line.clear()
+        hub.close()
+        suite.close()
+    receipt = _receipt(request, evidence, rows, jobs, hub.local)
+    request.receipt.write_text(json.dumps(receipt, indent=1) + "\n", encoding="utf-8")
+    return _form(request, jobs, broken, hub.local)
+
+
+def _gate(suite: Suite, line: ProgressLine) -> tuple[list[Row], Evidence]:
+    cases: list[Case] = suite.cases()
+    rows = []
+    for case in cases:
+        case.assessment.progress = line
+        rows.append(case.row(case.assessment.verdict(case.rule)))
+    evidence: Evidence = cases[0].assessment.evidence
+    return rows, evidence
+
+
+def _compile(hub: Hub, request: Request, evidence: Evidence, line: ProgressLine) -> dict[str, Any]:
+    track = evidence.track
+    device = hub.device(request.device or track.device)
+    jobs = {}
+    for part, graph in evidence.each_graph():
+        line(f"uploading the {part.name} part")
+        model = evidence.submission.models[part.name]
+        with tempfile.TemporaryDirectory(prefix="lpcvc-upload-") as folder:
+            jobs[part.name] = submit_compile(
+                hub, device, track, part, model, graph.path, Path(folder)
+            )
+    for name, job in jobs.items():
+        reason = hub.ask(partial(wait, job, line))
+        if reason:
+            raise SubmissionError(
+                f"compile job {job.job_id} ({name} part) failed: {reason}",
+                "nothing was shared; `pytest -m device` shows what else is wrong",
+            )
+    return jobs
+
+
+def _receipt(
+    request: Request, evidence: Evidence, rows: list[Row], jobs: dict[str, Any], local: bool
+) -> dict[str, Any]:
+    report = [vars(row) for row in rows]
+    return {
+        "schema": _SCHEMA,
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "team": request.team,
+        "track": evidence.track.id,
+        "rehearsal": local,
+        "forced": request.force,
+        "shared_with": ORGANISERS,
+        "models": [_model(part, evidence) for part, _ in evidence.each_graph()],
+        "compile_jobs": {name: str(job.job_id) for name, job in jobs.items()},
+        "report_sha256": _sha256(json.dumps(report, sort_keys=True).encode()),
+        "report": report,
+    }
+
+
+def _model(part: Part, evidence: Evidence) -> dict[str, str]:
+    target = evidence.submission.models[part.name].path
+    path = target if target.is_file() else evidence.graphs[part.name].path
+    return {"part": part.name, "file": path.name, "sha256": _sha256(path.read_bytes())}
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _form(request: Request, jobs: dict[str, Any], broken: list[str], local: bool) -> str:
+    lines = [f"team            {request.team}", f"track           {request.track}"]
+    lines += [f"compile job ID  {job.job_id}  ({name})" for name, job in jobs.items()]
+    lines += [f"shared with     {ORGANISERS}", f"receipt         {request.receipt}"]
+    if broken:
+        lines.append(f"forced          although {', '.join(broken)} are broken")
+    lines.append(
+        "A rehearsal on a local hub: nothing was sent to the organisers."
+        if local
+        else "Fill in the track's submission form with these, one form for each model."
+    )
+    return "\n".join(lines)
