@@ -1,0 +1,250 @@
+"""The rules of the device: on a conforming model none breaks, and each defect breaks its own."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from conformance.device.assessment import DeviceAssessment
+from conformance.device.bench import Bench
+from conformance.device.card import profile_block, table_row
+from conformance.device.history import Saved, last_measured, read_saved, save
+from conformance.device.jobs import ORGANISERS, upload_form
+from conformance.rulebook import Verdict, device_rules_for
+from conformance.selftest.assess import broken
+from conformance.selftest.models import conforming, write
+from conformance.selftest.scripted_hub import MB, Script, ScriptedHub
+from conformance.submission import Model, Submission
+from reference.errors import SubmissionError
+from reference.tracks import (
+    DEFAULTS,
+    DEPTH_2025,
+    PIDNET,
+    RETRIEVAL_2026,
+    SEGMENTATION_2025,
+    Track,
+)
+
+pytest.importorskip("qai_hub", reason="needs the hub extra")
+
+
+def prepare(
+    track: Track, folder: Path, script: Script, *, device: str = "", repeats: int = 1, **options
+) -> DeviceAssessment:
+    folder = Path(tempfile.mkdtemp(dir=folder))
+    bench = options.pop("bench", None) or Bench(ScriptedHub(script), repeats, True)
+    paths = write(track, folder)
+    models = {part: Model(part, "onnx", str(path)) for part, path in paths.items()}
+    return DeviceAssessment(
+        bench,
+        device or track.device,
+        track,
+        "made.onnx",
+        lambda _: Submission("made.onnx", models),
+        folder,
+        reference=options.pop("reference", False),
+        **options,
+    )
+
+
+def verdicts_of(own: DeviceAssessment) -> dict[str, Verdict]:
+    return {rule.id: own.verdict(rule) for rule in own.rules}
+
+
+def hold(track: Track, folder: Path, script: Script, **options) -> dict[str, Verdict]:
+    return verdicts_of(prepare(track, folder, script, **options))
+
+
+@pytest.mark.parametrize("track", DEFAULTS.values(), ids=lambda track: track.id)
+def test_conforming_models_break_nothing(track: Track, tmp_path: Path) -> None:
+    script = Script([10.0, 12.0, 11.0], memory=(0, 90 * MB))
+    verdicts = hold(track, tmp_path, script, repeats=3, reference=True)
+    assert broken(verdicts) == set()
+    parts = len(track.parts)
+    assert verdicts["DEV-3"].seen == (
+        f"{11 * parts} ms, {10 * parts}..{12 * parts} over 3 profile jobs"
+    )
+    assert verdicts["DEV-6"].seen == f"{2 * parts} on the NPU"
+    assert ORGANISERS in verdicts["DEV-2"].seen
+
+
+DEFECTS = {
+    "refused": (Script(fails={"compile": "no such operator"}), {"DEV-1"}),
+    "not shared": (Script(deaf=True), {"DEV-2"}),
+    "cannot be profiled": (Script(fails={"profile": "out of memory"}), {"DEV-3"}),
+    "over budget": (Script([33.4]), {"DEV-4"}),
+    "more memory than the sample": (Script(memory=(0, 443 * MB)), {"DEV-5"}),
+    "a layer on the CPU": (Script(units=("NPU", "CPU")), {"DEV-6"}),
+    "no inference": (Script(fails={"inference": "timed out"}), {"DEV-7"}),
+    "another shape": (Script(spoil=lambda x: x[:, 0]), {"DEV-7"}),
+    "an answer is missing": (Script(drop=1), {"DEV-7"}),
+    "beyond 1": (Script(spoil=lambda x: x * np.float32(1.00001)), {"DEV-8"}),
+    "not finite": (Script(spoil=lambda x: np.where(x == x.max(), np.inf, x)), {"DEV-8", "DEV-9"}),
+    "another answer": (Script(spoil=lambda x: 1 - x), {"DEV-10"}),
+}
+
+
+@pytest.mark.parametrize("name", DEFECTS)
+def test_each_defect_breaks_its_own_rule(name: str, tmp_path: Path) -> None:
+    script, expected = DEFECTS[name]
+    device = "Samsung Galaxy S24 (Family)"
+    verdicts = hold(DEPTH_2025, tmp_path, script, device=device)
+    found = broken(verdicts)
+    assert found - {"DEV-10"} == expected - {"DEV-10"}
+    assert expected <= found
+
+
+def test_latency_at_the_budget(tmp_path: Path) -> None:
+    budget = DEPTH_2025.budget_ms
+    assert budget is not None
+    for milliseconds, kept in [(budget, True), (budget + 0.01, False)]:
+        verdict = hold(DEPTH_2025, tmp_path, Script([milliseconds]))["DEV-4"]
+        assert verdict.outcome == ("pass" if kept else "fail")
+
+
+def test_the_parts_of_a_submission_add_up(tmp_path: Path) -> None:
+    """18 ms each is 36 in all: over the 35 of the track."""
+    verdict = hold(RETRIEVAL_2026, tmp_path, Script([18.0]))["DEV-4"]
+    assert verdict.outcome == "fail"
+    assert verdict.seen == "36 ms"
+
+
+@pytest.mark.parametrize(("own", "outcome"), [(30.0, "pass"), (30.1, "fail")])
+def test_the_sample_is_the_budget_of_segmentation(own: float, outcome: str, tmp_path: Path) -> None:
+    script = Script([own, 30.0])
+    assessment = prepare(SEGMENTATION_2025, tmp_path, script)
+    sample = prepare(SEGMENTATION_2025, tmp_path, script, bench=assessment._bench, reference=True)
+    assessment.baseline = sample.entry
+    verdict = verdicts_of(assessment)["DEV-4"]
+    assert verdict.outcome == outcome
+    assert "it is the sample itself" in verdicts_of(sample)["DEV-4"].seen
+
+
+def test_a_card_s_row_is_a_regression_check(tmp_path: Path) -> None:
+    """PidNet in float on the S24 as a DLC: 26.036 ms, 24 - 94 MB."""
+    known = hold(PIDNET, tmp_path, Script([27.0], memory=(24 * MB, 94 * MB)))
+    source = "AI Hub model card PidNet; toolchain not stated"
+    assert known["DEV-11"].seen == f"27 ms, of 26.036 ms ({source})"
+    assert known["DEV-5"].seen == "24 - 94 MB, of 94 MB"
+    slower = hold(PIDNET, tmp_path, Script([27.5]))
+    assert slower["DEV-11"].outcome == "fail"
+    elsewhere = hold(PIDNET, tmp_path, Script(), device="XR2 Gen 2 (Proxy)")
+    assert elsewhere["DEV-11"].outcome == elsewhere["DEV-5"].outcome == "skip"
+
+
+def test_an_emulated_device_measures_nothing(tmp_path: Path) -> None:
+    verdicts = hold(DEPTH_2025, tmp_path, Script([1e6], emulated=True))
+    unmeasured = {id for id, v in verdicts.items() if v.seen.startswith("not measured")}
+    assert unmeasured == {"DEV-4", "DEV-5", "DEV-11", "DEV-12"}
+    assert verdicts["DEV-3"].seen == "emulated, no time is a device's"
+    assert broken(verdicts) == set()
+
+
+def test_jobs_are_submitted_kind_by_kind(tmp_path: Path) -> None:
+    """All compile jobs before the first profile, whatever rule asks."""
+    first = prepare(RETRIEVAL_2026, tmp_path, Script(), repeats=2)
+    second = prepare(DEPTH_2025, tmp_path, Script(), bench=first._bench)
+    verdicts_of(second)
+    client = first._bench.hub.client
+    kinds = ["compile"] * 3 + ["profile", "profile", "inference"] * 3
+    assert client.calls == kinds
+    assert client.options == [RETRIEVAL_2026.compile_options] * 2 + [DEPTH_2025.compile_options]
+    verdicts_of(first)
+    assert client.calls == kinds
+
+
+def test_ids_are_uploaded_as_int32(tmp_path: Path) -> None:
+    own = prepare(RETRIEVAL_2026, tmp_path, Script())
+    verdicts_of(own)
+    (text,) = [d for d in own._bench.hub.client.datasets if "text" in d]
+    assert {array.dtype for array in text["text"]} == {np.dtype(np.int32)}
+    assert {array.shape for array in text["text"]} == {(1, 77)}
+
+
+def test_the_flag_that_a_failure_names_is_the_remedy(tmp_path: Path) -> None:
+    reason = "Must use --truncate_64bit_io when input tensors have type int64."
+    verdict = hold(DEPTH_2025, tmp_path, Script(fails={"compile": reason}))["DEV-1"]
+    assert verdict.remedy == "add --truncate_64bit_io to the options of the compile job"
+
+
+def test_results_are_kept_and_compared(tmp_path: Path) -> None:
+    own = prepare(DEPTH_2025, tmp_path, Script([20.0, 22.0, 21.0]), repeats=3)
+    assert verdicts_of(own)["DEV-12"].outcome == "skip"
+    kept = own.saved()
+    assert kept is not None
+    assert (kept.milliseconds, kept.spread, kept.memory) == (21.0, (20.0, 22.0), (0, 400 * MB))
+    file = tmp_path / "runs.json"
+    save(file, [kept])
+    save(file, [kept])
+    assert read_saved(file) == [kept, kept]
+    for milliseconds, outcome in [(22.05, "pass"), (22.06, "fail")]:
+        again = hold(DEPTH_2025, tmp_path, Script([milliseconds]), previous=read_saved(file))
+        assert again["DEV-12"].outcome == outcome
+
+
+def test_an_emulated_run_is_no_baseline(tmp_path: Path) -> None:
+    own = prepare(DEPTH_2025, tmp_path, Script(emulated=True))
+    verdicts_of(own)
+    kept = own.saved()
+    assert kept is not None
+    assert kept.emulated
+    assert kept.milliseconds is kept.spread is kept.memory is None
+    assert last_measured([kept], kept.track, kept.device, kept.runtime) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"schema": 9, "runs": []}', '{"schema": 1, "runs": [{}]}']
+)
+def test_a_file_of_something_else(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "other.json"
+    file.write_text(text)
+    with pytest.raises(SubmissionError, match=r"other.json does not hold results of device runs"):
+        read_saved(file)
+    assert file.read_text() == text
+
+
+def test_the_block_of_a_card(tmp_path: Path) -> None:
+    own = prepare(PIDNET, tmp_path, Script([26.04], memory=(24 * MB, 94 * MB)))
+    verdicts_of(own)
+    assert profile_block("PidNet", own.evidence).splitlines() == [
+        "-" * 60,
+        "PidNet",
+        "Device                          : Samsung Galaxy S24 (ANDROID 14)",
+        "Runtime                         : QNN_DLC",
+        "Estimated inference time (ms)   : 26.0",
+        "Estimated peak memory usage (MB): [24, 94]",
+        "Total # Ops                     : 2",
+        "Compute Unit(s)                 : npu (2 ops) gpu (0 ops) cpu (0 ops)",
+    ]
+    assert table_row("PidNet", own.evidence) == (
+        "PidNet", "float", "Samsung Galaxy S24", "made-up", "QNN_DLC", "26.040", "24 - 94", "NPU",
+    )  # fmt: skip
+
+
+def test_external_data_goes_in_a_folder_of_two(tmp_path: Path) -> None:
+    """What the client takes: one .onnx and one .data, nothing else."""
+    model = conforming("retrieval", "text")
+    source = tmp_path / "given"
+    source.mkdir()
+    onnx.save(model, source / "a.onnx", save_as_external_data=True, location="weights.bin")
+    made = upload_form(source / "a.onnx", tmp_path / "made")
+    assert sorted(path.name for path in made.iterdir()) == ["model.data", "model.onnx"]
+    shutil.rmtree(source)
+    loaded = onnx.load(made / "model.onnx")
+    assert [t.name for t in loaded.graph.initializer] == [t.name for t in model.graph.initializer]
+    assert upload_form(made / "model.onnx", tmp_path / "again") != made
+
+
+def test_every_rule_has_a_defect() -> None:
+    listed = set().union(*(rules for _, rules in DEFECTS.values())) | {"DEV-11", "DEV-12"}
+    assert listed == {rule.id for track in DEFAULTS.values() for rule in device_rules_for(track)}
+
+
+def test_saved_is_what_a_person_can_read(tmp_path: Path) -> None:
+    run = Saved("2026-11-21T12:00:00+00:00", "depth-2025", "a.onnx", "S24", "default", False, 2.0,
+                (1.0, 3.0), None, {"NPU": 3}, {"model": "j1"})  # fmt: skip
+    save(tmp_path / "runs.json", [run])
+    assert '"milliseconds": 2.0,' in (tmp_path / "runs.json").read_text()
