@@ -1,14 +1,13 @@
 """Opens what the participant brings, without running any of it; AIMET's exports become QDQ."""
 
 import re
-import shutil
-import stat
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
 
+from reference.archive import unpack
 from reference.errors import SubmissionError
 from reference.npu.aimet import aimet_to_qdq
 from reference.process import Limits
@@ -156,7 +155,9 @@ def _open_file(part: str, path: Path, scratch: Path, limits: Limits) -> Model:
             "export or copy the file again and compare its size",
         )
     if suffix == ".zip":
-        return _open_folder(part, _unpack(path, scratch / part), path.name, scratch, limits)
+        return _open_folder(
+            part, unpack(path, scratch / part, path.name), path.name, scratch, limits
+        )
     names = _members(path)
     if suffix == ".pt2":
         return Model(part, "exported", str(path))
@@ -186,34 +187,3 @@ def _only(suffix: str, folder: Path, name: str) -> Path:
             "keep the model and its external data alone in it",
         )
     return found[0]
-
-
-def _unpack(path: Path, folder: Path) -> Path:
-    """Unpacks a zip after looking at every entry: inside the folder, no links, fits the disk."""
-    folder.mkdir(parents=True)
-    with zipfile.ZipFile(path) as archive:
-        entries = archive.infolist()
-        for entry in entries:
-            inside = PurePosixPath(entry.filename.replace("\\", "/"))
-            if inside.is_absolute() or ".." in inside.parts or ":" in inside.parts[0]:
-                raise SubmissionError(
-                    f"{path.name} holds {entry.filename!r}, which leads outside the folder",
-                    "zip the folder itself, with relative names",
-                )
-            if stat.S_ISLNK(entry.external_attr >> 16):
-                raise SubmissionError(
-                    f"{path.name} holds the link {entry.filename!r}", "zip the files, not links"
-                )
-        size = sum(entry.file_size for entry in entries)
-        if size > shutil.disk_usage(folder).free:
-            raise SubmissionError(
-                f"{path.name} unpacks to {size / 2**30:.1f} GiB, more than the disk has",
-                "free some space, or check the archive",
-            )
-        try:
-            archive.extractall(folder)
-        except (zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError) as error:
-            raise SubmissionError(
-                f"{path.name} cannot be unpacked ({error})", "zip the folder again, no password"
-            ) from None
-    return folder

@@ -1,0 +1,109 @@
+"""A hub for the time of a `with`: started on a free port, with a client that is set up for it."""
+
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reference.aihub.server import new_token
+from reference.errors import SubmissionError
+
+OWNER = "me@localhost.localdomain"
+
+
+@dataclass(frozen=True)
+class LocalHub:
+    """A hub that runs. `tokens` are by e-mail address; `process` is the server's."""
+
+    url: str
+    tokens: dict[str, str]
+    process: subprocess.Popen[str]
+
+    @property
+    def token(self) -> str:
+        """That of its first user."""
+        return next(iter(self.tokens.values()))
+
+    @property
+    def client(self) -> Any:
+        """The official client, as the first user; nothing of the home folder is read."""
+        return self.client_of(next(iter(self.tokens)))
+
+    def client_of(self, email: str, token: str | None = None) -> Any:
+        """The official client as one of the users, or with any token."""
+        from qai_hub.client import Client
+        from qai_hub.public_rest_api import ClientConfig
+
+        config = ClientConfig(
+            api_token=token or self.tokens[email],
+            api_url=self.url,
+            web_url=self.url,
+            verbose=False,
+        )
+        return Client(config=config)
+
+
+@contextlib.contextmanager
+def local_hub(
+    state: Path | None = None,
+    *,
+    users: Sequence[str] = (OWNER,),
+    runner: str = "reference.aihub.work:run",
+    workers: int = 1,
+    max_upload: int = 4 * 2**30,
+    tokens: dict[str, str] | None = None,
+) -> Iterator[LocalHub]:
+    """Runs a hub on this machine's loopback until the end of the `with`.
+
+    Its things are kept in `state`, or nowhere. `tokens` gives its users the tokens of an earlier
+    run. Raises SubmissionError where it does not start.
+    """
+    known = tokens or {email: new_token() for email in users}
+    with contextlib.ExitStack() as stack:
+        if state is None:
+            state = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lpcvc-hub-")))
+        log = stack.enter_context(tempfile.TemporaryFile("w+"))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "reference.aihub.server"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+        stack.callback(_end, process)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        asked = {
+            "state": str(state),
+            "runner": runner,
+            "workers": workers,
+            "max_upload": max_upload,
+            "tokens": known,
+        }
+        process.stdin.write(json.dumps(asked) + "\n")
+        process.stdin.flush()
+        url = process.stdout.readline().strip()
+        if not url:
+            log.seek(0)
+            reason = log.read().strip().splitlines() or ["no reason given"]
+            raise SubmissionError(
+                f"the local hub does not start: {reason[-1]}", 'install "lpcvc-conformance[hub]"'
+            )
+        yield LocalHub(url, known, process)
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    process.terminate()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            stream.close()

@@ -1,0 +1,128 @@
+"""Starts jobs when what they need is there, a few at a time, each in a process of its own."""
+
+import multiprocessing
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from multiprocessing.process import BaseProcess
+
+from reference.aihub.records import DatasetRecord, JobRecord, JobState, ModelRecord
+from reference.aihub.store import Store, Unknown
+from reference.aihub.worker import Place, failed, run_job
+
+_ATTEMPTS = 2
+_PAUSE_SECONDS = 0.25
+_RUNNING: dict[str, JobState] = {
+    "compile": JobState.OPTIMIZING_MODEL,
+    "quantize": JobState.QUANTIZING_MODEL,
+    "link": JobState.LINKING_MODELS,
+}
+
+
+class Scheduler:
+    """Does the jobs of one hub. A context manager; at its end running jobs are stopped, and begin
+    again when the hub does.
+
+    `changed` is called, in the scheduler's thread, when a job has come to its end.
+    """
+
+    def __init__(self, place: Place, workers: int, changed: Callable[[], None]) -> None:
+        self._place = place
+        self._workers = workers
+        self._changed = changed
+        self._store: Store = place.store()
+        self._running: dict[str, tuple[JobRecord, BaseProcess]] = {}
+        self._wake = threading.Event()
+        self._stop = False
+        self._thread = threading.Thread(target=self._loop, daemon=True)
+        # Forked from a server that has imported what every job needs.
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload([place.runner.partition(":")[0], __name__])
+
+    def wake(self) -> None:
+        """There is something new to do."""
+        self._wake.set()
+
+    def __enter__(self) -> "Scheduler":
+        shutil.rmtree(self._place.scratch, ignore_errors=True)
+        self._place.scratch.mkdir(parents=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop = True
+        self._wake.set()
+        self._thread.join()
+        for _, process in self._running.values():
+            process.kill()
+            process.join()
+
+    def _loop(self) -> None:
+        while not self._stop:
+            self._reap()
+            self._start()
+            self._wake.wait(_PAUSE_SECONDS if not self._running else 0.02)
+            self._wake.clear()
+
+    def _reap(self) -> None:
+        for id, (job, process) in list(self._running.items()):
+            if process.is_alive():
+                continue
+            process.join()
+            del self._running[id]
+            reason = f"the worker of this job ended with exit code {process.exitcode}"
+            self._store.finish(failed(job, reason))  # unless it has come to an end of its own
+            self._changed()
+
+    def _start(self) -> None:
+        if len(self._running) >= self._workers:
+            return
+        for job in self._store.unfinished():
+            if len(self._running) >= self._workers:
+                return
+            if job.id in self._running:
+                continue
+            try:
+                ready = self._ready(job)
+            except Unknown as error:
+                self._end(job, f"{error} is not there any more")
+                continue
+            if isinstance(ready, str):
+                self._end(job, ready)
+            elif ready:
+                self._run(job)
+
+    def _ready(self, job: JobRecord) -> bool | str:
+        """Whether a job can start, or why it never can."""
+        for id in job.asked.models:
+            producer = self._store.get(ModelRecord, id).producer
+            if not producer:
+                continue
+            source = self._store.get(JobRecord, producer)
+            if source.state == JobState.FAILED:
+                return f"model {id} was not made: job {producer} failed: {source.failure}"
+            if source.state != JobState.DONE:
+                return False
+        if job.asked.dataset:
+            self._store.get(DatasetRecord, job.asked.dataset)
+        return True
+
+    def _run(self, job: JobRecord) -> None:
+        if job.attempt >= _ATTEMPTS:
+            self._end(job, f"the hub was stopped {job.attempt} times while this job ran")
+            return
+        state = _RUNNING.get(job.asked.kind)
+        if state is None:
+            measured = job.asked.profile
+            state = JobState.MEASURING_PERFORMANCE if measured else JobState.RUNNING_INFERENCE
+        begun = replace(job, state=state, started=time.time(), attempt=job.attempt + 1)
+        self._store.insert(begun)
+        process = self._context.Process(target=run_job, args=(self._place, job.id), daemon=False)
+        process.start()
+        self._running[job.id] = begun, process
+
+    def _end(self, job: JobRecord, reason: str) -> None:
+        self._store.finish(failed(job, reason))
+        self._changed()

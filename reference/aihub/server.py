@@ -1,0 +1,172 @@
+"""Starts the hub: its folder, its users, its scheduler and its web server."""
+
+import contextlib
+import fcntl
+import json
+import netrc
+import os
+import secrets
+import socket
+import sys
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from reference.aihub.worker import Place
+from reference.errors import SubmissionError
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a hub is run. `max_upload` is in bytes; `workers` is how many jobs run at once.
+
+    `remote` allows a `host` that other machines reach.
+    """
+
+    place: Place
+    host: str = "127.0.0.1"
+    port: int = 0
+    remote: bool = False
+    max_upload: int = 4 * 2**30
+    workers: int = 1
+
+
+def new_token() -> str:
+    """A token that cannot be guessed, without characters that configuration files mind."""
+    return secrets.token_hex(20)
+
+
+def add_user(place: Place, email: str) -> str:
+    """Lets somebody in; their token, which is shown this once. A new one replaces the old."""
+    if "@" not in email or any(c.isspace() for c in email):
+        raise SubmissionError(f"{email!r} is no e-mail address", "give one, such as me@team.org")
+    place.state.mkdir(parents=True, exist_ok=True)
+    token = new_token()
+    place.store().add_user(email, token)
+    return token
+
+
+def serve(settings: Settings, ready: Callable[[str], None]) -> None:
+    """Runs the hub until it is interrupted; `ready` gets its address once it answers.
+
+    Raises SubmissionError for an address that is taken or not allowed, and a folder in use.
+    """
+    import uvicorn
+
+    if settings.host not in LOOPBACK and not settings.remote:
+        raise SubmissionError(
+            f"{settings.host} can be reached from other machines, and whoever has a token can run"
+            " models here",
+            "add --allow-remote if that is meant",
+        )
+    with _locked(settings.place.state), _socket(settings) as listener:
+        host, port = listener.getsockname()[:2]
+        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+        class Server(uvicorn.Server):
+            async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+                await super().startup(sockets)
+                ready(url)
+
+        config = uvicorn.Config(
+            application(settings),
+            log_level="warning",
+            timeout_graceful_shutdown=1,
+            lifespan="on",
+        )
+        Server(config).run(sockets=[listener])
+
+
+def application(settings: Settings) -> object:
+    """The web application of a hub."""
+    from starlette.applications import Starlette
+    from starlette.routing import Mount, Route
+
+    from reference.aihub.app import Api, Changes, api_routes, login
+    from reference.aihub.pages.site import page_routes
+    from reference.aihub.scheduler import Scheduler
+    from reference.aihub.service import Service
+    from reference.aihub.storage import storage
+
+    changes = Changes()
+    scheduler = Scheduler(settings.place, settings.workers, changes.tell)
+    service = Service(
+        settings.place.store(), settings.place.blobs(), scheduler, settings.max_upload
+    )
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        changes.begin()
+        with scheduler:
+            yield
+
+    app = Starlette(
+        routes=[
+            Mount("/api/v1", routes=[login, *api_routes(Api(service, changes))]),
+            Route("/storage/{key}", storage, methods=["GET", "PUT", "POST"]),
+            *page_routes(),
+        ],
+        lifespan=lifespan,
+    )
+    app.state.service = service
+    return app
+
+
+def warnings(host: str, environment: Sequence[str] = ("HTTP_PROXY", "http_proxy")) -> list[str]:
+    """What on this machine keeps the client from reaching a hub at `host`."""
+    found = []
+    if any(os.environ.get(name) for name in environment) and not urllib.request.proxy_bypass(host):
+        found.append(f"a proxy is set: the client goes there unless NO_PROXY={host}")
+    with contextlib.suppress(OSError, netrc.NetrcParseError):
+        if netrc.netrc().authenticators(host):
+            found.append(f"~/.netrc has an entry for {host}: the client sends that for its token")
+    return found
+
+
+@contextlib.contextmanager
+def _locked(state: Path) -> Iterator[None]:
+    state.mkdir(parents=True, exist_ok=True)
+    with (state / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SubmissionError(
+                f"another hub runs on {state}", "stop it, or give another --state"
+            ) from None
+        yield
+
+
+@contextlib.contextmanager
+def _socket(settings: Settings) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise SubmissionError(
+            f"{settings.host}:{settings.port} cannot be served ({error.strerror})",
+            "give another --port; 0 takes any that is free",
+        ) from None
+    with listener:
+        yield listener
+
+
+def main() -> None:
+    """For `local_hub`: settings come as JSON on standard input, the address goes to the output."""
+    asked = json.loads(sys.stdin.readline())
+    place = Place(Path(asked["state"]), asked["runner"])
+    place.state.mkdir(parents=True, exist_ok=True)
+    store = place.store()
+    for email, token in asked["tokens"].items():
+        store.add_user(email, token)
+    settings = Settings(place, workers=asked["workers"], max_upload=asked["max_upload"])
+    serve(settings, lambda url: print(url, flush=True))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,232 @@
+"""What the hub does when it is asked: nothing here knows of HTTP or of the protocol's messages."""
+
+import time
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from reference.aihub.blobs import Blobs
+from reference.aihub.options import check_options, compile_target
+from reference.aihub.records import (
+    Asked,
+    DatasetRecord,
+    JobRecord,
+    JobState,
+    ModelRecord,
+    User,
+    new_id,
+)
+from reference.aihub.scheduler import Scheduler
+from reference.aihub.store import R, Record, Store, Unknown
+from reference.aihub.tasks import (
+    CompileTask,
+    InferenceTask,
+    LinkTask,
+    Model,
+    ModelKind,
+    QuantizeTask,
+    Task,
+    TaskError,
+)
+from reference.errors import SubmissionError
+from reference.npu.devices import find_device
+
+_DATASET_SECONDS = 30 * 24 * 3600.0
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_TARGET_NAMES: dict[ModelKind, str] = {
+    ModelKind.TFLITE: "optimized_tflite",
+    ModelKind.ONNX: "optimized_onnx",
+    ModelKind.QNN_CONTEXT_BINARY: "optimized_bin",
+    ModelKind.QNN_DLC: "optimized_dlc",
+}
+_ZIPPED = (ModelKind.TORCHSCRIPT, ModelKind.TORCH_EXPORTED_PROGRAM)
+
+
+class Refused(Exception):  # noqa: N818 - an answer
+    """Something that may not be, or makes no sense; the message is for the asker."""
+
+
+class Oversized(Refused):
+    """An upload that is too large."""
+
+
+class Forbidden(Refused):
+    """Something that only its owner may do."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """One hub. `max_upload` is in bytes."""
+
+    store: Store
+    blobs: Blobs
+    scheduler: Scheduler
+    max_upload: int
+
+    def create_model(
+        self, user: User, name: str, kind: int, is_directory: bool, project: str
+    ) -> ModelRecord:
+        """A model that is yet to be uploaded."""
+        if kind not in set(ModelKind):
+            raise Refused(f"this hub takes no models of type {kind}")
+        record = ModelRecord(
+            new_id("m"), user.email, name, ModelKind(kind), is_directory, time.time(), project
+        )
+        self.store.insert(record)
+        return record
+
+    def create_dataset(self, user: User, name: str, permanent: bool, project: str) -> DatasetRecord:
+        """A data set that is yet to be uploaded; it expires in 30 days unless `permanent`."""
+        now = time.time()
+        expires = None if permanent else now + _DATASET_SECONDS
+        record = DatasetRecord(new_id("d"), user.email, name, now, expires, project)
+        self.store.insert(record)
+        return record
+
+    def check_size(self, size: int) -> None:
+        """Raises Oversized for an upload of more bytes than allowed."""
+        if size > self.max_upload:
+            raise Oversized(
+                f"{size / 1e6:.1f} MB is more than this hub takes ({self.max_upload / 1e6:.1f} MB)"
+            )
+
+    def complete_model(self, user: User, id: str, upload: str) -> ModelRecord:
+        """The model is uploaded; said again it changes nothing."""
+        model = self.own(user, ModelRecord, id)
+        if model.blob:
+            return model
+        digests = self.store.parts(upload)
+        if not digests:
+            raise Refused("nothing was uploaded")
+        blob = self.blobs.join(digests)
+        self.check_size(blob.size)
+        zipped = model.is_directory or model.kind in _ZIPPED
+        if zipped and not zipfile.is_zipfile(self.blobs.path(blob.digest)):
+            raise Refused(f"{model.name} is no archive or was cut short: export it again")
+        return self.store.update(model, blob=blob.digest, size=blob.size)
+
+    def complete_dataset(self, user: User, id: str) -> DatasetRecord:
+        """The data set is uploaded; said again it changes nothing."""
+        dataset = self.own(user, DatasetRecord, id)
+        if dataset.blob:
+            return dataset
+        digests = self.store.parts(id)
+        if not digests:
+            raise Refused("nothing was uploaded")
+        path = self.blobs.path(digests[0])
+        with path.open("rb") as file:
+            if file.read(len(_HDF5)) != _HDF5:
+                raise Refused("the data set is not an HDF5 file")
+        return self.store.update(dataset, blob=digests[0], size=path.stat().st_size)
+
+    def submit(self, user: User, asked: Asked, project: str) -> JobRecord:
+        """A new job, with the model that it is to make. Raises Refused for what cannot be done."""
+        asked = replace(asked, project=project)
+        models = [self._usable(user, id) for id in asked.models]
+        if not models or (asked.kind == "link" and len(set(asked.models)) != len(models)):
+            raise Refused("name the models of the job, each once")
+        if asked.dataset:
+            self._usable_dataset(user, asked.dataset)
+        elif asked.kind == "quantize":
+            raise Refused("a quantize job needs calibration data")
+        now = time.time()
+        job = JobRecord(
+            new_id("j"), user.email, asked, JobState.CREATED, now, asked.name or models[-1].name
+        )
+        target = self._target(job, models)
+        if target is None:
+            self.store.insert(job)
+        else:
+            self.store.insert(target, replace(job, target=target.id))
+        self.scheduler.wake()
+        return job
+
+    def rename(self, user: User, id: str, name: str) -> JobRecord:
+        """Gives a job another name."""
+        return self.store.update(self.own(user, JobRecord, id), name=name)
+
+    def change_sharing(
+        self, user: User, record: Record, add: Iterable[str], remove: Iterable[str] | None
+    ) -> None:
+        """Shares a thing of one's own, or stops to; `remove` None is with nobody any more."""
+        if record.owner != user.email:
+            raise Forbidden(f"{record.id} belongs to somebody else, who alone can share it")
+        added = [email.strip() for email in add]
+        for email in added:
+            if "@" not in email or any(c.isspace() for c in email):
+                raise Refused(f"{email!r} is no e-mail address")
+        self.store.share(record.id, added, remove)
+
+    def own(self, user: User, kind: type[R], id: str) -> R:
+        """A thing that the user may change."""
+        record = self.store.get(kind, id, user.email)
+        if record.owner != user.email:
+            raise Forbidden(f"{id} belongs to somebody else")
+        return record
+
+    def _usable(self, user: User, id: str) -> ModelRecord:
+        try:
+            model = self.store.get(ModelRecord, id, user.email)
+        except Unknown:
+            raise Refused(f"there is no model {id!r}, or it is not shared with you") from None
+        if not model.blob and not model.producer:
+            raise Refused(f"model {id} was never uploaded")
+        return model
+
+    def _usable_dataset(self, user: User, id: str) -> None:
+        try:
+            dataset = self.store.get(DatasetRecord, id, user.email)
+        except Unknown:
+            raise Refused(f"there is no dataset {id!r}, or it is not shared with you") from None
+        if not dataset.blob:
+            raise Refused(f"dataset {id} was never uploaded")
+        if dataset.expires is not None and dataset.expires < time.time():
+            raise Refused(f"dataset {id} has expired: upload it again")
+
+    def _target(self, job: JobRecord, models: list[ModelRecord]) -> ModelRecord | None:
+        """The model that a job is to make, so that others can be told to use it at once."""
+        asked = job.asked
+        try:
+            check_options(_outline(asked, models))
+            match asked.kind:
+                case "compile":
+                    device = find_device(asked.devices[0])
+                    kind = compile_target(asked.options, device, models[0].kind)
+                    name = _TARGET_NAMES[kind]
+                case "quantize":
+                    kind, name = ModelKind.ONNX, "quantized_onnx"
+                case "link":
+                    kind, name = ModelKind.QNN_CONTEXT_BINARY, "linked_bin"
+                case "inference":
+                    return None
+        except (TaskError, SubmissionError) as error:
+            raise Refused(str(error)) from None
+        return ModelRecord(
+            new_id("m"),
+            job.owner,
+            f"job_{job.id}_{name}",
+            kind,
+            kind == ModelKind.ONNX,
+            job.created,
+            asked.project,
+            job.id,
+        )
+
+
+def _outline(asked: Asked, models: list[ModelRecord]) -> Task:
+    """The job without its files, for its options to be looked at."""
+    nowhere = Path()
+    first, *_ = given = [Model(nowhere, model.kind) for model in models]
+    data = nowhere if asked.dataset else None
+    match asked.kind:
+        case "compile":
+            device = find_device(asked.devices[0])
+            return CompileTask(first, device, asked.options, asked.input_specs, data)
+        case "quantize":
+            return QuantizeTask(first, asked.weights, asked.activations, nowhere, asked.options)
+        case "link":
+            return LinkTask(tuple(given), find_device(asked.devices[0]), asked.options)
+        case "inference":
+            device = find_device(asked.devices[0])
+            return InferenceTask(first, device, asked.options, data, asked.profile)

@@ -1,0 +1,258 @@
+"""Everything that the hub knows, in one SQLite file that a crash cannot leave half written."""
+
+import contextlib
+import dataclasses
+import hashlib
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter
+
+from reference.aihub.records import DatasetRecord, JobRecord, JobState, ModelRecord, User, new_id
+
+Record = ModelRecord | DatasetRecord | JobRecord
+R = TypeVar("R", ModelRecord, DatasetRecord, JobRecord)
+
+_TABLES: dict[type[Any], str] = {
+    ModelRecord: "models",
+    DatasetRecord: "datasets",
+    JobRecord: "jobs",
+}
+_SCHEMA = """
+create table if not exists users (email text primary key, token text unique not null);
+create table if not exists models (id text primary key, owner text, project text, created real,
+    body text not null);
+create table if not exists datasets (id text primary key, owner text, project text, created real,
+    body text not null);
+create table if not exists jobs (id text primary key, owner text, project text, created real,
+    state integer, kind text, body text not null);
+create table if not exists job_assets (job text, asset text, primary key (job, asset));
+create index if not exists asset_jobs on job_assets (asset);
+create table if not exists shares (asset text, email text, primary key (asset, email));
+create table if not exists parts (upload text, number integer, digest text not null,
+    primary key (upload, number));
+create table if not exists links (key text primary key, purpose text, target text, filename text,
+    expires real);
+"""
+_LINK_SECONDS = 3600.0
+
+
+class Unknown(LookupError):
+    """There is no such thing, or the asker may not see it: the two look the same."""
+
+
+@dataclasses.dataclass(frozen=True)
+class StorageLink:
+    """What an unguessable address stands for: where bytes are taken from, or go to.
+
+    `target` is the hash of a blob for a `purpose` of "download", else the id of an upload.
+    """
+
+    purpose: str
+    target: str
+    filename: str
+
+
+class Store:
+    """The database at `path`. Safe to use from several threads and processes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._local = threading.local()
+        with self._writing() as db:
+            for statement in _SCHEMA.split(";"):
+                db.execute(statement)
+
+    def add_user(self, email: str, token: str) -> None:
+        """Lets somebody in, or gives them another token; only its hash is kept."""
+        with self._writing() as db:
+            db.execute("insert or replace into users values (?, ?)", (email, _hash(token)))
+
+    def users(self) -> list[str]:
+        """Everybody's address."""
+        return [row[0] for row in self._db.execute("select email from users order by email")]
+
+    def user_of(self, token: str) -> User | None:
+        """Whose token it is."""
+        query = "select email from users where token = ?"
+        row = self._db.execute(query, (_hash(token),)).fetchone()
+        return User(row[0]) if row else None
+
+    def insert(self, *records: Record) -> None:
+        """Adds records, all or none; a job is tied to what it is made from and makes."""
+        with self._writing() as db:
+            for record in records:
+                self._write(db, record)
+
+    def update(self, record: R, **changes: Any) -> R:
+        """The record with `changes`, in the database too."""
+        changed = dataclasses.replace(record, **changes)
+        self.insert(changed)
+        return changed
+
+    def get(self, kind: type[R], id: str, viewer: str | None = None) -> R:
+        """One record; raises Unknown, also where `viewer` may not see it."""
+        query = f"select owner, body from {_TABLES[kind]} where id = ?"
+        row = self._db.execute(query, (id,)).fetchone()
+        if row is None or (
+            viewer is not None and viewer != row[0] and not self._shared(id, viewer)
+        ):
+            raise Unknown(id)
+        record: R = _adapter(kind).validate_json(row[1])
+        return record
+
+    def list(
+        self,
+        kind: type[R],
+        viewer: str,
+        *,
+        limit: int,
+        offset: int = 0,
+        project: str = "",
+        states: Iterable[int] = (),
+        kinds: Iterable[str] = (),
+        creator: str = "",
+    ) -> list[R]:
+        """What `viewer` may see, the newest first; states and kinds are of jobs alone."""
+        where = ["(owner = ?1 or id in (select asset from shares where email = ?1))"]
+        values: list[Any] = [viewer]
+
+        def among(column: str, allowed: Iterable[Any]) -> None:
+            if chosen := list(allowed):
+                where.append(f"{column} in ({', '.join('?' * len(chosen))})")
+                values.extend(chosen)
+
+        among("project", [project] if project else [])
+        among("owner", [creator] if creator else [])
+        among("state", states)
+        among("kind", kinds)
+        query = (
+            f"select body from {_TABLES[kind]} where {' and '.join(where)}"
+            " order by created desc, rowid desc limit ? offset ?"
+        )
+        rows = self._db.execute(query, (*values, limit, offset))
+        return [_adapter(kind).validate_json(body) for (body,) in rows]
+
+    def shares(self, asset: str) -> list[str]:
+        """Who else may see it."""
+        query = "select email from shares where asset = ? order by email"
+        return [email for (email,) in self._db.execute(query, (asset,))]
+
+    def share(self, asset: str, add: Iterable[str], remove: Iterable[str] | None) -> None:
+        """Changes who else may see it; `remove` None takes it from everybody first."""
+        with self._writing() as db:
+            if remove is None:
+                db.execute("delete from shares where asset = ?", (asset,))
+            for email in remove or ():
+                db.execute("delete from shares where asset = ? and email = ?", (asset, email))
+            for email in add:
+                db.execute("insert or ignore into shares values (?, ?)", (asset, email))
+
+    def link(self, purpose: str, target: str, filename: str = "") -> str:
+        """The key of a storage address that holds for an hour."""
+        key = new_id("") + new_id("") + new_id("") + new_id("")
+        now = time.time()
+        with self._writing() as db:
+            db.execute("delete from links where expires < ?", (now,))
+            values = key, purpose, target, filename, now + _LINK_SECONDS
+            db.execute("insert into links values (?, ?, ?, ?, ?)", values)
+        return key
+
+    def linked(self, key: str) -> StorageLink:
+        """What a storage address stands for; raises Unknown once it has expired."""
+        query = "select purpose, target, filename from links where key = ? and expires > ?"
+        row = self._db.execute(query, (key, time.time())).fetchone()
+        if row is None:
+            raise Unknown(key)
+        return StorageLink(*row)
+
+    def add_part(self, upload: str, number: int, digest: str) -> None:
+        """Notes one part of an upload; sent again it replaces the first."""
+        with self._writing() as db:
+            values = upload, number, digest
+            db.execute("insert or replace into parts values (?, ?, ?)", values)
+
+    def parts(self, upload: str) -> list[str]:
+        """The blobs of an upload, in order."""
+        query = "select digest from parts where upload = ? order by number"
+        return [digest for (digest,) in self._db.execute(query, (upload,))]
+
+    def unfinished(self) -> list[JobRecord]:
+        """The jobs that are not finished, the oldest first."""
+        ends = int(JobState.DONE), int(JobState.FAILED)
+        query = "select body from jobs where state not in (?, ?) order by created, rowid"
+        return [_adapter(JobRecord).validate_json(b) for (b,) in self._db.execute(query, ends)]
+
+    def finish(self, job: JobRecord, *others: Record) -> bool:
+        """Writes a finished job with what it made, unless that attempt is not the present one."""
+        with self._writing() as db:
+            row = db.execute("select body from jobs where id = ?", (job.id,)).fetchone()
+            present: JobRecord = _adapter(JobRecord).validate_json(row[0])
+            if present.state.finished or present.attempt != job.attempt:
+                return False
+            # The name may have been changed meanwhile.
+            for record in (dataclasses.replace(job, name=present.name), *others):
+                self._write(db, record)
+        return True
+
+    def _shared(self, id: str, viewer: str) -> bool:
+        query = (
+            "select 1 from shares where email = ?2 and (asset = ?1"
+            " or asset in (select job from job_assets where asset = ?1)) limit 1"
+        )
+        return self._db.execute(query, (id, viewer)).fetchone() is not None
+
+    @staticmethod
+    def _write(db: sqlite3.Connection, record: Record) -> None:
+        body = _adapter(type(record)).dump_json(record).decode()
+        row: list[Any] = [record.id, record.owner, record.created, body]
+        if isinstance(record, JobRecord):
+            asked = record.asked
+            db.execute(
+                "insert into jobs values (?1, ?2, ?5, ?3, ?6, ?7, ?4) on conflict (id)"
+                " do update set state = ?6, body = ?4",
+                (*row, asked.project, int(record.state), asked.kind),
+            )
+            assets = (*asked.models, asked.dataset, record.target, record.made.output_dataset)
+            for asset in filter(None, assets):
+                db.execute("insert or ignore into job_assets values (?, ?)", (record.id, asset))
+        else:
+            db.execute(
+                f"insert into {_TABLES[type(record)]} values (?1, ?2, ?5, ?3, ?4)"
+                " on conflict (id) do update set body = ?4",
+                (*row, record.project),
+            )
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        if not hasattr(self._local, "db"):
+            db = sqlite3.connect(self._path, isolation_level=None, timeout=30)
+            db.execute("pragma journal_mode = wal")
+            db.execute("pragma synchronous = full")
+            self._local.db = db
+        connection: sqlite3.Connection = self._local.db
+        return connection
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        self._db.execute("begin immediate")
+        try:
+            yield self._db
+        except BaseException:
+            self._db.execute("rollback")
+            raise
+        self._db.execute("commit")
+
+
+@cache
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,0 +1,333 @@
+"""Records as the messages of the client's protocol, `qai_hub.public_api_pb2`."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from qai_hub import public_api_pb2 as pb
+
+from reference.aihub.listed import ListedDevice, matching
+from reference.aihub.records import Asked, DatasetRecord, JobRecord, JobState, ModelRecord
+from reference.aihub.store import Store
+from reference.aihub.tasks import ModelKind, Profile, TaskError, TensorSpec
+
+VERSION = "local"
+DEVICE_LOG, HUB_LOG = 1, 5
+_DTYPES = {
+    "float32": 1,
+    "int32": 2,
+    "int64": 3,
+    "int8": 4,
+    "uint8": 5,
+    "int16": 6,
+    "uint16": 7,
+    "float16": 8,
+    "bool": 9,
+}
+_NAMES = {number: name for name, number in _DTYPES.items()}
+_QUANTISED = {1: "int8", 3: "int16", 5: "int4"}
+_QUANTISED_NUMBERS = {name: number for number, name in _QUANTISED.items()}
+# From here on profile jobs are inference jobs with a flag.
+_ONE_KIND = (0, 56)
+
+
+def client_version(text: str) -> tuple[int, ...]:
+    """`0.56.0` as (0, 56); what cannot be read is taken for the latest."""
+    parts = text.split(".")[:2]
+    return tuple(int(part) for part in parts) if all(p.isdigit() for p in parts) else _ONE_KIND
+
+
+def device_message(device: ListedDevice) -> Any:
+    """One `Device`."""
+    return pb.Device(
+        name=device.name,
+        os=device.os,
+        attributes=device.attributes,
+        soc_description=device.device.soc,
+    )
+
+
+def specs_message(specs: Iterable[TensorSpec]) -> Any:
+    """A `NamedTensorTypeList`."""
+    message = pb.NamedTensorTypeList()
+    for spec in specs:
+        added = message.types.add(name=spec.name)
+        added.tensor_type.shape.extend(spec.shape)
+        added.tensor_type.dtype = _DTYPES[spec.dtype]
+        if spec.scale is not None and spec.zero_point is not None:
+            added.tensor_type.scale = spec.scale
+            added.tensor_type.zero_point = spec.zero_point
+    return message
+
+
+def read_specs(message: Any) -> tuple[TensorSpec, ...]:
+    """The specs that a client sends. Raises TaskError for a type that there is not."""
+    if any(t.tensor_type.dtype not in _NAMES for t in message.types):
+        raise TaskError("an input has a type that is not known")
+    return tuple(
+        TensorSpec(t.name, tuple(t.tensor_type.shape), _NAMES[t.tensor_type.dtype])
+        for t in message.types
+    )
+
+
+def model_message(model: ModelRecord) -> Any:
+    """One `Model`."""
+    message = pb.Model(
+        model_id=model.id,
+        name=model.name,
+        model_type=int(model.kind),
+        file_upload_complete=bool(model.blob),
+        is_directory=model.is_directory,
+        project_id=model.project,
+    )
+    message.owner.email = model.owner
+    if model.producer:
+        message.producer_id = model.producer
+    _set(message, created=model.created)
+    if model.input_spec or model.output_spec:
+        message.input_spec.CopyFrom(specs_message(model.input_spec))
+        message.output_spec.CopyFrom(specs_message(model.output_spec))
+    for key, value in model.metadata.items():
+        message.metadata.entries[key] = value
+    return message
+
+
+def dataset_message(dataset: DatasetRecord) -> Any:
+    """One `Dataset`."""
+    message = pb.Dataset(
+        dataset_id=dataset.id,
+        name=dataset.name,
+        file_upload_complete=bool(dataset.blob),
+        permanent=dataset.expires is None,
+        project_id=dataset.project,
+    )
+    message.owner.email = dataset.owner
+    _set(message, created=dataset.created, expires=dataset.expires)
+    return message
+
+
+def read_job(message: Any) -> Asked:
+    """What a client asks for. Raises TaskError for what cannot be asked."""
+    kind = message.WhichOneof("job") if hasattr(message, "WhichOneof") else None
+    match kind:
+        case "compile_job":
+            own = message.compile_job
+            return Asked(
+                "compile",
+                own.name,
+                (own.model.model_id,),
+                tuple(device.name for device in own.devices.devices) or (own.device.name,),
+                own.options.strip(),
+                own.calibration_dataset.dataset_id,
+                read_specs(own.tensor_type_list),
+            )
+        case "quantize_job":
+            own = message.quantize_job
+            if own.weights_dtype not in _QUANTISED or own.activations_dtype not in _QUANTISED:
+                raise TaskError("weights and activations are int4, int8 or int16")
+            return Asked(
+                "quantize",
+                own.name,
+                (own.model.model_id,),
+                options=own.options.strip(),
+                dataset=own.calibration_dataset.dataset_id,
+                weights=_QUANTISED[own.weights_dtype],
+                activations=_QUANTISED[own.activations_dtype],
+            )
+        case "link_job":
+            own = message.link_job
+            models = tuple(model.model_id for model in own.models.models)
+            return Asked("link", own.name, models, (own.device.name,), own.options.strip())
+        case "inference_job" | "profile_job":
+            own = getattr(message, str(kind))
+            return Asked(
+                "inference",
+                own.name,
+                (own.model.model_id,),
+                (own.device.name,),
+                own.options.strip(),
+                own.dataset.dataset_id,
+                profile=kind == "profile_job" or own.is_profiling_on,
+            )
+    raise TaskError("the job is of no kind that this hub knows")
+
+
+def job_message(store: Store, job: JobRecord, version: tuple[int, ...]) -> Any:
+    """One `Job`, as a client of `version` takes it."""
+    message = pb.Job(hub_version=VERSION)
+    for notice in job.made.notices:
+        message.notices.add(message=notice)
+    if job.made.logs:
+        message.available_artifacts.append(HUB_LOG)
+    asked = job.asked
+    models = [model_message(store.get(ModelRecord, id)) for id in asked.models]
+    common = {
+        "name": job.name,
+        "options": asked.options,
+        "failure_reason": job.failure,
+        "job_state": int(job.state),
+        "project_id": asked.project,
+    }
+    target = model_message(store.get(ModelRecord, job.target)) if job.target else None
+    match asked.kind:
+        case "compile":
+            own = message.compile_job
+            own.MergeFrom(pb.CompileJob(compile_job_id=job.id, model=models[0], **common))
+            devices = [_device(name) for name in asked.devices]
+            own.device.CopyFrom(devices[0])
+            own.devices.devices.extend(devices)
+            own.tensor_type_list.CopyFrom(specs_message(asked.input_specs))
+            if job.state == JobState.DONE and target is not None:
+                own.target_tensor_type_list.CopyFrom(target.input_spec)
+            if asked.dataset:
+                own.calibration_dataset.dataset_id = asked.dataset
+        case "quantize":
+            own = message.quantize_job
+            own.MergeFrom(pb.QuantizeJob(quantize_job_id=job.id, model=models[0], **common))
+            own.calibration_dataset.dataset_id = asked.dataset
+            own.weights_dtype = _QUANTISED_NUMBERS[asked.weights]
+            own.activations_dtype = _QUANTISED_NUMBERS[asked.activations]
+        case "link":
+            own = message.link_job
+            own.MergeFrom(pb.LinkJob(link_job_id=job.id, **common))
+            own.models.models.extend(models)
+            own.device.CopyFrom(_device(asked.devices[0]))
+        case "inference":
+            own = _run_message(message, job, common, models[0], version)
+    if target is not None:
+        own.target_model.CopyFrom(target)
+    own.user.email = job.owner
+    _set(own, created=job.created, started=job.started, finished=job.finished)
+    return message
+
+
+def _run_message(
+    message: Any, job: JobRecord, common: dict[str, Any], model: Any, version: tuple[int, ...]
+) -> Any:
+    older = job.asked.profile and version < _ONE_KIND
+    own = message.profile_job if older else message.inference_job
+    if older:
+        own.MergeFrom(pb.ProfileJob(profile_job_id=job.id, model=model, **common))
+    else:
+        own.MergeFrom(pb.InferenceJob(inference_job_id=job.id, model=model, **common))
+        own.is_profiling_on = job.asked.profile
+    own.device.CopyFrom(_device(job.asked.devices[0]))
+    if job.asked.dataset:
+        own.dataset.dataset_id = job.asked.dataset
+    profile = job.made.profile
+    if profile is not None:
+        own.execution_time = round(median(profile))
+        own.execution_peak_memory.MergeFrom(_peak(profile))
+    return own
+
+
+def result_message(job: JobRecord, version: tuple[int, ...]) -> Any:
+    """The `JobResult` of an inference or profile job that is done."""
+    message = pb.JobResult()
+    profile = job.made.profile
+    if job.asked.profile and version < _ONE_KIND:
+        own = message.profile_job_result
+        own.profile_job_id = job.id
+        if profile is not None:
+            own.profile.CopyFrom(profile_message(profile))
+        return message
+    own = message.inference_job_result
+    own.inference_job_id = job.id
+    own.output_dataset_id = job.made.output_dataset
+    if profile is not None and job.asked.profile:
+        own.detail.CopyFrom(profile_message(profile))
+    return message
+
+
+def median(profile: Profile) -> float:
+    """The time of one inference, in microseconds."""
+    times = sorted(profile.times)
+    return times[len(times) // 2] if times else 0.0
+
+
+def profile_message(profile: Profile) -> Any:
+    """The `ProfileDetail`, in the form that has ranges of memory and all times."""
+    detail = pb.ProfileDetail(
+        major_version=1,
+        minor_version=7,
+        execution_time=round(median(profile)),
+        after_execution_peak_memory=profile.peak_memory,
+        cold_load_time=round(profile.load_time),
+        warm_load_time=round(profile.load_time),
+        compile_time=round(profile.compile_time),
+        after_cold_load_peak_memory=profile.load_peak_memory,
+        after_warm_load_peak_memory=profile.load_peak_memory,
+        after_compile_peak_memory=profile.load_peak_memory,
+        all_execution_times=[round(time) for time in profile.times],
+        all_cold_load_times=[round(profile.load_time)],
+        all_warm_load_times=[round(profile.load_time)],
+    )
+    detail.execution_memory.peak.MergeFrom(_peak(profile))
+    for layer in profile.layers:
+        added = detail.layer_details.add(
+            name=layer.name, layer_type_name=layer.type, compute_unit=int(layer.unit)
+        )
+        if layer.microseconds is not None:
+            added.execution_time = round(layer.microseconds)
+        if layer.cycles is not None:
+            added.execution_cycles = layer.cycles
+    for name, tool in {**profile.tools, "time": profile.clock}.items():
+        detail.tool_versions.add(name=name, version=tool)
+    return detail
+
+
+def summary_message(job: JobRecord, target: ModelKind | None, version: tuple[int, ...]) -> Any:
+    """One `JobSummary`."""
+    message = pb.JobSummary()
+    kind = job.asked.kind
+    if kind == "inference" and job.asked.profile and version < _ONE_KIND:
+        own = message.profile_job_summary
+    else:
+        own = getattr(message, f"{kind}_job_summary")
+        if kind == "inference":
+            own.is_profiling_on = job.asked.profile
+    own.job_id, own.name, own.job_state = job.id, job.name, int(job.state)
+    own.user.email = job.owner
+    own.project_id = job.asked.project
+    if job.asked.devices:
+        own.device_name = job.asked.devices[0]
+    if target is not None:
+        own.target_model_type = int(target)
+    profile = job.made.profile
+    if profile is not None:
+        own.execution_time = round(median(profile))
+        own.execution_peak_memory.MergeFrom(_peak(profile))
+    _set(own, created=job.created, started=job.started, finished=job.finished)
+    return message
+
+
+def created_message(id: str, created: float, expires: float | None = None) -> Any:
+    """The `CreateUpdateResponse` of a success."""
+    message = pb.CreateUpdateResponse(id=id)
+    _set(message, created=created, expires=expires)
+    return message
+
+
+def _peak(profile: Profile) -> Any:
+    return pb.Range(lower=0, upper=profile.peak_memory)
+
+
+def _device(name: str) -> Any:
+    found = matching(name, "", ())
+    return device_message(found[0]) if found else pb.Device(name=name)
+
+
+def _set(
+    message: Any,
+    *,
+    created: float,
+    started: float | None = None,
+    finished: float | None = None,
+    expires: float | None = None,
+) -> None:
+    message.creation_time.seconds = int(created)
+    if started is not None:
+        message.start_time.seconds = int(started)
+    if finished is not None:
+        message.completion_time.seconds = int(finished)
+    if expires is not None:
+        message.expiration_time.seconds = int(expires)
