@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.process import BaseProcess
 
+from reference.aihub.execute import Place, failed, run_job
 from reference.aihub.records import DatasetRecord, JobRecord, JobState, ModelRecord
 from reference.aihub.store import Store, Unknown
-from reference.aihub.worker import Place, failed, run_job
 
 _ATTEMPTS = 2
 _PAUSE_SECONDS = 0.25

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reference.aihub.worker import Place
+from reference.aihub.execute import Place
 from reference.errors import SubmissionError
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
