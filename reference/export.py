@@ -7,9 +7,11 @@ import inspect
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MethodType
+from typing import Any
 
 import onnx
 import onnxscript.optimizer
@@ -80,13 +82,46 @@ def _example(tensor: Tensor, high: float, generator: torch.Generator) -> torch.T
     return torch.stack((ids, attention)).view(shape)
 
 
+def open_archive(path: Path, form: str) -> Any:
+    """The module in a TorchScript file or, with the form "exported", in an exported program.
+
+    It holds foreign code: for a child process alone.
+    """
+    if form == "torchscript":
+        return torch.jit.load(path, map_location="cpu").eval()  # type: ignore[no-untyped-call]
+    # torch.export falls back to unpickling without this.
+    os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+    module: Any = torch.export.load(path).module()
+    # An exported program has no modes, but the exporter asks for one.
+    module.train = MethodType(lambda self, mode=True: self, module)
+    module.eval = MethodType(lambda self: self, module)
+    return module
+
+
 def export_onnx(module: nn.Module, part: Part, path: Path) -> Path:
     """Write `module`, which may be a loaded TorchScript module, as ONNX to `path`; returns `path`.
 
-    Opset 17, static shapes, constants folded, inputs and output named as the contract names them
-    (`embedding` or `depth` where it names no output). One file; above 2 GiB the weights are in
-    `path` with `.data` appended. The file is complete or it is not there. Raises SubmissionError
-    for a module that cannot be exported.
+    Inputs and output are named as the contract names them (`embedding` or `depth` where it names
+    no output), else as `write_onnx` does.
+    """
+    names = [_name(tensor) for tensor in part.inputs]
+    title = f"part {part.name}"
+    return write_onnx(module, example_inputs(part), path, names, [_name(part.output)], title)
+
+
+def write_onnx(
+    module: nn.Module,
+    inputs: tuple[torch.Tensor, ...],
+    path: Path,
+    input_names: Sequence[str],
+    output_names: Sequence[str] | None = None,
+    title: str = "the model",
+) -> Path:
+    """Write `module`, run on `inputs`, as ONNX to `path`; returns `path`.
+
+    Opset 17, static shapes, constants folded. One file; above 2 GiB the weights are in `path` with
+    `.data` appended. The file is complete or it is not there. Raises SubmissionError, which calls
+    the module `title`, for one that cannot be exported.
     """
     with _draft(path) as draft, warnings.catch_warnings():
         # The exporter is deprecated in torch, yet its graphs are what the NPU compilers know.
@@ -96,16 +131,16 @@ def export_onnx(module: nn.Module, part: Part, path: Path) -> Path:
         try:
             torch.onnx.export(
                 module,
-                example_inputs(part),
+                inputs,
                 str(raw),
                 opset_version=OPSET,
-                input_names=[_name(tensor) for tensor in part.inputs],
-                output_names=[_name(part.output)],
+                input_names=list(input_names),
+                output_names=None if output_names is None else list(output_names),
                 dynamo=False,
             )
         except (RuntimeError, TypeError, ValueError) as error:
             raise SubmissionError(
-                f"part {part.name} cannot be exported to ONNX: {error}",
+                f"{title} cannot be exported to ONNX: {error}",
                 f"export it to ONNX opset {OPSET} yourself and give the .onnx file",
             ) from error
         model = onnxscript.optimizer.optimize(onnx.load(raw))

@@ -13,7 +13,7 @@ class ModelChild(Child):
     def load(self, target: str, form: str) -> dict[str, Any]:
         """Loads a model; answers the runtime's name."""
         if form == "onnx":
-            from conformance.runtimes import ort
+            from reference import ort
 
             runtime, self._run = ort.load(target)
         else:

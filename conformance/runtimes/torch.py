@@ -5,7 +5,6 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -85,19 +84,13 @@ def open_module(target: str, form: str) -> Any:
 
         track, part, weights = target.split(":", 2)
         return build_reference(find_track(track), Path(weights) if weights else None)[part]
-    if form == "torchscript":
-        return torch.jit.load(target, map_location="cpu").eval()  # type: ignore[no-untyped-call]
-    if form == "exported":
-        # torch.export falls back to unpickling without this.
-        os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
-        module: Any = torch.export.load(target).module()
-        # An exported program has no modes, but the exporter asks for one.
-        module.train = MethodType(lambda self, mode=True: self, module)
-        module.eval = MethodType(lambda self: self, module)
-        return module
+    if form in ("torchscript", "exported"):
+        from reference.export import open_archive
+
+        return open_archive(Path(target), form)
     sys.path.insert(0, os.getcwd())
     name, _, factory = target.partition(":")
-    module = getattr(importlib.import_module(name), factory)()
+    module: Any = getattr(importlib.import_module(name), factory)()
     if not isinstance(module, torch.nn.Module):
         raise SubmissionError(
             f"{target} gave a {type(module).__name__}, not a torch.nn.Module",

@@ -11,13 +11,13 @@ import pytest
 
 from conformance.cli import main
 from conformance.rulebook import Level, all_rules
-from conformance.runtimes.ort import load
 from conformance.selftest.assess import assess
 from conformance.selftest.models import conforming, write
 from conformance.selftest.surgery import after, step
 from conformance.submission import open_submission
 from reference.data import fixture
 from reference.errors import SubmissionError
+from reference.ort import load
 from reference.tests import npu_models as models
 from reference.tests.npu_models import FLOAT, PICTURE, node
 from reference.tracks import DEPTH_2025, RETRIEVAL_2026, SEGMENTATION_2025, Track

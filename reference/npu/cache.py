@@ -80,19 +80,23 @@ def model_digest(path: Path) -> str:
 
     Raises SubmissionError where the file or its data cannot be read.
     """
-    sha = hashlib.sha256(_digest(path).encode())
-    for location in _external_files(path):
+    sha = hashlib.sha256(file_digest(path).encode())
+    for location in external_files(path):
         file = path.parent / location
         if not file.resolve().is_relative_to(path.parent.resolve()) or not file.is_file():
             raise SubmissionError(
                 f"{path.name} wants its weights in {location!r}, which is not beside it",
                 "keep the model and its external data in one folder",
             )
-        sha.update(f"{location} {_digest(file)}".encode())
+        sha.update(f"{location} {file_digest(file)}".encode())
     return sha.hexdigest()
 
 
-def _external_files(path: Path) -> list[str]:
+def external_files(path: Path) -> list[str]:
+    """Where the ONNX file at `path` says that its external data is, relative to its folder.
+
+    Raises SubmissionError for what is no ONNX file. The places are as hostile as the file.
+    """
     import onnx
     from google.protobuf.message import DecodeError
 
@@ -129,9 +133,10 @@ def _locations(tensor: Any) -> Iterator[str]:
 
 def _digests(folder: Path) -> dict[str, str]:
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != _MANIFEST)
-    return {path.relative_to(folder).as_posix(): _digest(path) for path in files}
+    return {path.relative_to(folder).as_posix(): file_digest(path) for path in files}
 
 
-def _digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -3,16 +3,27 @@
 import itertools
 import re
 import shutil
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 import numpy as np
 
 from reference.errors import SubmissionError, one_line
 from reference.npu.compile import Compiled
+from reference.npu.devices import Device
 from reference.npu.process import NpuProcess
 from reference.process import ChildError, Limits, Tick
 
 _ERROR = re.compile(r"::ERROR:\s*((?!Thread:).*)")
+
+
+@dataclass(frozen=True)
+class Context:
+    """A context binary for `device`, beside the ONNX file `context` that stands for it."""
+
+    context: Path
+    device: Device
 
 
 class Emulator:
@@ -29,11 +40,11 @@ class Emulator:
 
     def __init__(
         self,
-        compiled: Compiled,
+        compiled: Compiled | Context,
         limits: Limits = Limits(),  # noqa: B008 - frozen
         tick: Tick = lambda seconds: None,
     ) -> None:
-        if compiled.failure:
+        if isinstance(compiled, Compiled) and compiled.failure:
             raise SubmissionError(
                 f"there is nothing to emulate: {compiled.failure}", compiled.remedy
             )
@@ -64,13 +75,29 @@ class Emulator:
     def run(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The outputs by name for the inputs by name; shapes and dtypes are the ONNX model's.
 
+        Raises ChildError as `timed_run` does.
+        """
+        return self.timed_run(feeds)[0]
+
+    def peak_memory(self) -> int | None:
+        """The peak of the emulator's process so far, in bytes; None where the system does not tell.
+
+        It holds the whole toolchain: a device needs far less.
+        """
+        peak: int | None = self._process.ask("memory")["peak"]
+        return peak
+
+    def timed_run(self, feeds: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], float]:
+        """The outputs of `run`, and the host's seconds for them.
+
         Raises ChildError where the model does not take these inputs, with what the emulator says of
         them, such as an index beyond a table.
         """
         folder = self._process.scratch / str(next(self._runs))
         try:
-            outputs = self._process.run(feeds, folder).outputs
-            return dict(zip(self._outputs, map(np.array, outputs), strict=True))
+            done = self._process.run(feeds, folder)
+            outputs = zip(self._outputs, map(np.array, done.outputs), strict=True)
+            return dict(outputs), done.seconds
         except ChildError as error:
             said = _ERROR.findall(self._process.printed())
             new, self._errors = said[self._errors :], len(said)

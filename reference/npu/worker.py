@@ -14,8 +14,9 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime as ort
 import onnxruntime_qnn as qnn
 
-from reference.child import OUT_OF_MEMORY, Child, main
+from reference.child import OUT_OF_MEMORY, Child, main, peak_memory
 from reference.errors import one_line
+from reference.npu.binary import describe, partition_name
 from reference.npu.process import CONTEXT, PROFILE
 
 _CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
@@ -53,7 +54,7 @@ class NpuChild(Child):
                 raise
             problem = one_line(_CODE.sub("", str(error)))
         seconds = time.perf_counter() - start
-        return {"nodes": nodes, "problem": problem, "seconds": seconds, "memory": _peak_memory()}
+        return {"nodes": nodes, "problem": problem, "seconds": seconds, "memory": peak_memory()}
 
     def dlc(self, model: str, folder: str) -> dict[str, Any]:
         """Writes the model as DLC, which is the same for every chip, into `folder`.
@@ -69,6 +70,32 @@ class NpuChild(Child):
             offload_graph_io_quantization="0",
         )
         return {"nodes": _assignment(_open(model, options))}
+
+    def link(self, models: list[str], folder: str, soc_model: int) -> dict[str, Any]:
+        """Writes one context binary with a graph for each model into `folder`.
+
+        Answers the names of the graphs and, for each model, its nodes with where they run.
+        """
+        names, nodes, sessions = [], [], []
+        for index, model in enumerate(models):
+            context = Path(folder) / f"{index}.onnx"
+            options = _options(
+                _SEVERITY_ERROR, **_htp(soc_model), offload_graph_io_quantization="0"
+            )
+            options.add_session_config_entry("ep.context_enable", "1")
+            options.add_session_config_entry("ep.context_embed_mode", "0")
+            options.add_session_config_entry("ep.context_file_path", str(context))
+            options.add_session_config_entry("ep.share_ep_contexts", "1")
+            if index == len(models) - 1:
+                options.add_session_config_entry("ep.stop_share_ep_contexts", "1")
+            sessions.append(_open(model, options))  # the graphs live as long as the sessions
+            nodes.append(_assignment(sessions[-1]))
+            names.append(partition_name(context))
+        return {"graphs": names, "nodes": nodes}
+
+    def describe(self, binary: str) -> dict[str, Any]:
+        """Answers what a context binary says of itself, as `reference.npu.binary.describe`."""
+        return describe(Path(binary))
 
     def load(self, context: str, soc_model: int) -> dict[str, Any]:
         """Loads a compiled model into the emulator; answers the names of its outputs."""
@@ -120,16 +147,6 @@ def _assignment(session: ort.InferenceSession) -> list[tuple[str, str, str]]:
         for part in session.get_provider_graph_assignment_info()
         for node in part.get_nodes()
     ]
-
-
-def _peak_memory() -> int | None:
-    """VmHWM: the peak that getrusage gives was inherited from the parent."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return None
-    fields = dict(line.split(":", 1) for line in lines)
-    return int(fields["VmHWM"].split()[0]) * 1024
 
 
 if __name__ == "__main__":

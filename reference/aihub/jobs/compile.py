@@ -1,0 +1,180 @@
+"""Compile jobs: a trained model to what a runtime on a device takes."""
+
+import shutil
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from reference.aihub.artifacts import Graph, remember
+from reference.aihub.data import DataSet
+from reference.aihub.jobs.bench import Bench, as_json, ask, metadata, onnx_file, specs
+from reference.aihub.options import CompileOptions, compile_options, target_runtime
+from reference.aihub.tasks import CompileTask, Model, ModelKind, Result, TaskError, TensorSpec
+from reference.npu.aimet import aimet_to_qdq
+from reference.npu.binary import partition_name, write_context
+from reference.npu.cache import model_digest
+from reference.npu.quantize import Precision, quantize
+
+_FORMS = {ModelKind.TORCHSCRIPT: "torchscript", ModelKind.TORCH_EXPORTED_PROGRAM: "exported"}
+# Names that the client takes in a folder.
+_ONNX, _DATA, _BINARY = "model.onnx", "model.data", "model.bin"
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """The ONNX file of the target, with its inputs and outputs."""
+
+    path: Path
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+def compile_job(task: CompileTask, bench: Bench) -> Result:
+    """The target model of `task`; raises TaskError where it cannot be made."""
+    if task.model.kind is ModelKind.QNN_CONTEXT_BINARY:
+        return _wrap(task, bench)
+    options = compile_options(task.options)
+    runtime = target_runtime(options, task.device)
+    made = _prepared(_source(task, bench), task, options, runtime != "onnx", bench)
+    notices = []
+    if options.truncate_tensors:
+        notices.append("--truncate_64bit_tensors changed nothing: the compiler does that by itself")
+    if runtime == "onnx":
+        target = Model(_optimised(made.path, bench), ModelKind.ONNX)
+        return Result(target, made.inputs, made.outputs, notices=tuple(notices))
+    compiled = bench.compile(made.path, task.device, dlc=runtime == "qnn_dlc")
+    log = bench.folder / "compile.log"
+    shutil.copyfile(compiled.log, log)
+    name = options.graph
+    if runtime == "qnn_dlc":
+        target = Model(bench.folder / "model.dlc", ModelKind.QNN_DLC)
+        shutil.copyfile(compiled.dlc, target.path)
+        remember(target.path, [Graph(name, "", made.path, made.inputs, made.outputs)])
+        facts = metadata(ModelKind.QNN_DLC, graphs=[name] if name else [])
+    else:
+        inner = partition_name(compiled.context)
+        graph = Graph(name or inner, inner, made.path, made.inputs, made.outputs)
+        remember(compiled.binary, [graph])
+        facts = metadata(ModelKind.QNN_CONTEXT_BINARY, task.device, [graph.name])
+        if name:
+            notices.append(f"the graph that is called {name!r} here is {inner!r} in the binary")
+        if runtime == "qnn_context_binary":
+            target = Model(bench.folder / _BINARY, ModelKind.QNN_CONTEXT_BINARY)
+            shutil.copyfile(compiled.binary, target.path)
+        else:
+            target = _embed(compiled.binary, bench)[0]
+    return Result(
+        target, made.inputs, made.outputs, facts, logs={log.name: log}, notices=tuple(notices)
+    )
+
+
+def _source(task: CompileTask, bench: Bench) -> Path:
+    """The uploaded model as an ONNX file."""
+    kind = task.model.kind
+    if kind in _FORMS:
+        if kind is ModelKind.TORCHSCRIPT and not task.input_specs:
+            raise TaskError("a TorchScript model needs input_specs: it has no shapes of its own")
+        output = bench.scratch / "exported.onnx"
+        with bench.worker("exporting the model to ONNX") as process:
+            ask(
+                process,
+                "export",
+                model=str(task.model.path),
+                form=_FORMS[kind],
+                specs=as_json(task.input_specs),
+                output=str(output),
+            )
+        return output
+    if kind not in (ModelKind.ONNX, ModelKind.AIMET_ONNX):
+        raise TaskError("only PyTorch, ONNX and AIMET models and QNN context binaries compile")
+    source = onnx_file(task.model)
+    model_digest(source)  # refuses what is no ONNX, and data outside its folder
+    if kind is ModelKind.ONNX:
+        return source
+    encodings = sorted(task.model.path.rglob("*.encodings"))
+    if len(encodings) != 1:
+        raise TaskError(f"an AIMET model must hold one .encodings file, and has {len(encodings)}")
+    output = bench.scratch / "qdq.onnx"
+    return aimet_to_qdq(source, encodings[0], output, limits=bench.limits, tick=bench.tick)
+
+
+def _prepared(
+    source: Path, task: CompileTask, options: CompileOptions, refuse_int64: bool, bench: Bench
+) -> _Prepared:
+    """The model under the names, with the types and in the layouts of the target."""
+    given = task.input_specs
+    if not options.quantize:
+        return _change(source, given, options, refuse_int64, bench)
+    assert task.calibration is not None, "the options are checked"
+    plain = replace(options, quantize_io=False, last_inputs=(), last_outputs=())
+    made = _change(source, given, plain, refuse_int64, bench)
+    output = bench.scratch / "quantised.onnx"
+    quantize_on(task.calibration, made.path, output, made.inputs, options.quantize, bench)
+    return _change(output, (), options, refuse_int64, bench)
+
+
+def _change(
+    source: Path,
+    given: tuple[TensorSpec, ...],
+    options: CompileOptions,
+    refuse_int64: bool,
+    bench: Bench,
+) -> _Prepared:
+    folder = bench.scratch / f"{source.stem}-target"
+    folder.mkdir()
+    output = folder / _ONNX
+    with bench.worker("preparing the model") as process:
+        answer = ask(
+            process,
+            "prepare",
+            model=str(source),
+            output=str(output),
+            specs=as_json(given),
+            refuse_int64=refuse_int64,
+            change=asdict(options),
+            name=options.graph,
+        )
+    return _Prepared(output, specs(answer["inputs"]), specs(answer["outputs"]))
+
+
+def quantize_on(
+    calibration: Path,
+    model: Path,
+    output: Path,
+    inputs: tuple[TensorSpec, ...],
+    precision: str,
+    bench: Bench,
+) -> None:
+    """Quantises the ONNX file `model` on the data set `calibration`."""
+    with DataSet(calibration) as data:
+        data.check(inputs, "the model")
+        examples = (data.sample(index) for index in range(len(data)))
+        wanted: Precision = "w8a16" if precision == "w8a16" else "w8a8"
+        quantize(model, output, examples, wanted, limits=bench.limits, tick=bench.tick)
+
+
+def _optimised(model: Path, bench: Bench) -> Path:
+    folder = bench.folder / "model"
+    folder.mkdir()
+    with bench.worker("optimising the model") as process:
+        ask(process, "optimise", model=str(model), output=str(folder / _ONNX), data=_DATA)
+    return folder
+
+
+def _wrap(task: CompileTask, bench: Bench) -> Result:
+    """An ONNX model of a context binary."""
+    target, graph = _embed(task.model.path, bench)
+    return Result(target, specs(graph["inputs"]), specs(graph["outputs"]))
+
+
+def _embed(binary: Path, bench: Bench) -> tuple[Model, dict[str, list[dict[str, object]]]]:
+    """A folder of the binary and the ONNX file that stands for it; and its only graph."""
+    graphs = bench.describe(binary)["graphs"]
+    if len(graphs) != 1:
+        raise TaskError(
+            f"the context binary has {len(graphs)} graphs, and the local AI Hub puts one into ONNX"
+        )
+    folder = bench.folder / "model"
+    folder.mkdir()
+    shutil.copyfile(binary, folder / _BINARY)
+    write_context(graphs[0], _BINARY, folder / _ONNX)
+    return Model(folder, ModelKind.ONNX), graphs[0]

@@ -1,0 +1,41 @@
+"""Link jobs: several DLCs to one context binary with a graph for each."""
+
+from dataclasses import replace
+
+from reference.aihub.artifacts import Graph, recall, remember
+from reference.aihub.jobs.bench import Bench, metadata
+from reference.aihub.tasks import LinkTask, Model, ModelKind, Result, TaskError
+from reference.npu.link import link_models
+
+
+def link_job(task: LinkTask, bench: Bench) -> Result:
+    """The context binary of `task`; raises TaskError where it cannot be made."""
+    graphs = [_graph(model, index) for index, model in enumerate(task.models)]
+    names = [graph.name for graph in graphs]
+    if len({*names}) < len(names):
+        raise TaskError(f"the graphs must have different names: {', '.join(names)}")
+    target = Model(bench.folder / "model.bin", ModelKind.QNN_CONTEXT_BINARY)
+    sources = [graph.source for graph in graphs]
+    inner = link_models(sources, task.device, target.path, limits=bench.limits, tick=bench.tick)
+    remember(
+        target.path,
+        [replace(graph, inner=name) for graph, name in zip(graphs, inner, strict=True)],
+    )
+    called = (f"{name!r} is {other!r}" for name, other in zip(names, inner, strict=True))
+    one = graphs[0] if len(graphs) == 1 else None
+    return Result(
+        target,
+        one.inputs if one else (),
+        one.outputs if one else (),
+        metadata(target.kind, task.device, names),
+        notices=(f"in the binary, graph {', '.join(called)}",),
+    )
+
+
+def _graph(model: Model, index: int) -> Graph:
+    if model.kind is not ModelKind.QNN_DLC:
+        raise TaskError("only QNN DLCs can be linked: compile with --target_runtime qnn_dlc")
+    found = recall(model.path)
+    if not found:
+        raise TaskError("the local AI Hub links only DLCs that it compiled itself")
+    return replace(found[0], name=found[0].name or f"graph_{index}")

@@ -1,0 +1,210 @@
+"""Opens the model of an inference job: in the emulator of the NPU, or on this host's CPU."""
+
+import contextlib
+import itertools
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from reference.aihub.artifacts import recall
+from reference.aihub.jobs.bench import Bench, ask, onnx_file, specs
+from reference.aihub.options import RunOptions
+from reference.aihub.tasks import InferenceTask, ModelKind, TaskError, TensorSpec
+from reference.errors import SubmissionError
+from reference.npu.binary import write_context
+from reference.npu.cache import model_digest
+from reference.npu.compile import Compiled, compile_model
+from reference.npu.devices import Device, all_devices
+from reference.npu.emulator import Context, Emulator
+from reference.npu.quantize import ToolProcess
+from reference.npu.toolchain import find_toolchain
+from reference.process import ChildError
+
+Run = Callable[[dict[str, np.ndarray]], tuple[dict[str, np.ndarray], float]]
+
+
+@dataclass(frozen=True)
+class Session:
+    """A model that is ready to run.
+
+    `run` gives outputs by name and the host's seconds; `peak` is the process's memory in bytes.
+    `loading` is the host's seconds until it was ready and `load_peak` the memory then. `compiled`
+    is what the compiler said of it, None where that is not known, and `nodes` are its names and
+    operators.
+    """
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[str, ...]
+    run: Run
+    peak: Callable[[], int | None]
+    loading: float
+    load_peak: int
+    compiled: Compiled | None
+    nodes: tuple[tuple[str, str], ...]
+    emulated: bool
+    tools: dict[str, str]
+
+
+@contextlib.contextmanager
+def open_session(task: InferenceTask, options: RunOptions, bench: Bench) -> Iterator[Session]:
+    """The model of `task`, ready to run; raises TaskError where it cannot be run here."""
+    path = task.model.path
+    match task.model.kind:
+        case ModelKind.QNN_DLC:
+            opened = _open_dlc(path, task.device, bench)
+        case ModelKind.QNN_CONTEXT_BINARY:
+            opened = _open_binary(path, task.device, options, bench)
+        case ModelKind.ONNX:
+            opened = _open_onnx(onnx_file(task.model), task.device, options, bench)
+        case ModelKind.TFLITE:
+            raise TaskError("the local AI Hub does not run TFLite; compile to qnn_dlc or onnx")
+        case _:
+            raise TaskError("the model must be compiled first")
+    with opened as session:
+        yield session
+
+
+def _open_dlc(
+    path: Path, device: Device, bench: Bench
+) -> contextlib.AbstractContextManager[Session]:
+    found = recall(path)
+    if not found:
+        raise TaskError(
+            "the local AI Hub runs only DLCs that it compiled itself; compile the model here"
+        )
+    compiled = bench.compile(found[0].source, device)
+    return _emulate(compiled, compiled, found[0].inputs, found[0].outputs, bench)
+
+
+def _open_binary(
+    path: Path, device: Device, options: RunOptions, bench: Bench
+) -> contextlib.AbstractContextManager[Session]:
+    said = bench.describe(path)
+    if said["soc_model"] != device.soc_model:
+        made_for = {d.soc_model: d.soc for d in all_devices()}.get(
+            said["soc_model"], "another chip"
+        )
+        raise TaskError(f"the context binary is for {made_for}, and {device.name} has {device.soc}")
+    known = {graph.inner: graph for graph in recall(path)}
+    names = {known[g["name"]].name if g["name"] in known else g["name"]: g for g in said["graphs"]}
+    if not options.graphs and len(names) > 1:
+        raise TaskError(
+            f"the context binary has the graphs {', '.join(names)}:"
+            f" choose one with --qnn_options context_enable_graphs=NAME"
+        )
+    name = options.graphs[0] if options.graphs else next(iter(names))
+    if name not in names:
+        raise TaskError(f"the context binary has no graph {name!r}, but {', '.join(names)}")
+    graph = names[name]
+    folder = bench.scratch / "context"
+    folder.mkdir()
+    shutil.copyfile(path, folder / "model.bin")
+    context = Context(write_context(graph, "model.bin", folder / "model.onnx"), device)
+    origin = known.get(graph["name"])
+    compiled = bench.compile(origin.source, device) if origin else None
+    return _emulate(context, compiled, specs(graph["inputs"]), specs(graph["outputs"]), bench)
+
+
+def _open_onnx(
+    path: Path, device: Device, options: RunOptions, bench: Bench
+) -> contextlib.AbstractContextManager[Session]:
+    model_digest(path)
+    with bench.worker("reading the model") as process:
+        found = ask(process, "inspect", model=str(path))
+    if found["binary"]:
+        return _open_binary(path.with_name(found["binary"]), device, options, bench)
+    inputs = specs(found["inputs"])
+    for spec in inputs:
+        if not all(isinstance(size, int) for size in spec.shape):
+            raise TaskError(f"input {spec.name!r} has a dynamic shape: compile it with input_specs")
+    outputs = specs(found["outputs"])
+    if options.units == ("npu",):
+        compiled = bench.compile(path, device)
+        return _emulate(compiled, compiled, inputs, outputs, bench)
+    placed = _placed(path, device, bench) if "npu" in options.units else None
+    nodes = tuple((name, op) for name, op in found["nodes"])
+    return _on_cpu(path, placed, nodes, inputs, outputs, bench)
+
+
+def _placed(path: Path, device: Device, bench: Bench) -> Compiled | None:
+    """Where ONNX Runtime would put each node on the device; None where all are on its CPU."""
+    try:
+        made = compile_model(path, device, limits=bench.limits, tick=bench.tick)
+    except SubmissionError:
+        return None
+    return None if made.failure else made
+
+
+@contextlib.contextmanager
+def _emulate(
+    model: Compiled | Context,
+    compiled: Compiled | None,
+    inputs: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...],
+    bench: Bench,
+) -> Iterator[Session]:
+    toolchain, start = find_toolchain(), time.perf_counter()
+    with Emulator(model, bench.limits, bench.tick) as emulator:
+        yield Session(
+            inputs=inputs,
+            outputs=tuple(spec.name for spec in outputs),
+            run=emulator.timed_run,
+            peak=emulator.peak_memory,
+            loading=time.perf_counter() - start,
+            load_peak=emulator.peak_memory() or 0,
+            compiled=compiled,
+            nodes=(),
+            emulated=True,
+            tools={
+                "QAIRT": f"{toolchain.qairt} emulator on this host, not a device",
+                "onnxruntime-qnn": toolchain.onnxruntime_qnn,
+            },
+        )
+
+
+@contextlib.contextmanager
+def _on_cpu(
+    path: Path,
+    compiled: Compiled | None,
+    nodes: tuple[tuple[str, str], ...],
+    inputs: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...],
+    bench: Bench,
+) -> Iterator[Session]:
+    start = time.perf_counter()
+    with bench.worker("running the model") as process:
+        runtime = ask(process, "load", model=str(path))["runtime"]
+        names = tuple(spec.name for spec in outputs)
+        yield Session(
+            inputs=inputs,
+            outputs=names,
+            run=_run_on_cpu(process, names, bench.scratch),
+            peak=lambda: process.ask("memory")["peak"],
+            loading=time.perf_counter() - start,
+            load_peak=process.ask("memory")["peak"] or 0,
+            compiled=compiled,
+            nodes=nodes,
+            emulated=False,
+            tools={"ONNX Runtime": f"{runtime} on this host, not a device"},
+        )
+
+
+def _run_on_cpu(process: ToolProcess, names: tuple[str, ...], scratch: Path) -> Run:
+    count = itertools.count()
+
+    def run(feeds: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], float]:
+        folder = scratch / f"pass-{next(count)}"
+        try:
+            done = process.run(feeds, folder)
+            outputs = zip(names, map(np.array, done.outputs), strict=True)
+            return dict(outputs), done.seconds
+        except ChildError as error:
+            raise TaskError(str(error)) from None
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    return run

@@ -1,0 +1,345 @@
+"""The options of jobs: free-form text, as AI Hub takes it, to plain values.
+
+The options are those of AI Hub's public documentation (workbench.aihub.qualcomm.com/docs/hub/api)
+and of qai-hub-models. What exists there and cannot be done here is refused by name; what does not
+exist is refused as unknown.
+"""
+
+import difflib
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reference.aihub.tasks import (
+    CompileTask,
+    InferenceTask,
+    LinkTask,
+    ModelKind,
+    QuantizeTask,
+    Task,
+    TaskError,
+)
+from reference.errors import SubmissionError
+from reference.npu.devices import Device
+from reference.npu.toolchain import find_toolchain
+
+_RUNTIMES = {
+    "tflite": ModelKind.TFLITE,
+    "onnx": ModelKind.ONNX,
+    "precompiled_qnn_onnx": ModelKind.ONNX,
+    "qnn_context_binary": ModelKind.QNN_CONTEXT_BINARY,
+    "qnn_dlc": ModelKind.QNN_DLC,
+}
+_UNITS = ("npu", "gpu", "cpu")
+_FULL_TYPES = {"int8": "w8a8", "w8a8": "w8a8", "w8a16": "w8a16", "float16": ""}
+_MOST_PASSES, _MOST_SECONDS = 100, 600.0  # AI Hub's own defaults
+
+
+@dataclass(frozen=True)
+class CompileOptions:
+    """Of a compile job. `quantize` is a precision of `reference.npu.quantize`, empty for none."""
+
+    runtime: str = ""
+    units: tuple[str, ...] = _UNITS
+    output_names: tuple[str, ...] = ()
+    truncate_io: bool = False
+    truncate_tensors: bool = False
+    last_inputs: tuple[str, ...] = ()
+    last_outputs: tuple[str, ...] = ()
+    quantize: str = ""
+    quantize_io: bool = False
+    graph_name: str = ""
+    graphs: tuple[str, ...] = ()
+    qairt: str = ""
+
+    @property
+    def graph(self) -> str:
+        """The name that the owner gives the graph, empty for none."""
+        return self.graph_name or "".join(self.graphs)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Of an inference or profile job: `passes` at most, in about `seconds` at most."""
+
+    units: tuple[str, ...] = _UNITS
+    passes: int = _MOST_PASSES
+    seconds: float = _MOST_SECONDS
+    dequantize: bool = False
+    graphs: tuple[str, ...] = ()
+    qairt: str = ""
+
+
+@dataclass(frozen=True)
+class QuantizeOptions:
+    """Of a quantize job."""
+
+    range_scheme: str = "auto"
+    qairt: str = ""
+
+
+@dataclass(frozen=True)
+class LinkOptions:
+    """Of a link job."""
+
+    qairt: str = ""
+
+
+def compile_options(text: str) -> CompileOptions:
+    """The options of a compile job; raises TaskError for what is unknown or cannot be done."""
+    return CompileOptions(**_parse(text, _COMPILE))
+
+
+def run_options(text: str) -> RunOptions:
+    """The options of an inference or profile job; raises TaskError as `compile_options` does."""
+    return RunOptions(**_parse(text, _RUN))
+
+
+def quantize_options(text: str) -> QuantizeOptions:
+    """The options of a quantize job; raises TaskError as `compile_options` does."""
+    return QuantizeOptions(**_parse(text, _QUANTIZE))
+
+
+def link_options(text: str) -> LinkOptions:
+    """The options of a link job; raises TaskError as `compile_options` does."""
+    return LinkOptions(**_parse(text, _LINK))
+
+
+def target_runtime(options: CompileOptions, device: Device) -> str:
+    """The runtime asked for; without one it is ONNX Runtime for Windows devices, else TFLite."""
+    default = "onnx" if device.name.endswith("CRD") else "tflite"
+    return options.runtime or default
+
+
+def compile_target(options: str, device: Device, kind: ModelKind) -> ModelKind:
+    """What the target model of a compile job will be; known before the job runs.
+
+    Raises TaskError for options that are unknown or cannot be honoured.
+    """
+    chosen = compile_options(options)
+    if kind is ModelKind.QNN_CONTEXT_BINARY:
+        return ModelKind.ONNX
+    return _RUNTIMES[target_runtime(chosen, device)]
+
+
+def check_options(task: Task) -> None:
+    """Raises TaskError where the options of `task` are unknown or do not go together."""
+    match task:
+        case CompileTask():
+            _check_compile(task, compile_options(task.options))
+        case InferenceTask():
+            chosen = run_options(task.options)
+            if chosen.units == ("gpu",):
+                raise _unsupported("--compute_unit gpu", "choose npu or cpu")
+            if chosen.dequantize:
+                raise _unsupported(
+                    "--dequantize_outputs", "scale and zero point are in output_spec"
+                )
+            _check_one_graph(chosen.graphs)
+        case QuantizeTask():
+            quantize_options(task.options)
+        case LinkTask():
+            link_options(task.options)
+
+
+def _check_compile(task: CompileTask, chosen: CompileOptions) -> None:
+    if task.model.kind is ModelKind.QNN_CONTEXT_BINARY:
+        if task.options.strip() or task.input_specs:
+            raise TaskError(
+                "a QNN context binary is wrapped as it is: give no options and no specs"
+            )
+        return
+    runtime = target_runtime(chosen, task.device)
+    if runtime == "tflite":
+        asked = (
+            "--target_runtime tflite" if chosen.runtime else "TFLite, the default target runtime"
+        )
+        raise _unsupported(asked, f"choose --target_runtime {_choices(_RUNTIMES, 'tflite')}")
+    if runtime != "onnx" and "npu" not in chosen.units:
+        raise _unsupported(
+            f"--compute_unit {','.join(chosen.units)} for {runtime}", "it is for the NPU alone"
+        )
+    _check_one_graph(chosen.graphs)
+    if chosen.quantize and task.calibration is None:
+        raise _unsupported(
+            "--quantize_full_type without calibration data", "give submit_compile_job some"
+        )
+
+
+def _check_one_graph(graphs: Sequence[str]) -> None:
+    if len(graphs) > 1:
+        raise TaskError(f"context_enable_graphs must name one graph, not {len(graphs)}")
+
+
+def _unsupported(what: str, remedy: str) -> TaskError:
+    return TaskError(f"the local AI Hub does not support {what}; {remedy}")
+
+
+def _choices(names: Mapping[str, object] | Sequence[str], *without: str) -> str:
+    *most, last = (name for name in names if name not in without)
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+Reader = Callable[[str, str], dict[str, Any]]
+
+
+def _one_of(field: str, choices: Mapping[str, str]) -> Reader:
+    def read(option: str, value: str) -> dict[str, Any]:
+        if value not in choices:
+            raise TaskError(f"{option} must be {_choices(choices)}, not {value!r}")
+        return {field: choices[value]}
+
+    return read
+
+
+def _runtime(option: str, value: str) -> dict[str, Any]:
+    if value == "qnn_lib_aarch64_android":
+        raise _unsupported(f"{option} {value}", "choose qnn_dlc, which replaces it")
+    return _one_of("runtime", {name: name for name in _RUNTIMES})(option, value)
+
+
+def _full_type(option: str, value: str) -> dict[str, Any]:
+    if value in ("int16", "w4a8", "w4a16"):
+        raise _unsupported(f"{option} {value}", f"choose {_choices(_FULL_TYPES)}")
+    return _one_of("quantize", _FULL_TYPES)(option, value)
+
+
+def _range_scheme(option: str, value: str) -> dict[str, Any]:
+    if value == "mse_minimizer":
+        raise _unsupported(f"{option} {value}", "choose min_max")
+    return _one_of("range_scheme", {"auto": "auto", "min_max": "min_max"})(option, value)
+
+
+def _units(option: str, value: str) -> dict[str, Any]:
+    units = _UNITS if value in ("all", "default") else tuple(value.split(","))
+    if unknown := [unit for unit in units if unit not in _UNITS]:
+        raise TaskError(f"{option} must be all or a list of {_choices(_UNITS)}, not {unknown[0]!r}")
+    return {"units": units}
+
+
+def _names(field: str) -> Reader:
+    def read(option: str, value: str) -> dict[str, Any]:
+        names = tuple(name.strip() for name in value.split(","))
+        if not all(names) or len({*names}) < len(names):
+            raise TaskError(f"{option} must be different names with a comma between, not {value!r}")
+        return {field: names}
+
+    return read
+
+
+def _text(field: str) -> Reader:
+    return lambda option, value: {field: value}
+
+
+def _number(field: str, kind: type[int] | type[float]) -> Reader:
+    def read(option: str, value: str) -> dict[str, Any]:
+        try:
+            number = kind(value)
+        except ValueError:
+            number = kind(0)
+        if not 0 < number < float("inf"):
+            raise TaskError(f"{option} must be a number above 0, not {value!r}")
+        return {field: number}
+
+    return read
+
+
+def _qnn_options(option: str, value: str) -> dict[str, Any]:
+    """`name=value` with semicolons between."""
+    found: dict[str, Any] = {}
+    for pair in filter(None, value.split(";")):
+        name, equals, wanted = pair.partition("=")
+        if not equals or not wanted:
+            raise TaskError(f"{option} must be name=value, with semicolons between, not {pair!r}")
+        if name == "context_enable_graphs":
+            found |= _names("graphs")(f"{option} {name}", wanted)
+        elif not (name == "default_graph_htp_precision" and wanted.upper() == "FLOAT16"):
+            raise _unsupported(f"{option} {pair}", "leave it out")
+    return found
+
+
+def _qairt(option: str, value: str) -> dict[str, Any]:
+    if value not in ("latest", "default"):
+        try:
+            here = find_toolchain().qairt
+        except SubmissionError as error:
+            raise TaskError(str(error)) from None
+        if not f"{here}.".startswith(f"{value}."):
+            raise _unsupported(f"{option} {value}", f"it has QAIRT {here}")
+    return {"qairt": value}
+
+
+@dataclass(frozen=True)
+class _Flag:
+    """An option that may stand alone, or before `true` or `false`."""
+
+    field: str
+
+
+# What follows is None where AI Hub has the option and the local one cannot honour it.
+_Table = Mapping[str, Reader | _Flag | None]
+_SHARED: _Table = {"--qairt_version": _qairt}
+_COMPILE: _Table = {
+    **_SHARED,
+    "--target_runtime": _runtime,
+    "--compute_unit": _units,
+    "--output_names": _names("output_names"),
+    "--truncate_64bit_io": _Flag("truncate_io"),
+    "--truncate_64bit_tensors": _Flag("truncate_tensors"),
+    "--force_channel_last_input": _names("last_inputs"),
+    "--force_channel_last_output": _names("last_outputs"),
+    "--quantize_full_type": _full_type,
+    "--quantize_io": _Flag("quantize_io"),
+    "--qnn_graph_name": _text("graph_name"),
+    "--qnn_options": _qnn_options,
+    "--quantize_io_type": None,
+    "--quantize_weight_type": None,
+    "--qnn_context_binary_vtcm": None,
+    "--qnn_context_binary_optimization_level": None,
+}
+_RUN: _Table = {
+    **_SHARED,
+    "--compute_unit": _units,
+    "--max_profiler_iterations": _number("passes", int),
+    "--max_profiler_time": _number("seconds", float),
+    "--dequantize_outputs": _Flag("dequantize"),
+    "--qnn_options": _qnn_options,
+    "--tflite_delegates": None,
+    "--tflite_options": None,
+    "--onnx_options": None,
+    "--onnx_execution_providers": None,
+}
+_QUANTIZE: _Table = {**_SHARED, "--range_scheme": _range_scheme, "--lite_mp": None}
+_LINK: _Table = _SHARED
+
+
+def _parse(text: str, table: _Table) -> dict[str, Any]:
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise TaskError(f"the options cannot be read ({error}): {text}") from None
+    found: dict[str, Any] = {}
+    while words:
+        option, equals, value = words.pop(0).partition("=")
+        if option not in table:
+            close = difflib.get_close_matches(option, table, n=1)
+            raise TaskError(
+                f"unknown option {option!r}" + (f"; did you mean {close[0]}?" if close else "")
+            )
+        reader = table[option]
+        if reader is None:
+            raise _unsupported(option, "leave it out")
+        if isinstance(reader, _Flag):
+            if not equals:
+                value = words.pop(0) if words and words[0] in ("true", "false") else "true"
+            if value not in ("true", "false"):
+                raise TaskError(f"{option} must be true or false, not {value!r}")
+            found[reader.field] = value == "true"
+            continue
+        if not equals:
+            if not words or words[0].startswith("--"):
+                raise TaskError(f"{option} needs a value")
+            value = words.pop(0)
+        found |= reader(option, value)
+    return found

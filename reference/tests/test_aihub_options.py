@@ -1,0 +1,224 @@
+"""The options of jobs: what is read, what is refused and in which words."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reference.aihub.options import (
+    check_options,
+    compile_options,
+    compile_target,
+    link_options,
+    quantize_options,
+    run_options,
+)
+from reference.aihub.tasks import (
+    CompileTask,
+    InferenceTask,
+    LinkTask,
+    Model,
+    ModelKind,
+    QuantizeTask,
+    Task,
+    TaskError,
+    TensorSpec,
+)
+from reference.npu.devices import find_device
+
+S24 = find_device("Samsung Galaxy S24")
+WINDOWS = find_device("Snapdragon X Elite CRD")
+ONNX = Model(Path("model.onnx"), ModelKind.ONNX)
+BINARY = Model(Path("model.bin"), ModelKind.QNN_CONTEXT_BINARY)
+DLC = Model(Path("model.dlc"), ModelKind.QNN_DLC)
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [
+        ("--target_runtime tflite", ModelKind.TFLITE),
+        ("--target_runtime onnx", ModelKind.ONNX),
+        ("--target_runtime precompiled_qnn_onnx", ModelKind.ONNX),
+        ("--target_runtime qnn_context_binary", ModelKind.QNN_CONTEXT_BINARY),
+        ("--target_runtime=qnn_dlc", ModelKind.QNN_DLC),
+        ("", ModelKind.TFLITE),
+    ],
+)
+def test_the_kind_of_the_target(options: str, kind: ModelKind) -> None:
+    assert compile_target(options, S24, ModelKind.ONNX) is kind
+    assert compile_target(options, S24, ModelKind.TORCHSCRIPT) is kind
+
+
+def test_the_kind_without_a_runtime() -> None:
+    assert compile_target("", WINDOWS, ModelKind.ONNX) is ModelKind.ONNX
+    assert compile_target("", S24, ModelKind.QNN_CONTEXT_BINARY) is ModelKind.ONNX
+
+
+def test_all_options_of_a_compile_job() -> None:
+    """As qai-hub-models and the organisers' scripts write them."""
+    found = compile_options(
+        " --target_runtime qnn_dlc  --output_names mask,boxes --force_channel_last_input image"
+        " --force_channel_last_output 'mask, boxes' --quantize_full_type w8a16 --quantize_io"
+        " --truncate_64bit_io --truncate_64bit_tensors false --compute_unit npu,cpu"
+        " --qnn_options default_graph_htp_precision=FLOAT16;context_enable_graphs=prompt"
+        " --qairt_version latest"
+    )
+    assert found.runtime == "qnn_dlc"
+    assert found.output_names == ("mask", "boxes")
+    assert (found.last_inputs, found.last_outputs) == (("image",), ("mask", "boxes"))
+    assert (found.quantize, found.quantize_io) == ("w8a16", True)
+    assert (found.truncate_io, found.truncate_tensors) == (True, False)
+    assert found.units == ("npu", "cpu")
+    assert found.graph == "prompt"
+    assert compile_options("--qnn_graph_name a").graph == "a"
+    assert compile_options("--quantize_full_type int8").quantize == "w8a8"
+    assert compile_options("--quantize_full_type float16").quantize == "", "the NPU's own"
+
+
+def test_all_options_of_the_others() -> None:
+    found = run_options(
+        "--max_profiler_iterations 20 --max_profiler_time 1.5 --compute_unit all"
+        " --dequantize_outputs=false --qnn_options context_enable_graphs=g"
+    )
+    assert (found.passes, found.seconds) == (20, 1.5)
+    assert found.units == ("npu", "gpu", "cpu")
+    assert (found.dequantize, found.graphs) == (False, ("g",))
+    assert (run_options("").passes, run_options("").seconds) == (100, 600.0)
+    assert quantize_options(" --range_scheme min_max").range_scheme == "min_max"
+    assert link_options("--qairt_version default").qairt == "default"
+
+
+NO = "the local AI Hub does not support "
+REFUSALS = {
+    "--target_runtime": "--target_runtime needs a value",
+    "--target_runtime --quantize_io": "--target_runtime needs a value",
+    "--target_runtime qnn": "--target_runtime must be tflite, onnx, precompiled_qnn_onnx,"
+    " qnn_context_binary or qnn_dlc, not 'qnn'",
+    "--target_runtime qnn_lib_aarch64_android": NO + "--target_runtime qnn_lib_aarch64_android;"
+    " choose qnn_dlc, which replaces it",
+    "--target_runtim onnx": "unknown option '--target_runtim'; did you mean --target_runtime?",
+    "--frobnicate": "unknown option '--frobnicate'",
+    "onnx": "unknown option 'onnx'",
+    "--output_names 'a": "the options cannot be read (No closing quotation): --output_names 'a",
+    "--output_names a,,b": "--output_names must be different names with a comma between,"
+    " not 'a,,b'",
+    "--output_names a,a": "--output_names must be different names with a comma between, not 'a,a'",
+    "--quantize_io=perhaps": "--quantize_io must be true or false, not 'perhaps'",
+    "--quantize_full_type w4a8": NO + "--quantize_full_type w4a8;"
+    " choose int8, w8a8, w8a16 or float16",
+    "--quantize_full_type int3": "--quantize_full_type must be int8, w8a8, w8a16 or float16,"
+    " not 'int3'",
+    "--quantize_io_type uint8": NO + "--quantize_io_type; leave it out",
+    "--quantize_weight_type float16": NO + "--quantize_weight_type; leave it out",
+    "--qnn_context_binary_vtcm 4": NO + "--qnn_context_binary_vtcm; leave it out",
+    "--compute_unit tpu": "--compute_unit must be all or a list of npu, gpu or cpu, not 'tpu'",
+    "--qnn_options context_enable_graphs": "--qnn_options must be name=value, with semicolons"
+    " between, not 'context_enable_graphs'",
+    "--qnn_options default_graph_htp_vtcm_size=4": NO
+    + "--qnn_options default_graph_htp_vtcm_size=4; leave it out",
+    "--qairt_version 2.5": NO + "--qairt_version 2.5; it has QAIRT 2.51.0",
+}
+
+
+@pytest.mark.parametrize("options", REFUSALS)
+def test_refused_options(options: str) -> None:
+    with pytest.raises(TaskError) as raised:
+        compile_options(options)
+    assert str(raised.value) == REFUSALS[options]
+    with pytest.raises(TaskError):
+        compile_target(options, S24, ModelKind.ONNX)
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "x", "1e3", "nan"])
+def test_passes_are_counted(value: str) -> None:
+    with pytest.raises(TaskError, match=f"must be a number above 0, not '{value}'"):
+        run_options(f"--max_profiler_iterations {value}")
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    for read in (compile_options, run_options, quantize_options, link_options):
+        try:
+            read(text)
+        except TaskError as error:
+            assert str(error)
+
+
+def compile_task(options: str, model: Model = ONNX, **more) -> CompileTask:
+    return CompileTask(model, S24, options, **more)
+
+
+X = TensorSpec("x", (1,), "float32")
+INCONSISTENT: dict[str, tuple[Task, str]] = {
+    "options of a binary": (
+        compile_task("--target_runtime onnx", BINARY),
+        "a QNN context binary is wrapped as it is: give no options and no specs",
+    ),
+    "specs of a binary": (
+        compile_task("", BINARY, input_specs=(X,)),
+        "a QNN context binary is wrapped as it is: give no options and no specs",
+    ),
+    "tflite": (
+        compile_task("--target_runtime tflite"),
+        NO + "--target_runtime tflite; choose --target_runtime onnx, precompiled_qnn_onnx,"
+        " qnn_context_binary or qnn_dlc",
+    ),
+    "tflite by default": (
+        compile_task(""),
+        NO + "TFLite, the default target runtime; choose --target_runtime onnx,"
+        " precompiled_qnn_onnx, qnn_context_binary or qnn_dlc",
+    ),
+    "QNN on the CPU": (
+        compile_task("--target_runtime qnn_dlc --compute_unit cpu"),
+        NO + "--compute_unit cpu for qnn_dlc; it is for the NPU alone",
+    ),
+    "no calibration": (
+        compile_task("--target_runtime qnn_dlc --quantize_full_type int8"),
+        NO + "--quantize_full_type without calibration data; give submit_compile_job some",
+    ),
+    "two graphs": (
+        InferenceTask(DLC, S24, "--qnn_options context_enable_graphs=a,b", None, True),
+        "context_enable_graphs must name one graph, not 2",
+    ),
+    "the GPU": (
+        InferenceTask(DLC, S24, "--compute_unit gpu", None, True),
+        NO + "--compute_unit gpu; choose npu or cpu",
+    ),
+    "dequantised": (
+        InferenceTask(DLC, S24, "--dequantize_outputs", None, True),
+        NO + "--dequantize_outputs; scale and zero point are in output_spec",
+    ),
+    "TFLite's own": (
+        InferenceTask(DLC, S24, "--tflite_delegates qnn", None, True),
+        NO + "--tflite_delegates; leave it out",
+    ),
+    "mixed precision": (
+        QuantizeTask(ONNX, "int8", "int8", Path("x.h5"), "--lite_mp percentage=10"),
+        NO + "--lite_mp; leave it out",
+    ),
+    "another range": (
+        QuantizeTask(ONNX, "int8", "int8", Path("x.h5"), "--range_scheme mse_minimizer"),
+        NO + "--range_scheme mse_minimizer; choose min_max",
+    ),
+    "linking": (
+        LinkTask((DLC,), S24, "--target_runtime onnx"),
+        "unknown option '--target_runtime'",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", INCONSISTENT)
+def test_options_that_do_not_fit_the_job(case: str) -> None:
+    task, reason = INCONSISTENT[case]
+    with pytest.raises(TaskError) as raised:
+        check_options(task)
+    assert str(raised.value) == reason
+
+
+def test_options_that_fit() -> None:
+    check_options(compile_task("--target_runtime qnn_dlc --compute_unit npu"))
+    check_options(compile_task("", BINARY))
+    check_options(compile_task("--target_runtime onnx --compute_unit cpu"))
+    check_options(InferenceTask(DLC, S24, "--max_profiler_iterations 1", None, True))
+    check_options(LinkTask((DLC,), S24, ""))
