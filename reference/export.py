@@ -140,7 +140,7 @@ def write_onnx(
             )
         except (RuntimeError, TypeError, ValueError) as error:
             raise SubmissionError(
-                f"{title} cannot be exported to ONNX: {error}",
+                f"{title} cannot be exported to ONNX: {_reason(error)}",
                 f"export it to ONNX opset {OPSET} yourself and give the .onnx file",
             ) from error
         model = onnxscript.optimizer.optimize(onnx.load(raw))
@@ -149,6 +149,12 @@ def write_onnx(
         else:
             onnx.save_model(model, draft)
     return path
+
+
+def _reason(error: Exception) -> str:
+    """The message without TorchScript's trace of the archive's code, which comes before it."""
+    text = str(error).strip()
+    return text.splitlines()[-1] if "TorchScript interpreter" in text else text
 
 
 def _name(tensor: Tensor) -> str:

@@ -168,8 +168,8 @@ def _set_shapes(model: Any, path: str) -> None:
     for value, found in zip(model.graph.output, session.get_outputs(), strict=True):
         if not all(isinstance(size, int) for size in found.shape):
             raise TaskError(
-                f"the size of output {value.name!r} depends on the data:"
-                f" [{', '.join(map(str, found.shape))}]; write it with tensors of fixed shape"
+                f"the size of output {value.name!r} depends on the data;"
+                f" write it with tensors of fixed shape"
             )
         element = value.type.tensor_type.elem_type
         value.CopyFrom(onnx.helper.make_tensor_value_info(value.name, element, found.shape))

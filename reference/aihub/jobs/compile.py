@@ -34,12 +34,12 @@ def compile_job(task: CompileTask, bench: Bench) -> Result:
         return _wrap(task, bench)
     options = compile_options(task.options)
     runtime = target_runtime(options, task.device)
-    made = _prepared(_source(task, bench), task, options, runtime != "onnx", bench)
+    made = _prepared(_source(task, bench), task, options, runtime, bench)
     notices = []
     if options.truncate_tensors:
         notices.append("--truncate_64bit_tensors changed nothing: the compiler does that by itself")
     if runtime == "onnx":
-        target = Model(_optimised(made.path, bench), ModelKind.ONNX)
+        target = Model(made.path.parent, ModelKind.ONNX)
         return Result(target, made.inputs, made.outputs, notices=tuple(notices))
     compiled = bench.compile(made.path, task.device, dlc=runtime == "qnn_dlc")
     log = bench.folder / "compile.log"
@@ -98,27 +98,28 @@ def _source(task: CompileTask, bench: Bench) -> Path:
 
 
 def _prepared(
-    source: Path, task: CompileTask, options: CompileOptions, refuse_int64: bool, bench: Bench
+    source: Path, task: CompileTask, options: CompileOptions, runtime: str, bench: Bench
 ) -> _Prepared:
     """The model under the names, with the types and in the layouts of the target."""
     given = task.input_specs
     if not options.quantize:
-        return _change(source, given, options, refuse_int64, bench)
+        return _change(source, given, options, runtime, bench)
     assert task.calibration is not None, "the options are checked"
     plain = replace(options, quantize_io=False, last_inputs=(), last_outputs=())
-    made = _change(source, given, plain, refuse_int64, bench)
+    made = _change(source, given, plain, "", bench)
     output = bench.scratch / "quantised.onnx"
     quantize_on(task.calibration, made.path, output, made.inputs, options.quantize, bench)
-    return _change(output, (), options, refuse_int64, bench)
+    return _change(output, (), options, runtime, bench)
 
 
 def _change(
     source: Path,
     given: tuple[TensorSpec, ...],
     options: CompileOptions,
-    refuse_int64: bool,
+    runtime: str,
     bench: Bench,
 ) -> _Prepared:
+    """For ONNX Runtime the model is optimised and lies with the results."""
     folder = bench.scratch / f"{source.stem}-target"
     folder.mkdir()
     output = folder / _ONNX
@@ -129,10 +130,14 @@ def _change(
             model=str(source),
             output=str(output),
             specs=as_json(given),
-            refuse_int64=refuse_int64,
+            refuse_int64=runtime != "onnx",
             change=asdict(options),
             name=options.graph,
         )
+        if runtime == "onnx":
+            prepared, output = output, bench.folder / "model" / _ONNX
+            output.parent.mkdir()
+            ask(process, "optimise", model=str(prepared), output=str(output), data=_DATA)
     return _Prepared(output, specs(answer["inputs"]), specs(answer["outputs"]))
 
 
@@ -150,14 +155,6 @@ def quantize_on(
         examples = (data.sample(index) for index in range(len(data)))
         wanted: Precision = "w8a16" if precision == "w8a16" else "w8a8"
         quantize(model, output, examples, wanted, limits=bench.limits, tick=bench.tick)
-
-
-def _optimised(model: Path, bench: Bench) -> Path:
-    folder = bench.folder / "model"
-    folder.mkdir()
-    with bench.worker("optimising the model") as process:
-        ask(process, "optimise", model=str(model), output=str(folder / _ONNX), data=_DATA)
-    return folder
 
 
 def _wrap(task: CompileTask, bench: Bench) -> Result:

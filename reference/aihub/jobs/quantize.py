@@ -22,13 +22,11 @@ def quantize_job(task: QuantizeTask, bench: Bench) -> Result:
     source = onnx_file(task.model)
     model_digest(source)
     with bench.worker("reading the model") as process:
-        found = ask(process, "inspect", model=str(source))
-    inputs = specs(found["inputs"])
-    folder = bench.folder / "model"
-    folder.mkdir()
-    target = folder / "model.onnx"
-    quantize_on(task.calibration, source, target, inputs, precision, bench)
-    with bench.worker("reading the quantised model") as process:
+        inputs = specs(ask(process, "inspect", model=str(source))["inputs"])
+        folder = bench.folder / "model"
+        folder.mkdir()
+        target = folder / "model.onnx"
+        quantize_on(task.calibration, source, target, inputs, precision, bench)
         made = ask(process, "inspect", model=str(target))
     with DataSet(task.calibration) as data:
         notice = f"calibrated on {len(data)} samples by their minima and maxima, {precision}"
