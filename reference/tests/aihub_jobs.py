@@ -56,7 +56,7 @@ def compile_it(
     calibration: Path | None = None,
 ) -> Result:
     """`specs` are the client's: a shape, or a shape and a dtype."""
-    tensors = tuple(_spec(name, spec) for name, spec in (specs or {}).items())
+    tensors = tuple(to_spec(name, spec) for name, spec in (specs or {}).items())
     return run(CompileTask(model, device, options, tensors, calibration), folder, LIMITS)
 
 
@@ -74,7 +74,8 @@ def infer(
     return run(InferenceTask(model, device, options, data, profile), folder, LIMITS)
 
 
-def _spec(name: str, spec: tuple) -> TensorSpec:
+def to_spec(name: str, spec: tuple) -> TensorSpec:
+    """The spec of an input as the client takes it: a shape, or a shape and a dtype."""
     shape, dtype = spec if isinstance(spec[0], tuple) else (spec, "float32")
     return TensorSpec(name, shape, dtype)
 

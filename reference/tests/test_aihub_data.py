@@ -79,6 +79,27 @@ def test_what_fits(tmp_path: Path) -> None:
         assert data.names == ("y", "x")
 
 
+NEITHER = {
+    "name": (spec("z"), "the data set has 'x', and the model takes 'z'"),
+    "size": (spec(shape=(2, 1)), "input 'x': sample 0 is float32[1, 2], and the model takes"),
+    "dtype": (
+        spec(dtype="int32"),
+        "input 'x': sample 0 is float32[1, 2], and the model takes int32[1, 2]",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NEITHER)
+def test_what_does_not_fit(case: str, tmp_path: Path) -> None:
+    wanted, reason = NEITHER[case]
+    with (
+        DataSet(upload({"x": ONES}, tmp_path / "x.h5")) as data,
+        pytest.raises(TaskError) as raised,
+    ):
+        data.check([wanted], "the model")
+    assert str(raised.value).startswith(reason)
+
+
 def broken(change, folder: Path) -> Path:
     path = upload({"x": ONES, "y": ONES}, folder / "broken.h5")
     with h5py.File(path, "r+") as file:

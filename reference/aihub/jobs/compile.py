@@ -121,7 +121,7 @@ def _change(
 ) -> _Prepared:
     """For ONNX Runtime the model is optimised and lies with the results."""
     folder = bench.scratch / f"{source.stem}-target"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     output = folder / _ONNX
     with bench.worker("preparing the model") as process:
         answer = ask(
@@ -130,13 +130,13 @@ def _change(
             model=str(source),
             output=str(output),
             specs=as_json(given),
-            refuse_int64=runtime != "onnx",
+            refuse_int64=runtime not in ("", "onnx"),
             change=asdict(options),
             name=options.graph,
         )
         if runtime == "onnx":
             prepared, output = output, bench.folder / "model" / _ONNX
-            output.parent.mkdir()
+            output.parent.mkdir(exist_ok=True)
             ask(process, "optimise", model=str(prepared), output=str(output), data=_DATA)
     return _Prepared(output, specs(answer["inputs"]), specs(answer["outputs"]))
 
@@ -171,7 +171,7 @@ def _embed(binary: Path, bench: Bench) -> tuple[Model, dict[str, list[dict[str, 
             f"the context binary has {len(graphs)} graphs, and the local AI Hub puts one into ONNX"
         )
     folder = bench.folder / "model"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     shutil.copyfile(binary, folder / _BINARY)
     write_context(graphs[0], _BINARY, folder / _ONNX)
     return Model(folder, ModelKind.ONNX), graphs[0]

@@ -24,7 +24,7 @@ def quantize_job(task: QuantizeTask, bench: Bench) -> Result:
     with bench.worker("reading the model") as process:
         inputs = specs(ask(process, "inspect", model=str(source))["inputs"])
         folder = bench.folder / "model"
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         target = folder / "model.onnx"
         quantize_on(task.calibration, source, target, inputs, precision, bench)
         made = ask(process, "inspect", model=str(target))

@@ -52,8 +52,10 @@ class Session:
 @contextlib.contextmanager
 def open_session(task: InferenceTask, options: RunOptions, bench: Bench) -> Iterator[Session]:
     """The model of `task`, ready to run; raises TaskError where it cannot be run here."""
-    path = task.model.path
-    match task.model.kind:
+    path, kind = task.model.path, task.model.kind
+    if kind in (ModelKind.QNN_DLC, ModelKind.QNN_CONTEXT_BINARY) and "npu" not in options.units:
+        raise TaskError("a QNN model runs on the NPU alone: choose --compute_unit npu")
+    match kind:
         case ModelKind.QNN_DLC:
             opened = _open_dlc(path, task.device, bench)
         case ModelKind.QNN_CONTEXT_BINARY:
