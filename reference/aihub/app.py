@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from google.protobuf.message import DecodeError, Message
-from qai_hub import public_api_pb2 as pb
+from qai_hub import public_api_pb2
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -17,6 +17,7 @@ from reference.aihub.service import Forbidden, Oversized, Refused, Service
 from reference.aihub.store import Record, Unknown
 from reference.aihub.tasks import TaskError
 
+pb: Any = public_api_pb2
 PROTOBUF = "application/x-protobuf"
 # How long a job that is not finished is waited for before its state is told; the client's patience
 # is 28 seconds.
@@ -270,7 +271,7 @@ class Api:
         return record
 
     def _page(self, request: Request, kind: type[Any], **filters: Any) -> list[Any]:
-        return self._store.list(
+        return self._store.find(
             kind,
             request.state.user.email,
             limit=min(_number(request, "limit", 50), 1000),

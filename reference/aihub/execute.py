@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from multiprocessing import parent_process
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from reference.aihub.blobs import Blobs
@@ -43,7 +44,7 @@ class Place:
 
     state: Path
     runner: str = "reference.aihub.work:run"
-    limits: Limits = Limits()
+    limits: Limits = Limits()  # noqa: RUF009 - frozen
 
     def store(self) -> Store:
         """The database."""
@@ -63,7 +64,7 @@ def run_job(place: Place, id: str) -> None:
     """Does the job `id`, which is marked as started, and writes how it ended."""
     parent = parent_process()
     if parent is not None:  # a hub that was killed leaves no worker behind
-        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     store, blobs = place.store(), place.blobs()
     job = store.get(JobRecord, id)
     with tempfile.TemporaryDirectory(dir=place.scratch, prefix=f"{id}-") as folder:
@@ -74,6 +75,11 @@ def run_job(place: Place, id: str) -> None:
         except (TaskError, SubmissionError) as error:
             done, others = failed(job, str(error)), []
     store.finish(done, *others)
+
+
+def _end_with(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
 
 
 def failed(job: JobRecord, reason: str) -> JobRecord:
@@ -177,7 +183,7 @@ def _keep(
                 job.id,
                 blob.digest,
                 blob.size,
-            )  # fmt: skip
+            )
         )
     logs = {name: blobs.add(path).digest for name, path in result.logs.items()}
     made = Made(output, result.profile, logs, result.notices)

@@ -55,7 +55,7 @@ class Scheduler:
         self._stop = True
         self._wake.set()
         self._thread.join()
-        for _, process in self._running.values():
+        for _job, process in self._running.values():
             process.kill()
             process.join()
 

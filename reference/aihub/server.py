@@ -12,9 +12,13 @@ import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reference.aihub.execute import Place
 from reference.errors import SubmissionError
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -80,7 +84,7 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
         Server(config).run(sockets=[listener])
 
 
-def application(settings: Settings) -> object:
+def application(settings: Settings) -> "Starlette":
     """The web application of a hub."""
     from starlette.applications import Starlette
     from starlette.routing import Mount, Route

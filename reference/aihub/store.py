@@ -7,7 +7,6 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +22,7 @@ _TABLES: dict[type[Any], str] = {
     DatasetRecord: "datasets",
     JobRecord: "jobs",
 }
+_ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in _TABLES}
 _SCHEMA = """
 create table if not exists users (email text primary key, token text unique not null);
 create table if not exists models (id text primary key, owner text, project text, created real,
@@ -42,7 +42,7 @@ create table if not exists links (key text primary key, purpose text, target tex
 _LINK_SECONDS = 3600.0
 
 
-class Unknown(LookupError):
+class Unknown(LookupError):  # noqa: N818 - an answer
     """There is no such thing, or the asker may not see it: the two look the same."""
 
 
@@ -99,14 +99,12 @@ class Store:
         """One record; raises Unknown, also where `viewer` may not see it."""
         query = f"select owner, body from {_TABLES[kind]} where id = ?"
         row = self._db.execute(query, (id,)).fetchone()
-        if row is None or (
-            viewer is not None and viewer != row[0] and not self._shared(id, viewer)
-        ):
+        if row is None or not (viewer in (None, row[0]) or self._shared(id, str(viewer))):
             raise Unknown(id)
-        record: R = _adapter(kind).validate_json(row[1])
+        record: R = _ADAPTERS[kind].validate_json(row[1])
         return record
 
-    def list(
+    def find(
         self,
         kind: type[R],
         viewer: str,
@@ -136,7 +134,7 @@ class Store:
             " order by created desc, rowid desc limit ? offset ?"
         )
         rows = self._db.execute(query, (*values, limit, offset))
-        return [_adapter(kind).validate_json(body) for (body,) in rows]
+        return [_ADAPTERS[kind].validate_json(body) for (body,) in rows]
 
     def shares(self, asset: str) -> list[str]:
         """Who else may see it."""
@@ -186,13 +184,13 @@ class Store:
         """The jobs that are not finished, the oldest first."""
         ends = int(JobState.DONE), int(JobState.FAILED)
         query = "select body from jobs where state not in (?, ?) order by created, rowid"
-        return [_adapter(JobRecord).validate_json(b) for (b,) in self._db.execute(query, ends)]
+        return [_ADAPTERS[JobRecord].validate_json(b) for (b,) in self._db.execute(query, ends)]
 
     def finish(self, job: JobRecord, *others: Record) -> bool:
         """Writes a finished job with what it made, unless that attempt is not the present one."""
         with self._writing() as db:
             row = db.execute("select body from jobs where id = ?", (job.id,)).fetchone()
-            present: JobRecord = _adapter(JobRecord).validate_json(row[0])
+            present: JobRecord = _ADAPTERS[JobRecord].validate_json(row[0])
             if present.state.finished or present.attempt != job.attempt:
                 return False
             # The name may have been changed meanwhile.
@@ -209,7 +207,7 @@ class Store:
 
     @staticmethod
     def _write(db: sqlite3.Connection, record: Record) -> None:
-        body = _adapter(type(record)).dump_json(record).decode()
+        body = _ADAPTERS[type(record)].dump_json(record).decode()
         row: list[Any] = [record.id, record.owner, record.created, body]
         if isinstance(record, JobRecord):
             asked = record.asked
@@ -247,11 +245,6 @@ class Store:
             self._db.execute("rollback")
             raise
         self._db.execute("commit")
-
-
-@cache
-def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
 
 
 def _hash(token: str) -> str:

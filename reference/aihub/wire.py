@@ -3,13 +3,14 @@
 from collections.abc import Iterable
 from typing import Any
 
-from qai_hub import public_api_pb2 as pb
+from qai_hub import public_api_pb2
 
 from reference.aihub.listed import ListedDevice, matching
 from reference.aihub.records import Asked, DatasetRecord, JobRecord, JobState, ModelRecord
 from reference.aihub.store import Store
 from reference.aihub.tasks import ModelKind, Profile, TaskError, TensorSpec
 
+pb: Any = public_api_pb2
 VERSION = "local"
 DEVICE_LOG, HUB_LOG = 1, 5
 _DTYPES = {
@@ -107,7 +108,7 @@ def dataset_message(dataset: DatasetRecord) -> Any:
 
 def read_job(message: Any) -> Asked:
     """What a client asks for. Raises TaskError for what cannot be asked."""
-    kind = message.WhichOneof("job") if hasattr(message, "WhichOneof") else None
+    kind = message.WhichOneof("job")
     match kind:
         case "compile_job":
             own = message.compile_job

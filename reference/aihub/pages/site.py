@@ -155,7 +155,7 @@ async def _jobs(request: Request) -> Response:
     chosen = request.query_params.get("kind", "")
     kinds = ["inference" if chosen == "profile" else chosen] if chosen in _TABS else []
     number = _number(request)
-    found = store.list(
+    found = store.find(
         JobRecord, user.email, limit=_PER_PAGE + 1, offset=number * _PER_PAGE, kinds=kinds
     )
     views = [job_view(store, job, user) for job in found[:_PER_PAGE]]
@@ -181,7 +181,7 @@ async def _assets(request: Request) -> Response:
     store, user = _store(request), request.state.user
     things = request.url.path.strip("/")
     number = _number(request)
-    found = store.list(_KINDS[things], user.email, limit=_PER_PAGE + 1, offset=number * _PER_PAGE)
+    found = store.find(_KINDS[things], user.email, limit=_PER_PAGE + 1, offset=number * _PER_PAGE)
     title = things.capitalize()
     page = _page(request, title, pages=_pages(f"/{things}/?page=", number, len(found)))
     views = [asset_view(store, each, user) for each in found[:_PER_PAGE]]

@@ -1,0 +1,90 @@
+"""`lpcvc hub`: a local AI Hub for the official client."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from conformance.verbs import Answer, add_limits, limits_of
+
+if TYPE_CHECKING:
+    from conformance.verbs import Verbs
+
+
+def add_to(verbs: "Verbs") -> None:
+    """Adds the parser, with its own verbs."""
+    hub = verbs.add_parser("hub", help="a local AI Hub that the official client talks to")
+    own = hub.add_subparsers(required=True, metavar="VERB")
+
+    serve = own.add_parser("serve", help="run it until Ctrl-C")
+    _add_state(serve)
+    serve.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
+    serve.add_argument("--port", type=int, default=8010, help="0 is any; default: %(default)s")
+    serve.add_argument(
+        "--allow-remote", action="store_true", help="let other machines in, if --host does"
+    )
+    serve.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="jobs at once; default: %(default)s"
+    )
+    serve.add_argument(
+        "--max-upload", type=float, default=4.0, metavar="GIB", help="default: %(default)s"
+    )
+    add_limits(serve, "one step of a job")
+    serve.set_defaults(verb=_serve)
+
+    user = own.add_parser("add-user", help="let somebody in, or give them a new token")
+    _add_state(user)
+    user.add_argument("email")
+    user.set_defaults(verb=_add_user)
+
+
+def _add_state(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--state",
+        type=Path,
+        default=Path("lpcvc-hub"),
+        metavar="DIR",
+        help="where models, data and jobs are kept; default: %(default)s",
+    )
+
+
+def _serve(options: argparse.Namespace) -> Answer:
+    from reference.aihub.execute import Place
+    from reference.aihub.local import OWNER
+    from reference.aihub.server import Settings, add_user, serve, warnings
+
+    place = Place(options.state, limits=limits_of(options))
+    first = ""
+    if not (place.state / "hub.sqlite").exists():
+        first = add_user(place, OWNER)
+    settings = Settings(
+        place,
+        options.host,
+        options.port,
+        options.allow_remote,
+        int(options.max_upload * 2**30),
+        max(1, options.workers),
+    )
+
+    def ready(url: str) -> None:
+        for warning in warnings(options.host):
+            print(f"lpcvc: {warning}", file=sys.stderr)
+        if options.allow_remote:
+            print("lpcvc: other machines can reach this hub, unencrypted", file=sys.stderr)
+        token = first or "TOKEN"
+        print(f"{url}  (Ctrl-C ends it; everything stays in {options.state})")
+        print(f"qai-hub configure --api_url {url} --web_url {url} --api_token {token}")
+        if not first:
+            print("the token is the one that was shown first; `lpcvc hub add-user` gives another")
+        sys.stdout.flush()
+
+    serve(settings, ready)
+    return "stopped", 0
+
+
+def _add_user(options: argparse.Namespace) -> Answer:
+    from reference.aihub.execute import Place
+    from reference.aihub.server import add_user
+
+    token = add_user(Place(options.state), options.email)
+    return f"{options.email}: {token}\nThe token is not shown again.", 0
