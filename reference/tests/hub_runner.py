@@ -1,0 +1,86 @@
+"""A stand-in for what does the jobs of a hub: a model is a text that says what is to happen.
+
+Its lines are `<kind of job> <action> <argument>`: `compile sleep 0.5`, `inference fail no memory`,
+`compile crash`. A data set comes back as it is.
+"""
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+from reference.aihub.options import compile_target
+from reference.aihub.tasks import (
+    CompileTask,
+    ComputeUnit,
+    InferenceTask,
+    Layer,
+    LinkTask,
+    Model,
+    ModelKind,
+    Profile,
+    Result,
+    Task,
+    TaskError,
+    TensorSpec,
+)
+from reference.process import Limits
+
+SPECS = (TensorSpec("image", (1, 3, 8, 8), "float32"),)
+PROFILE = Profile(
+    times=(3000.0, 1000.0, 2000.0),
+    load_time=5000.0,
+    compile_time=7000.0,
+    peak_memory=4096,
+    load_peak_memory=2048,
+    layers=(
+        Layer("conv", "Conv2d", ComputeUnit.NPU, 1500.0, 300),
+        Layer("resize", "Resize", ComputeUnit.CPU),
+    ),
+    clock="nobody's: a test",
+    tools={"tool": "1.2"},
+)
+
+
+def run(task: Task, folder: Path, limits: Limits) -> Result:
+    folder.mkdir(parents=True)
+    model = task.models[0] if isinstance(task, LinkTask) else task.model
+    kind = type(task).__name__.removesuffix("Task").lower()
+    text = model.path.read_text() if model.path.is_file() else ""
+    for line in text.splitlines():
+        _act(kind, *line.split(" ", 2))
+    log = folder / "job.log"
+    log.write_text(f"{kind} {getattr(task, 'options', '')}\n")
+    if isinstance(task, InferenceTask):
+        outputs = None
+        if task.data is not None:
+            outputs = folder / "outputs.h5"
+            shutil.copyfile(task.data, outputs)
+        return Result(outputs=outputs, profile=PROFILE, logs={"job.log": log}, notices=("a test",))
+    made = folder / "made"
+    made.write_text(text)
+    if isinstance(task, CompileTask):
+        target = compile_target(task.options, task.device, model.kind)
+    else:
+        target = ModelKind.QNN_CONTEXT_BINARY if isinstance(task, LinkTask) else ModelKind.ONNX
+    return Result(
+        model=Model(made, target),
+        input_spec=task.input_specs if isinstance(task, CompileTask) else SPECS,
+        output_spec=SPECS,
+        metadata={3: "2.51"},
+        logs={"job.log": log},
+    )
+
+
+def _act(own: str, kind: str, action: str, argument: str = "") -> None:
+    if kind != own:
+        return
+    match action:
+        case "sleep":
+            time.sleep(float(argument))
+        case "fail":
+            raise TaskError(argument)
+        case "crash":
+            os.abort()
+        case "raise":
+            raise RuntimeError(argument)
