@@ -151,7 +151,9 @@ class Bench:
         feeds = [entry.host.feeds(jobs.part, probe) for probe in probes]
         self.progress(f"submitting {entry.track.id} {jobs.part.name} to {device.name}")
         jobs.profiling = [
-            self.hub.ask(lambda: client.submit_profile_job(model=target, device=device))
+            self.hub.ask(
+                lambda: client.submit_inference_job(model=target, device=device, profile=True)
+            )
             for _ in range(self._repeats)
         ]
         jobs.inferring = self.hub.ask(

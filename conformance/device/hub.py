@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from reference.aihub.listed import EMULATED
 from reference.errors import SubmissionError, one_line
 
 HubKind = Literal["auto", "remote", "local"]
-
-# An attribute that every device of a local hub has.
-EMULATED = "emulated:true"
 
 
 @dataclass(frozen=True)

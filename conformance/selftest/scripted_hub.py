@@ -78,7 +78,16 @@ class Client:
         self.options.append(options)
         return Job("compile", self._script, model=Path(model))
 
-    def submit_profile_job(self, model: Path, device: object) -> Job:
+    def submit_inference_job(
+        self,
+        model: Path,
+        device: object,
+        profile: bool,
+        inputs: dict[str, list[np.ndarray]] | None = None,
+    ) -> Job:
+        return self._infer(model, inputs) if inputs else self._profile()
+
+    def _profile(self) -> Job:
         self.calls.append("profile")
         times = self._script.milliseconds
         milliseconds = times[self._runs % len(times)]
@@ -91,9 +100,7 @@ class Client:
         profile = {"execution_summary": summary, "execution_detail": detail}
         return Job("profile", self._script, profile=profile)
 
-    def submit_inference_job(
-        self, model: Path, device: object, inputs: dict[str, list[np.ndarray]], profile: bool
-    ) -> Job:
+    def _infer(self, model: Path, inputs: dict[str, list[np.ndarray]]) -> Job:
         self.calls.append("inference")
         self.datasets.append(inputs)
         session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
