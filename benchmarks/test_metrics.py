@@ -69,7 +69,9 @@ def room(kind: str) -> Arrays:
     """A room up to four metres deep with boxes, all confident, and a prediction of it."""
     random = np.random.default_rng(0)
     v, u = np.mgrid[0:192, 0:256] / np.array([192, 256])[:, None, None]
-    depth = np.minimum(np.minimum(4, 1.4 / np.maximum(v, 0.12)), 1.6 / np.maximum(abs(u - 0.5), 0.15))
+    depth = np.minimum(
+        np.minimum(4, 1.4 / np.maximum(v, 0.12)), 1.6 / np.maximum(abs(u - 0.5), 0.15)
+    )
     for y, x, half, near in random.random((12, 4)) * (1, 1, 0.15, 3) + (0, 0, 0.05, 0.8):
         box = (abs(v - y) < half) & (abs(u - x) < half)
         depth = np.where(box, np.minimum(depth, near), depth)
@@ -78,7 +80,8 @@ def room(kind: str) -> Arrays:
     rows, columns = np.mgrid[0:480, 0:640] / 640
     guess = {
         "good": full * (1 + 0.03 * np.sin(7 * columns + 3 * rows)),
-        "fair": full * (1 + 0.15 * np.sin(7 * columns + 3 * rows)) + random.normal(0, 0.02, full.shape),
+        "fair": full * (1 + 0.15 * np.sin(7 * columns + 3 * rows))
+        + random.normal(0, 0.02, full.shape),
         "ramp": 1 + columns,
     }[kind]
     truth = np.rint(depth * 1000).astype(np.uint16)

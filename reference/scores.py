@@ -25,7 +25,9 @@ def pairs(
         if prediction is end and truth is end:
             return
         if prediction is end or truth is end:
-            short, long = ("predictions", "truths") if prediction is end else ("truths", "predictions")
+            short, long = (
+                ("predictions", "truths") if prediction is end else ("truths", "predictions")
+            )
             raise SubmissionError(
                 f"there are {count} {short} and more {long}",
                 "give one prediction for each truth, in the same order",

@@ -117,8 +117,9 @@ def _checked(
             "give uint8 of the shape of the depth, with the values 0, 1 and 2",
         )
     depth = prediction[0, 0].copy()
-    metres = _resized(truth.astype(np.float32) / _MILLIMETRES, depth.shape)
-    sure = _resized(confidence, depth.shape)
+    height, width = depth.shape
+    metres = _resized(truth.astype(np.float32) / _MILLIMETRES, (height, width))
+    sure = _resized(confidence, (height, width))
     if not (sure >= 1).any():
         raise SubmissionError(
             "no pixel of the truth has a confidence of 1 or more",
@@ -127,11 +128,12 @@ def _checked(
     return depth, metres, sure
 
 
-def _resized(values: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+def _resized(values: npt.NDArray[Any], shape: tuple[int, int]) -> npt.NDArray[Any]:
     # Pillow itself: it adds up the position of each pixel in float64, which no formula repeats.
     if values.shape == shape:
         return values
-    return np.array(Image.fromarray(values).resize(shape[::-1], Image.Resampling.NEAREST))
+    height, width = shape
+    return np.array(Image.fromarray(values).resize((width, height), Image.Resampling.NEAREST))
 
 
 def _errors(truth: Floats, depth: Floats) -> tuple[float, ...]:
@@ -151,7 +153,7 @@ def _errors(truth: Floats, depth: Floats) -> tuple[float, ...]:
 
 
 def _points_of(confidence: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-    best = confidence == 2
+    best: npt.NDArray[np.bool_] = confidence == 2
     return best if best.any() else confidence == 1
 
 

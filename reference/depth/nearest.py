@@ -9,7 +9,8 @@ without a look at its points.
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from reference.kernels import kernel
 
 Points = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -41,7 +42,7 @@ _STEPS: Ints = _offsets() @ np.array([1 << 2 * _BITS, 1 << _BITS, 1], np.int64)
 _STEPS = _STEPS[np.argsort(_STEPS != 0, kind="stable")]
 
 
-@njit(cache=True)
+@kernel
 def count_near(a: Points, b: Points) -> tuple[int, int]:
     """How many points of `a` (N, 3) have one of `b` (M, 3) near, and of `b` one of `a`.
 
@@ -63,7 +64,7 @@ def count_near(a: Points, b: Points) -> tuple[int, int]:
     return near_a, near_b
 
 
-@njit(cache=True)
+@kernel
 def _common_box(a: Points, b: Points) -> tuple[Corner, Corner]:
     """The corners of the box in which a point of either cloud can have the other near."""
     low, high = np.full(3, -np.inf), np.full(3, np.inf)
@@ -79,8 +80,10 @@ def _common_box(a: Points, b: Points) -> tuple[Corner, Corner]:
     return low, high
 
 
-@njit(cache=True)
-def _assign(points, low, high, keys, slots, count):  # type: ignore[no-untyped-def]
+@kernel
+def _assign(
+    points: Points, low: Corner, high: Corner, keys: Ints, slots: Ints, count: int
+) -> tuple[Ints, Ints, Ints, int]:
     """The number of each point's cube, -1 outside the box, with the grown table of cubes."""
     numbers = np.empty(len(points), np.int64)
     last_key, last_number = -1, -1
@@ -106,12 +109,12 @@ def _assign(points, low, high, keys, slots, count):  # type: ignore[no-untyped-d
     return numbers, keys, slots, count
 
 
-@njit(cache=True)
+@kernel
 def _step(metres: float) -> int:
-    return np.int64(min(metres * (1 / _EDGE), _LAST)) + 4
+    return int(min(metres * (1 / _EDGE), _LAST)) + 4
 
 
-@njit(cache=True)
+@kernel
 def _find(keys: Ints, key: int) -> int:
     """Where in the table the key is, or where it belongs."""
     mask = len(keys) - 1
@@ -122,7 +125,7 @@ def _find(keys: Ints, key: int) -> int:
     return at
 
 
-@njit(cache=True)
+@kernel
 def _grow(keys: Ints, slots: Ints) -> tuple[Ints, Ints]:
     larger = np.full(4 * len(keys), -1, np.int64)
     moved = np.zeros(4 * len(keys), np.int64)
@@ -133,8 +136,8 @@ def _grow(keys: Ints, slots: Ints) -> tuple[Ints, Ints]:
     return larger, moved
 
 
-@njit(cache=True)
-def _sort(points, numbers, count):  # type: ignore[no-untyped-def]
+@kernel
+def _sort(points: Points, numbers: Ints, count: int) -> tuple[Points, Ints, Points]:
     """The points of the box by cube, where each cube starts, and the corners of what it holds."""
     starts = np.zeros(count + 1, np.int64)
     for number in numbers:
@@ -159,8 +162,17 @@ def _sort(points, numbers, count):  # type: ignore[no-untyped-def]
     return ordered, starts, boxes
 
 
-@njit(cache=True)
-def _count(points, starts, boxes, others, other_starts, other_boxes, keys, slots):  # type: ignore[no-untyped-def]
+@kernel
+def _count(
+    points: Points,
+    starts: Ints,
+    boxes: Points,
+    others: Points,
+    other_starts: Ints,
+    other_boxes: Points,
+    keys: Ints,
+    slots: Ints,
+) -> int:
     """How many points have one of the others near."""
     near = 0
     waiting = np.empty(len(points), np.int64)
@@ -199,8 +211,8 @@ def _count(points, starts, boxes, others, other_starts, other_boxes, keys, slots
     return near
 
 
-@njit(cache=True)
-def _bounds(box, other):  # type: ignore[no-untyped-def]
+@kernel
+def _bounds(box: Points, other: Points) -> tuple[float, float]:
     """The least and the largest squared distance between the points of two boxes, float64."""
     least, most = 0.0, 0.0
     for axis in range(3):
@@ -213,8 +225,8 @@ def _bounds(box, other):  # type: ignore[no-untyped-def]
     return least, most
 
 
-@njit(cache=True)
-def _any_near(point, others, begin, end, box):  # type: ignore[no-untyped-def]
+@kernel
+def _any_near(point: Points, others: Points, begin: int, end: int, box: Points) -> bool:
     x, y, z = point[0], point[1], point[2]
     least = 0.0
     for axis in range(3):

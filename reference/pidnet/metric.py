@@ -73,7 +73,7 @@ class Confusion:
 
 
 def psnr(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> float:
-    """How near `a` is to `b` in dB: the largest magnitude of `b` against the root mean square error.
+    """How near `a` is to `b` in dB: the largest magnitude of `b` against the RMS of `a - b`.
 
     Two arrays of one shape; equal ones are about 200 dB above the peak and not infinite. In the
     order of compute_psnr, with its 1e-5 on the peak and 1e-10 on the error. Raises SubmissionError

@@ -2,11 +2,15 @@
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from reference.kernels import kernel
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
 
 
-@njit(cache=True)
-def labels(logits: npt.NDArray[np.float32], height: int, width: int) -> npt.NDArray[np.uint8]:
+@kernel
+def labels(logits: Floats, height: int, width: int) -> npt.NDArray[np.uint8]:
     """The class (height, width) with the largest of the logits (C, h, w), the first of equals.
 
     Bilinear with half-pixel centres, as torch's `interpolate` computes it, and one row of pixels
@@ -34,16 +38,16 @@ def labels(logits: npt.NDArray[np.float32], height: int, width: int) -> npt.NDAr
     return found
 
 
-@njit(cache=True)
-def _source(size: int, wanted: int):  # type: ignore[no-untyped-def]
+@kernel
+def _source(size: int, wanted: int) -> tuple[Ints, Ints, Floats]:
     """For each wanted row, the two that it lies between, and how far from the first it is."""
     scale = np.float32(size) / np.float32(wanted)
     half = np.float32(0.5)
     first, second = np.empty(wanted, np.int64), np.empty(wanted, np.int64)
     part = np.empty(wanted, np.float32)
     for i in range(wanted):
-        place = max(scale * (np.float32(i) + half) - half, np.float32(0))
-        first[i] = min(np.int64(place), size - 1)
+        place = np.float32(max(scale * (np.float32(i) + half) - half, np.float32(0)))
+        first[i] = min(int(place), size - 1)
         second[i] = min(first[i] + 1, size - 1)
         part[i] = place - np.float32(first[i])
     return first, second, part

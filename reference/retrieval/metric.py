@@ -91,10 +91,10 @@ def _check(
             f"the embeddings are {images.shape} and {texts.shape}",
             "give images (N, D) and texts (M, D) of one D, a row each",
         )
-    for name, rows, wanted in (("image", images, truth), ("text", texts, ids)):
-        if len(rows) < len(wanted):
+    for name, rows, count in (("image", images, len(truth)), ("text", texts, len(ids))):
+        if len(rows) < count:
             raise SubmissionError(
-                f"there are {len(rows)} {name} embeddings for {len(wanted)} {name}s",
+                f"there are {len(rows)} {name} embeddings for {count} {name}s",
                 "give one for each row of the list, in its order",
             )
     for number, wanted in enumerate(truth):
@@ -107,17 +107,21 @@ def _check(
 
 def _unit(rows: Floats, name: str) -> Floats:
     """Rows of length 1: normalised by the evaluator, and once more by scikit-learn's cosine."""
-    with np.errstate(over="ignore"):
-        length = np.linalg.norm(rows, axis=1, keepdims=True)
-    broken = np.flatnonzero(~(np.isfinite(length) & (length > 0)))
-    if len(broken):
-        raise SubmissionError(
-            f"{len(broken)} {name} embeddings have no direction, first in row {broken[0]}: they "
-            "are zero or not finite, and the evaluator stops",
-            "look for NaN in the model, or for a float16 that overflows",
-        )
-    unit = rows / length
-    unit /= np.sqrt(np.einsum("ij,ij->i", unit, unit))[:, np.newaxis]
+    unit = np.empty(rows.shape, np.result_type(rows, np.float32))
+    for start in range(0, len(rows), _BLOCK):  # what stays in the processor's cache
+        part = rows[start : start + _BLOCK]
+        with np.errstate(over="ignore"):
+            length = np.linalg.norm(part, axis=1, keepdims=True)
+        broken = np.flatnonzero(~(np.isfinite(length) & (length > 0)))
+        if len(broken):
+            raise SubmissionError(
+                f"the {name} embedding in row {start + broken[0]} has no direction: it is zero or "
+                "not finite, and the evaluator stops",
+                "look for NaN in the model, or for a float16 that overflows",
+            )
+        once = part / length
+        once /= np.sqrt(np.einsum("ij,ij->i", once, once))[:, np.newaxis]
+        unit[start : start + _BLOCK] = once
     return unit
 
 
@@ -144,9 +148,7 @@ def _ten_best(images: Floats, texts: Floats, block: int) -> tuple[npt.NDArray[np
     return top, close
 
 
-def _leading(
-    rows: Floats, stride: int, count: int
-) -> tuple[npt.NDArray[np.int64], Floats]:
+def _leading(rows: Floats, stride: int, count: int) -> tuple[npt.NDArray[np.int64], Floats]:
     """The columns and values of the `count` largest of each row, largest first.
 
     Column c is in group c % stride. The largest values are in the groups with the largest maxima,

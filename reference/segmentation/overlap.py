@@ -2,12 +2,13 @@
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from reference.kernels import kernel
 
 _BLOCK = 1 << 14  # pixels: two counts of a block fit into the halves of an int32
 
 
-@njit(cache=True)
+@kernel
 def count_overlap(
     prediction: npt.NDArray[np.float32], truth: npt.NDArray[np.uint8], threshold: np.float32
 ) -> tuple[int, int, int]:
@@ -15,7 +16,8 @@ def count_overlap(
 
     Both masks are flat and of one length. Where the bits are more than 1, the counts mean nothing.
     """
-    intersection, union, bits = 0, 0, np.int32(0)
+    intersection, union = 0, 0
+    bits = np.int32(0)
     for start in range(0, len(prediction), _BLOCK):
         values, marks = prediction[start : start + _BLOCK], truth[start : start + _BLOCK]
         both = np.int32(0)
@@ -23,6 +25,6 @@ def count_overlap(
             mark = np.int32(marks[i])
             bits |= mark
             both += np.int32(1) + (mark << 16) if values[i] > threshold else mark
-        intersection += both >> 16
-        union += both & 0xFFFF
-    return intersection, union, bits
+        intersection += int(both >> 16)
+        union += int(both & 0xFFFF)
+    return intersection, union, int(bits)

@@ -10,7 +10,7 @@ CAMERA = np.array(
 
 
 def rays(h, w):
-    """25LPCVC_Evaluations Track 3: a grid in ij order, (3, h * w), by torch's inverse and matmul."""
+    """25LPCVC_Evaluations Track 3: (3, h * w), a grid in ij order, torch's inverse and matmul."""
     x, y = torch.meshgrid(torch.arange(w), torch.arange(h), indexing="ij")
     pixels = torch.stack((x, y)).view(2, -1)
     pixels = torch.cat((pixels, torch.ones(1, h * w)))
