@@ -118,6 +118,19 @@ def test_clouds_of_any_density(size):
     assert count_near(a, b) == vectorised(a, b)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("spread", [0.005, 0.05, 0.3])
+def test_an_image_of_320x240_is_the_evaluators_to_the_bit(spread):
+    """Smooth, so that points lie close, as a camera sees them: half a minute each."""
+    rows, columns = np.mgrid[0:240, 0:320]
+    metres = 1.5 + 0.5 * np.sin(rows / 70) * np.cos(columns / 90)
+    noise = np.random.default_rng(0).normal(0, 0.002, metres.shape)
+    prediction = metres * (1 + spread * np.sin(columns / 50 + rows / 80)) + noise
+    truth = (metres * 1000).astype(np.uint16)
+    arrays = prediction.astype(F32)[None, None], truth, np.full(truth.shape, 2, np.uint8)
+    assert same_bits(mine(*arrays), official(*arrays))
+
+
 def test_more_cubes_than_the_table_first_holds():
     random = np.random.default_rng(5)
     a = random.integers(0, 200, (9000, 3)).astype(F32)

@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reference.errors import SubmissionError
-from reference.scores import pairs
 from reference.segmentation.metric import MaskMean, MaskScore, PackedMask, score
 from reference.tests import plain_metrics as plain
 
@@ -133,13 +132,3 @@ def test_the_mean_is_summed_in_order():
 def test_an_empty_list_is_an_error():
     with pytest.raises(SubmissionError, match="nothing was scored"):
         MaskMean().mean()
-
-
-@pytest.mark.parametrize(
-    ("left", "right", "words"),
-    [([1, 2], [1], "1 truths and more predictions"), ([], [1], "0 predictions and more truths")],
-)
-def test_different_counts_are_an_error(left, right, words):
-    with pytest.raises(SubmissionError, match=words):
-        list(pairs(left, right))
-    assert list(pairs(left, left)) == list(zip(left, left, strict=True))
