@@ -39,7 +39,6 @@ def _offsets() -> Ints:
 
 # In the key of a cube one axis is `_BITS` wide, so that a step is an addition.
 _STEPS: Ints = _offsets() @ np.array([1 << 2 * _BITS, 1 << _BITS, 1], np.int64)
-_STEPS = _STEPS[np.argsort(_STEPS != 0, kind="stable")]
 
 
 @kernel

@@ -118,19 +118,6 @@ def test_clouds_of_any_density(size):
     assert count_near(a, b) == vectorised(a, b)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("spread", [0.005, 0.05, 0.3])
-def test_an_image_of_320x240_is_the_evaluators_to_the_bit(spread):
-    """Smooth, so that points lie close, as a camera sees them: half a minute each."""
-    rows, columns = np.mgrid[0:240, 0:320]
-    metres = 1.5 + 0.5 * np.sin(rows / 70) * np.cos(columns / 90)
-    noise = np.random.default_rng(0).normal(0, 0.002, metres.shape)
-    prediction = metres * (1 + spread * np.sin(columns / 50 + rows / 80)) + noise
-    truth = (metres * 1000).astype(np.uint16)
-    arrays = prediction.astype(F32)[None, None], truth, np.full(truth.shape, 2, np.uint8)
-    assert same_bits(mine(*arrays), official(*arrays))
-
-
 def test_more_cubes_than_the_table_first_holds():
     random = np.random.default_rng(5)
     a = random.integers(0, 200, (9000, 3)).astype(F32)
@@ -258,6 +245,13 @@ def test_one_pixel_of_confidence_2_takes_the_points_from_1():
     confidence[:] = 1
     confidence[5, 5] = 2
     assert score(prediction, truth, confidence).precision in (0, 100)
+
+
+def test_points_of_no_known_confidence_give_nan():
+    prediction, truth, confidence = image()
+    arrays = prediction, truth, confidence + 1
+    assert same_bits(mine(*arrays), official(*arrays))
+    assert math.isnan(score(*arrays).f_score)
 
 
 def test_no_confidence_at_all_is_an_error_and_not_the_end_of_the_run():
