@@ -84,6 +84,7 @@ class Client:
         device: object,
         profile: bool,
         inputs: dict[str, list[np.ndarray]] | None = None,
+        options: str = "",
     ) -> Job:
         return self._infer(model, inputs) if inputs else self._profile()
 

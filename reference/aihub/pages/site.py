@@ -5,6 +5,7 @@ that only this site can know.
 import datetime
 import hashlib
 import hmac
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from importlib.util import find_spec
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -34,7 +35,9 @@ _KINDS: dict[str, type[Any]] = {
 }
 _TABS = ("compile", "profile", "inference", "quantize", "link")
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; form-action 'self'",
+    "Content-Security-Policy": (
+        "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; form-action 'self'"
+    ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
 }
@@ -77,8 +80,15 @@ def page_routes() -> list[Any]:
 class _Netron(StaticFiles):
     """Netron's own pages, kept from the rest of the network."""
 
-    def file_response(self, *args: Any, **options: Any) -> Response:
-        response = super().file_response(*args, **options)
+    async def get_response(self, path: str, scope: Any) -> Response:
+        """A file; the first page without what makes Netron report home, and expire."""
+        response = await super().get_response(path, scope)
+        if path == "index.html" and isinstance(response, FileResponse):
+            text = Path(response.path).read_text(encoding="utf-8")
+            text = re.sub(r'(name="version" content=")[^"]*', r"\g<1>0.0.0", text)
+            response = HTMLResponse(re.sub(r'(name="date" content=")[^"]*', r"\1", text))
+            # Without an answer to its question of cookies it first asks where its user is.
+            response.set_cookie("consent", "local", path="/netron")
         response.headers.update(_NETRON_HEADERS)
         return response
 
