@@ -91,7 +91,9 @@ def open_archive(path: Path, form: str) -> Any:
         return torch.jit.load(path, map_location="cpu").eval()  # type: ignore[no-untyped-call]
     # torch.export falls back to unpickling without this.
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
-    module: Any = torch.export.load(path).module()
+    # Of a file by its name it asks for the ending .pt2.
+    with path.open("rb") as file:
+        module: Any = torch.export.load(file).module()
     # An exported program has no modes, but the exporter asks for one.
     module.train = MethodType(lambda self, mode=True: self, module)
     module.eval = MethodType(lambda self: self, module)

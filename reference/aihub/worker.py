@@ -110,11 +110,11 @@ class JobChild(Child):
         return {}
 
     @_refusing
-    def inspect(self, model: str) -> _Answer:
-        """Answers the inputs, outputs and nodes of an ONNX file, and where its context binary is.
+    def inspect(self, model: str, scratch: str) -> _Answer:
+        """Answers the inputs, outputs and nodes of an ONNX file, and the path of its `binary`.
 
-        `binary` is None without one, else a name beside the file; one that is inside it is written
-        beside it.
+        That is None for a model without a context binary; one that is inside it is written to the
+        folder `scratch`.
         """
         found = onnx.load(model, load_external_data=False)
         contexts = [node for node in found.graph.node if node.op_type == "EPContext"]
@@ -122,7 +122,7 @@ class JobChild(Child):
             "inputs": [graph.describe(value) for value in graph.model_inputs(found)],
             "outputs": [graph.describe(value) for value in found.graph.output],
             "nodes": [(node.name, node.op_type) for node in found.graph.node],
-            "binary": _binary(found, contexts, Path(model)) if contexts else None,
+            "binary": _binary(found, contexts, Path(model), Path(scratch)) if contexts else None,
         }
 
     def load(self, model: str) -> _Answer:
@@ -187,18 +187,18 @@ def _described(value: Any, quantised: dict[str, tuple[float, float]]) -> _Answer
     return {**graph.describe(value), "scale": scale, "zero_point": zero}
 
 
-def _binary(model: Any, contexts: list[Any], path: Path) -> str:
+def _binary(model: Any, contexts: list[Any], path: Path, scratch: Path) -> str:
     if len(model.graph.node) > 1:
         raise TaskError("the local AI Hub runs an ONNX model with one context binary alone in it")
     attributes = {entry.name: entry for entry in contexts[0].attribute}
     cache = attributes["ep_cache_context"].s
     if "embed_mode" not in attributes or attributes["embed_mode"].i:
-        path.with_suffix(".embedded.bin").write_bytes(cache)
-        return path.with_suffix(".embedded.bin").name
+        (scratch / "embedded.bin").write_bytes(cache)
+        return str(scratch / "embedded.bin")
     name = str(cache.decode())
     if Path(name).name != name or not (path.parent / name).is_file():
         raise TaskError(f"the model wants its context binary in {name!r}, which is not beside it")
-    return name
+    return str(path.with_name(name))
 
 
 def _link(source: Path, target: Path) -> None:

@@ -13,12 +13,14 @@ from onnx import helper
 from torch import nn
 
 from reference.aihub.options import compile_options
-from reference.aihub.tasks import Model, ModelKind, QuantizeTask, TaskError
+from reference.aihub.tasks import CompileTask, Model, ModelKind, QuantizeTask, TaskError
 from reference.aihub.work import run
 from reference.aihub.worker import JobChild
+from reference.process import Limits
 from reference.tests import npu_models as models
 from reference.tests.aihub_jobs import (
     LIMITS,
+    S24,
     compile_it,
     download,
     infer,
@@ -66,8 +68,9 @@ def scripted(folder: Path) -> Model:
 
 
 def exported(folder: Path) -> Model:
-    path = folder / "net.pt2"
-    torch.export.save(torch.export.export(Net().eval(), (PICTURE, GAIN)), path)
+    path = folder / "upload"
+    with path.open("wb") as file:
+        torch.export.save(torch.export.export(Net().eval(), (PICTURE, GAIN)), file)
     return Model(path, ModelKind.TORCH_EXPORTED_PROGRAM)
 
 
@@ -364,6 +367,20 @@ def test_names_inside_branches(tmp_path: Path) -> None:
     with pytest.raises(TypeError):  # the client cannot write a scalar
         infer(made.model, folder, feeds)
     assert {node.op_type for node in load(made.model).graph.node} >= {"Relu", "If"}
+
+
+@needs_compiler
+def test_a_compiler_that_never_ends(tmp_path: Path) -> None:
+    task = CompileTask(onnx_model(models.huge_relu, tmp_path), S24, DLC)
+    with pytest.raises(TaskError, match="gave no answer for 3 s and was stopped"):
+        run(task, tmp_path / "job", Limits(timeout=3.0))
+    assert list((tmp_path / "job").iterdir()) == []
+
+
+def test_a_model_that_eats_memory(tmp_path: Path) -> None:
+    task = CompileTask(onnx_model(models.huge_constant, tmp_path), S24, PLAIN)
+    with pytest.raises(TaskError, match=r"needs more memory than its limit of 1\.0 GiB"):
+        run(task, tmp_path / "job", Limits(timeout=60.0, memory=2**30))
 
 
 @needs_compiler

@@ -236,6 +236,35 @@ def test_a_binary_from_elsewhere(
         infer(binary, tmp_path / "device", {"x": [PHOTO]}, device=QCS6490)
 
 
+def context_model(target: Model, folder: Path, **attributes: object) -> Model:
+    """The ONNX model of a context binary, with other attributes."""
+    made = load(target)
+    kept = [entry for entry in made.graph.node[0].attribute if entry.name not in attributes]
+    del made.graph.node[0].attribute[:]
+    new = [onnx.helper.make_attribute(name, value) for name, value in attributes.items()]
+    made.graph.node[0].attribute.extend([*kept, *new])
+    folder.mkdir()
+    onnx.save(made, folder / "model.onnx")
+    return Model(folder, ModelKind.ONNX)
+
+
+def test_where_a_context_binary_may_be(tmp_path: Path) -> None:
+    """In the model itself or beside it, and nowhere else."""
+    source = onnx_model(models.net, tmp_path)
+    target = compile_it(source, tmp_path / "job", "--target_runtime precompiled_qnn_onnx").model
+    assert target is not None
+    data = (target.path / "model.bin").read_bytes()
+    inside = context_model(target, tmp_path / "inside", embed_mode=1, ep_cache_context=data)
+    result = infer(inside, tmp_path / "run", {"x": [PHOTO]})
+    expected = on_cpu(source.path, {"x": PHOTO})[0]
+    assert relative(download(result.outputs)["output_0"][0], expected) < CLOSE
+    assert [file.name for file in inside.path.iterdir()] == ["model.onnx"], "left as it was"
+    for index, name in enumerate(("../job/model/model.bin", str(target.path / "model.bin"), "no")):
+        elsewhere = context_model(target, tmp_path / f"outside-{index}", ep_cache_context=name)
+        with pytest.raises(TaskError, match="which is not beside it"):
+            infer(elsewhere, tmp_path / f"run-{index}", {"x": [PHOTO]})
+
+
 def test_broken_binaries(tmp_path: Path) -> None:
     model = onnx_model(models.net, tmp_path)
     whole = compile_it(model, tmp_path / "bin", "--target_runtime qnn_context_binary").model

@@ -44,9 +44,10 @@ def inference_job(task: InferenceTask, bench: Bench) -> Result:
         else:
             raise TaskError("there is nothing to do: give a data set, or ask for a profile")
         profile = _profile(session, seconds) if task.profile else None
+        inputs = session.inputs
     if profile:
         notices += [f"time: {profile.clock}", _memory(session)]
-    return Result(outputs=outputs, profile=profile, notices=tuple(notices))
+    return Result(input_spec=inputs, outputs=outputs, profile=profile, notices=tuple(notices))
 
 
 def _where(session: Session, task: InferenceTask) -> str:

@@ -22,12 +22,14 @@ def quantize_job(task: QuantizeTask, bench: Bench) -> Result:
     source = onnx_file(task.model)
     model_digest(source)
     with bench.worker("reading the model") as process:
-        inputs = specs(ask(process, "inspect", model=str(source))["inputs"])
+        inputs = specs(
+            ask(process, "inspect", model=str(source), scratch=str(bench.scratch))["inputs"]
+        )
         folder = bench.folder / "model"
         folder.mkdir(exist_ok=True)
         target = folder / "model.onnx"
         quantize_on(task.calibration, source, target, inputs, precision, bench)
-        made = ask(process, "inspect", model=str(target))
+        made = ask(process, "inspect", model=str(target), scratch=str(bench.scratch))
     with DataSet(task.calibration) as data:
         notice = f"calibrated on {len(data)} samples by their minima and maxima, {precision}"
     return Result(

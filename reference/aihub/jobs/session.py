@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,25 +111,31 @@ def _open_binary(
     return _emulate(context, compiled, specs(graph["inputs"]), specs(graph["outputs"]), bench)
 
 
-def _open_onnx(
-    path: Path, device: Device, options: RunOptions, bench: Bench
-) -> contextlib.AbstractContextManager[Session]:
+@contextlib.contextmanager
+def _open_onnx(path: Path, device: Device, options: RunOptions, bench: Bench) -> Iterator[Session]:
     model_digest(path)
-    with bench.worker("reading the model") as process:
-        found = ask(process, "inspect", model=str(path))
-    if found["binary"]:
-        return _open_binary(path.with_name(found["binary"]), device, options, bench)
-    inputs = specs(found["inputs"])
+    with bench.worker("running the model") as process:
+        found = ask(process, "inspect", model=str(path), scratch=str(bench.scratch))
+        if found["binary"]:
+            opened = _open_binary(Path(found["binary"]), device, options, bench)
+        else:
+            inputs, outputs = specs(found["inputs"]), specs(found["outputs"])
+            _need_fixed_shapes(inputs)
+            if options.units == ("npu",):
+                compiled = bench.compile(path, device)
+                opened = _emulate(compiled, compiled, inputs, outputs, bench)
+            else:
+                placed = _placed(path, device, bench) if "npu" in options.units else None
+                nodes = tuple((name, op) for name, op in found["nodes"])
+                opened = _on_cpu(process, path, placed, nodes, inputs, outputs, bench)
+        with opened as session:
+            yield session
+
+
+def _need_fixed_shapes(inputs: Sequence[TensorSpec]) -> None:
     for spec in inputs:
         if not all(isinstance(size, int) for size in spec.shape):
             raise TaskError(f"input {spec.name!r} has a dynamic shape: compile it with input_specs")
-    outputs = specs(found["outputs"])
-    if options.units == ("npu",):
-        compiled = bench.compile(path, device)
-        return _emulate(compiled, compiled, inputs, outputs, bench)
-    placed = _placed(path, device, bench) if "npu" in options.units else None
-    nodes = tuple((name, op) for name, op in found["nodes"])
-    return _on_cpu(path, placed, nodes, inputs, outputs, bench)
 
 
 def _placed(path: Path, device: Device, bench: Bench) -> Compiled | None:
@@ -170,6 +176,7 @@ def _emulate(
 
 @contextlib.contextmanager
 def _on_cpu(
+    process: ToolProcess,
     path: Path,
     compiled: Compiled | None,
     nodes: tuple[tuple[str, str], ...],
@@ -178,21 +185,20 @@ def _on_cpu(
     bench: Bench,
 ) -> Iterator[Session]:
     start = time.perf_counter()
-    with bench.worker("running the model") as process:
-        runtime = ask(process, "load", model=str(path))["runtime"]
-        names = tuple(spec.name for spec in outputs)
-        yield Session(
-            inputs=inputs,
-            outputs=names,
-            run=_run_on_cpu(process, names, bench.scratch),
-            peak=lambda: process.ask("memory")["peak"],
-            loading=time.perf_counter() - start,
-            load_peak=process.ask("memory")["peak"] or 0,
-            compiled=compiled,
-            nodes=nodes,
-            emulated=False,
-            tools={"ONNX Runtime": f"{runtime} on this host, not a device"},
-        )
+    runtime = ask(process, "load", model=str(path))["runtime"]
+    names = tuple(spec.name for spec in outputs)
+    yield Session(
+        inputs=inputs,
+        outputs=names,
+        run=_run_on_cpu(process, names, bench.scratch),
+        peak=lambda: process.ask("memory")["peak"],
+        loading=time.perf_counter() - start,
+        load_peak=process.ask("memory")["peak"] or 0,
+        compiled=compiled,
+        nodes=nodes,
+        emulated=False,
+        tools={"ONNX Runtime": f"{runtime} on this host, not a device"},
+    )
 
 
 def _run_on_cpu(process: ToolProcess, names: tuple[str, ...], scratch: Path) -> Run:
