@@ -1,5 +1,7 @@
 """Jobs of the local AI Hub on small models, and data sets as the client writes and reads them."""
 
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import h5py
@@ -7,6 +9,7 @@ import numpy as np
 import onnx
 from qai_hub.util.dataset_entries_converters import dataset_entries_to_h5, h5_to_dataset_entries
 
+from reference.aihub.options import compile_options
 from reference.aihub.tasks import (
     CompileTask,
     InferenceTask,
@@ -16,6 +19,7 @@ from reference.aihub.tasks import (
     TensorSpec,
 )
 from reference.aihub.work import run
+from reference.aihub.worker import JobChild
 from reference.npu.devices import Device, find_device
 from reference.process import Limits
 from reference.tests.npu_models import save
@@ -83,3 +87,24 @@ def to_spec(name: str, spec: tuple) -> TensorSpec:
 def load(model: Model | None) -> onnx.ModelProto:
     assert model is not None
     return onnx.load(model.path / "model.onnx" if model.path.is_dir() else model.path)
+
+
+def refusal(
+    build: Callable[[], onnx.ModelProto],
+    folder: Path,
+    options: str,
+    specs: dict[str, tuple] | None = None,
+) -> str | None:
+    """Why the child refuses a compile job, None where it does not.
+
+    It is asked in this process, since starting one takes a second.
+    """
+    answer = JobChild().prepare(
+        model=str(save(build, folder)),
+        output=str(folder / "target.onnx"),
+        name="",
+        specs=[asdict(to_spec(name, spec)) for name, spec in (specs or {}).items()],
+        refuse_int64="onnx" not in options,
+        change=asdict(compile_options(options)),
+    )
+    return answer.get("refusal")

@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +11,15 @@ import torch
 from onnx import helper
 from torch import nn
 
-from reference.aihub.options import compile_options
-from reference.aihub.tasks import CompileTask, Model, ModelKind, QuantizeTask, TaskError
+from reference.aihub.tasks import (
+    CompileTask,
+    InferenceTask,
+    Model,
+    ModelKind,
+    QuantizeTask,
+    TaskError,
+)
 from reference.aihub.work import run
-from reference.aihub.worker import JobChild
 from reference.process import Limits
 from reference.tests import npu_models as models
 from reference.tests.aihub_jobs import (
@@ -26,7 +30,7 @@ from reference.tests.aihub_jobs import (
     infer,
     load,
     onnx_model,
-    to_spec,
+    refusal,
     upload,
 )
 from reference.tests.npu_models import FLOAT, INT64, PHOTO, needs_compiler, node, on_cpu, save
@@ -35,8 +39,9 @@ DLC, PLAIN = "--target_runtime qnn_dlc", "--target_runtime onnx"
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LPCVC_CACHE", str(tmp_path / "cache"))
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One for all the tests: equal models are compiled once."""
+    monkeypatch.setenv("LPCVC_CACHE", str(tmp_path_factory.getbasetemp() / "aihub-cache"))
 
 
 class Net(nn.Module):
@@ -102,20 +107,26 @@ def test_pytorch(build: Callable[[Path], Model], tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-def test_pytorch_and_its_specs(tmp_path: Path) -> None:
-    with pytest.raises(TaskError, match="a TorchScript model needs input_specs"):
-        compile_it(traced(tmp_path), tmp_path / "none", PLAIN)
-    with pytest.raises(TaskError, match=r"cannot be exported to ONNX: .*3 channels"):
-        compile_it(
-            traced(tmp_path), tmp_path / "wrong", PLAIN, {**SPECS, "picture": (1, 4, 16, 16)}
-        )
-    program = exported(tmp_path)
+def test_the_specs_of_a_program(tmp_path: Path) -> None:
     with pytest.raises(TaskError) as raised:
-        compile_it(program, tmp_path / "size", PLAIN, {**SPECS, "picture": (1, 3, 8, 8)})
+        compile_it(exported(tmp_path), tmp_path / "size", PLAIN, {**SPECS, "picture": (1, 3, 8, 8)})
     assert str(raised.value) == (
         "input_specs gives 'picture' as float32[1, 3, 8, 8],"
         " and the program has it as float32[1, 3, 16, 16]"
     )
+
+
+def test_torchscript_without_specs(tmp_path: Path) -> None:
+    model = Model(tmp_path / "model.pt", ModelKind.TORCHSCRIPT)
+    with pytest.raises(TaskError, match="a TorchScript model needs input_specs"):
+        compile_it(model, tmp_path / "job", PLAIN)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_torchscript_with_wrong_specs(tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match=r"cannot be exported to ONNX: .*3 channels"):
+        compile_it(traced(tmp_path), tmp_path / "job", PLAIN, {**SPECS, "picture": (1, 4, 16, 16)})
 
 
 def test_a_hostile_archive(tmp_path: Path) -> None:
@@ -144,21 +155,6 @@ def test_dynamic_shapes_are_bound(tmp_path: Path) -> None:
     assert np.allclose(answer, on_cpu(model.path, {"x": batch})[0], atol=1e-5)
     with pytest.raises(TaskError, match="has a dynamic shape: compile it with input_specs"):
         infer(model, tmp_path / "as-it-is", {"x": [batch]})
-
-
-def refusal(
-    build: Callable[[], onnx.ModelProto], folder: Path, options: str, specs: dict[str, tuple]
-) -> str:
-    """What the child answers, asked in this process: starting one takes a second."""
-    answer = JobChild().prepare(
-        model=str(save(build, folder)),
-        output=str(folder / "target.onnx"),
-        name="",
-        specs=[asdict(to_spec(name, spec)) for name, spec in specs.items()],
-        refuse_int64=False,
-        change=asdict(compile_options(options)),
-    )
-    return answer["refusal"]
 
 
 WRONG_SPECS: dict[str, tuple[Callable[[], onnx.ModelProto], dict[str, tuple], str]] = {
@@ -378,7 +374,9 @@ def test_a_compiler_that_never_ends(tmp_path: Path) -> None:
 
 
 def test_a_model_that_eats_memory(tmp_path: Path) -> None:
-    task = CompileTask(onnx_model(models.huge_constant, tmp_path), S24, PLAIN)
+    data = upload({"x": [np.ones((1, 8), np.float32)]}, tmp_path / "x.h5")
+    model = onnx_model(models.huge_constant, tmp_path)
+    task = InferenceTask(model, S24, "--compute_unit cpu", data, False)
     with pytest.raises(TaskError, match=r"needs more memory than its limit of 1\.0 GiB"):
         run(task, tmp_path / "job", Limits(timeout=60.0, memory=2**30))
 
@@ -401,7 +399,8 @@ def test_metadata(tmp_path: Path) -> None:
 
 
 @needs_compiler
-def test_the_second_time_is_the_same(tmp_path: Path) -> None:
+def test_the_second_time_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LPCVC_CACHE", str(tmp_path / "cache"))
     model = onnx_model(models.net, tmp_path)
     one = compile_it(model, tmp_path / "one", DLC)
     entries = sorted((tmp_path / "cache").iterdir())
@@ -413,6 +412,7 @@ def test_the_second_time_is_the_same(tmp_path: Path) -> None:
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_quantised_while_it_is_compiled(tmp_path: Path) -> None:
     model = onnx_model(models.net, tmp_path)
     calibration = upload({"x": [PHOTO, PHOTO[..., ::-1].copy()]}, tmp_path / "calibration.h5")
