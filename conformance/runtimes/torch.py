@@ -85,7 +85,7 @@ def open_module(target: str, form: str) -> Any:
         track, part, weights = target.split(":", 2)
         return build_reference(find_track(track), Path(weights) if weights else None)[part]
     if form in ("torchscript", "exported"):
-        from reference.export import open_archive
+        from reference.torch_archive import open_archive
 
         return open_archive(Path(target), form)
     sys.path.insert(0, os.getcwd())

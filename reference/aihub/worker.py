@@ -46,7 +46,8 @@ class JobChild(Child):
         try:
             import torch
 
-            from reference.export import open_archive, write_onnx
+            from reference.export import write_onnx
+            from reference.torch_archive import open_archive
         except ImportError:
             raise SubmissionError(
                 "a PyTorch model needs PyTorch, which is not installed",

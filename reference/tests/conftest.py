@@ -53,6 +53,12 @@ def scratch() -> Iterator[Path]:
         yield Path(folder)
 
 
+@pytest.fixture
+def shared_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cache of compiled models is one for all the tests that ask for this."""
+    monkeypatch.setenv("LPCVC_CACHE", str(tmp_path_factory.getbasetemp() / "shared-cache"))
+
+
 @pytest.fixture(scope="session")
 def seeded() -> Callable[[Track], dict[str, nn.Module]]:
     """The reference model of a track with seeded random weights."""

@@ -35,13 +35,8 @@ from reference.tests.aihub_jobs import (
 )
 from reference.tests.npu_models import FLOAT, INT64, PHOTO, needs_compiler, node, on_cpu, save
 
+pytestmark = pytest.mark.usefixtures("shared_cache")
 DLC, PLAIN = "--target_runtime qnn_dlc", "--target_runtime onnx"
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One for all the tests: equal models are compiled once."""
-    monkeypatch.setenv("LPCVC_CACHE", str(tmp_path_factory.getbasetemp() / "aihub-cache"))
 
 
 class Net(nn.Module):

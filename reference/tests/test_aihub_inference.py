@@ -33,17 +33,10 @@ from reference.tests.aihub_jobs import (
 )
 from reference.tests.npu_models import FLOAT, INT64, PHOTO, PICTURE, needs_compiler, on_cpu
 
-pytestmark = needs_compiler
+pytestmark = [needs_compiler, pytest.mark.usefixtures("shared_cache")]
 # Units in the last place of float16 that a chain of eight operators may lose.
 CLOSE = 8 * 2.0**-11
 PHOTOS = [PHOTO, PHOTO[..., ::-1].copy(), PHOTO[:, ::-1].copy()]
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One for all the tests of this file: equal models are compiled once."""
-    folder = tmp_path_factory.getbasetemp() / "aihub-cache"
-    monkeypatch.setenv("LPCVC_CACHE", str(folder))
 
 
 def relative(answer: np.ndarray, expected: np.ndarray) -> float:
