@@ -107,8 +107,11 @@ def link_options(text: str) -> LinkOptions:
 
 
 def target_runtime(options: CompileOptions, device: Device) -> str:
-    """The runtime asked for; without one it is ONNX Runtime for Windows devices, else TFLite."""
-    default = "onnx" if device.name.endswith("CRD") else "tflite"
+    """The runtime asked for; without one it is ONNX Runtime for Windows devices, else a DLC.
+
+    AI Hub makes TFLite in place of the DLC, which needs a converter that is not at hand here.
+    """
+    default = "onnx" if device.name.endswith("CRD") else "qnn_dlc"
     return options.runtime or default
 
 
@@ -152,10 +155,8 @@ def _check_compile(task: CompileTask, chosen: CompileOptions) -> None:
         return
     runtime = target_runtime(chosen, task.device)
     if runtime == "tflite":
-        asked = (
-            "--target_runtime tflite" if chosen.runtime else "TFLite, the default target runtime"
-        )
-        raise _unsupported(asked, f"choose --target_runtime {_choices(_RUNTIMES, 'tflite')}")
+        others = _choices(_RUNTIMES, "tflite")
+        raise _unsupported("--target_runtime tflite", f"choose --target_runtime {others}")
     if runtime != "onnx" and "npu" not in chosen.units:
         raise _unsupported(
             f"--compute_unit {','.join(chosen.units)} for {runtime}", "it is for the NPU alone"

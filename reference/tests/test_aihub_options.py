@@ -43,7 +43,7 @@ DLC = Model(Path("model.dlc"), ModelKind.QNN_DLC)
         ("--target_runtime precompiled_qnn_onnx", ModelKind.ONNX),
         ("--target_runtime qnn_context_binary", ModelKind.QNN_CONTEXT_BINARY),
         ("--target_runtime=qnn_dlc", ModelKind.QNN_DLC),
-        ("", ModelKind.TFLITE),
+        ("", ModelKind.QNN_DLC),
     ],
 )
 def test_the_kind_of_the_target(options: str, kind: ModelKind) -> None:
@@ -162,11 +162,6 @@ INCONSISTENT: dict[str, tuple[Task, str]] = {
         compile_task("--target_runtime tflite"),
         NO + "--target_runtime tflite; choose --target_runtime onnx, precompiled_qnn_onnx,"
         " qnn_context_binary or qnn_dlc",
-    ),
-    "tflite by default": (
-        compile_task(""),
-        NO + "TFLite, the default target runtime; choose --target_runtime onnx,"
-        " precompiled_qnn_onnx, qnn_context_binary or qnn_dlc",
     ),
     "QNN on the CPU": (
         compile_task("--target_runtime qnn_dlc --compute_unit cpu"),

@@ -36,6 +36,8 @@ def compile_job(task: CompileTask, bench: Bench) -> Result:
     runtime = target_runtime(options, task.device)
     made = _prepared(_source(task, bench), task, options, runtime, bench)
     notices = []
+    if not options.runtime and runtime == "qnn_dlc":
+        notices.append("no target runtime was named: AI Hub makes TFLite then, this hub a DLC")
     if options.truncate_tensors:
         notices.append("--truncate_64bit_tensors changed nothing: the compiler does that by itself")
     if runtime == "onnx":
