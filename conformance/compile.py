@@ -8,14 +8,14 @@ from pathlib import Path
 
 from conformance.report.compile import Attempt, compile_report
 from conformance.report.progress import stderr_progress
-from conformance.runtimes.process import ModelProcess
+from conformance.runtimes.process import ModelProcess, export_onnx
 from conformance.submission import Model, open_submission
 from reference.errors import SubmissionError
 from reference.npu.cache import model_digest
 from reference.npu.compile import compile_model
 from reference.npu.devices import Device, all_devices, find_device
 from reference.npu.toolchain import find_toolchain
-from reference.process import ChildError, Limits
+from reference.process import Limits
 from reference.tracks import Track
 
 
@@ -104,14 +104,7 @@ def _export(
 ) -> Path:
     path = scratch / f"{part}.onnx"
     progress.step = f"exporting {model.path.name} to ONNX"
-    with ModelProcess(model.path.name, scratch, progress, limits) as process:
-        try:
-            process.export(model.target, model.format, track.id, part, path)
-        except ChildError as error:
-            raise SubmissionError(
-                f"{model.path.name} cannot be exported to ONNX: {error}",
-                "export it to ONNX yourself and give the .onnx file",
-            ) from None
+    export_onnx(model.target, model.format, track.id, part, path, limits, progress)
     return path
 
 

@@ -14,10 +14,14 @@ from reference.child import Run
 SEVERITY_FATAL = 4
 
 
-def load(target: str) -> tuple[str, Run]:
-    """A session on the ONNX file `target`; returns the runtime's name and its forward pass."""
+def load(target: str, threads: int = 0) -> tuple[str, Run]:
+    """A session on the ONNX file `target`; returns the runtime's name and its forward pass.
+
+    `threads` are those of a pass, 0 for one a core.
+    """
     options = ort.SessionOptions()
     options.log_severity_level = SEVERITY_FATAL
+    options.intra_op_num_threads = threads
     # Fused quantised kernels give wrong values for some AIMET exports; without them Q/DQ is exact.
     options.add_session_config_entry("session.disable_quant_qdq", "1")
     session = ort.InferenceSession(

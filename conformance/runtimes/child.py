@@ -10,16 +10,16 @@ from reference.errors import CheckpointWarning
 class ModelChild(Child):
     """Loads and runs a model with the runtime that its form asks for."""
 
-    def load(self, target: str, form: str) -> dict[str, Any]:
-        """Loads a model; answers the runtime's name."""
+    def load(self, target: str, form: str, threads: int = 0) -> dict[str, Any]:
+        """Loads a model to run on `threads`, 0 for the default; answers the runtime's name."""
         if form == "onnx":
             from reference import ort
 
-            runtime, self._run = ort.load(target)
+            runtime, self._run = ort.load(target, threads)
         else:
             from conformance.runtimes import torch
 
-            runtime, self._run = torch.load(target, form)
+            runtime, self._run = torch.load(target, form, threads)
         return {"runtime": runtime}
 
     def watch(self, target: str, form: str, modules: list[str]) -> dict[str, Any]:

@@ -13,13 +13,15 @@ class ModelProcess(ChildProcess):
     def __init__(self, name: str, folder: Path, tick: Tick, limits: Limits) -> None:
         super().__init__("conformance.runtimes.child", name, folder, tick, limits)
 
-    def load(self, target: str, form: str) -> str:
+    def load(self, target: str, form: str, threads: int = 0) -> str:
         """Loads the model; the name and version of the runtime that took it.
 
-        Raises SubmissionError if it cannot be loaded.
+        `threads` is what a forward pass may use, 0 for the runtime's own choice. Raises
+        SubmissionError if it cannot be loaded.
         """
         try:
-            return str(self.ask("load", target=target, form=form)["runtime"])
+            answer = self.ask("load", target=target, form=form, threads=threads)
+            return str(answer["runtime"])
         except ChildError as error:
             remedy = {
                 "onnx": "check it with onnx.checker, or export it again",
@@ -55,3 +57,18 @@ class ModelProcess(ChildProcess):
             warnings.warn(note, CheckpointWarning, stacklevel=2)
         paths: dict[str, str] = answer["paths"]
         return paths
+
+
+def export_onnx(
+    target: str, form: str, track: str, part: str, path: Path, limits: Limits, tick: Tick
+) -> None:
+    """Writes a PyTorch model as ONNX to `path`, in a child; raises SubmissionError."""
+    name = Path(target).name
+    with ModelProcess(name, path.parent, tick, limits) as process:
+        try:
+            process.export(target, form, track, part, path)
+        except ChildError as error:
+            raise SubmissionError(
+                f"{name} cannot be exported to ONNX: {error}",
+                "export it to ONNX yourself and give the .onnx file",
+            ) from None

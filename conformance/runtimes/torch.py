@@ -22,8 +22,13 @@ except ImportError:
     ) from None
 
 
-def load(target: str, form: str) -> tuple[str, Run]:
-    """The model at `target`; returns the runtime's name and its forward pass."""
+def load(target: str, form: str, threads: int = 0) -> tuple[str, Run]:
+    """The model at `target`; returns the runtime's name and its forward pass.
+
+    `threads` are those of a pass, 0 for one a core.
+    """
+    if threads:
+        torch.set_num_threads(threads)
     module = open_module(target, form)
 
     def run(feeds: dict[str, np.ndarray]) -> list[Any]:

@@ -1,0 +1,112 @@
+"""What scoring found: the number, how sure it is, the worst items and what went wrong."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from conformance.scoring.datasets.items import Finding
+from conformance.scoring.job import Result
+from conformance.scoring.store import Run
+from conformance.scoring.summary import Comparison, Summary
+from reference.errors import SubmissionError, one_line
+from reference.tracks import Track
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """Everything that the report of a run says. `new` items were scored now, the others before;
+    `lost` are the errors of parts, such as the text that could not be embedded.
+    """
+
+    track: Track
+    run: Run
+    data: Path
+    warnings: Sequence[Finding]
+    summary: Summary
+    new: int
+    lost: tuple[Result, ...]
+    comparisons: tuple[Comparison, ...]
+    pictures: tuple[Path, ...] = ()
+
+    @property
+    def failed(self) -> bool:
+        """Whether an item has no answer or an odd one."""
+        return bool(self.summary.failed or self.summary.odd or self.lost)
+
+
+def score_report(scoring: Scoring) -> str:
+    """The report as text."""
+    summary, run = scoring.summary, scoring.run
+    lines = [
+        f"{scoring.track.id}, {run.label}: {_headline(summary)}",
+        f"  data     {scoring.data}, {len(summary.results)} items of {summary.groups} pictures,"
+        f" {scoring.new} passes now; sha256 {run.data[:12]}",
+        f"  runtime  {run.runtime}",
+    ]
+    columns = {k: v for k, v in summary.columns.items() if k != summary.headline.column}
+    if columns:
+        lines.append("  means    " + ", ".join(f"{k} {v:.4g}" for k, v in columns.items()))
+    lines += _worst(summary, scoring.pictures)
+    lines += [_comparison(each, summary.headline.scale) for each in scoring.comparisons]
+    lines += [f"  warning  {one_line(f.file)}: {f.problem} -> {f.remedy}" for f in scoring.warnings]
+    lines += _listed("no answer", [(r.item, r.error) for r in (*scoring.lost, *summary.failed)])
+    lines += _listed("odd answer", [(r.item, r.note) for r in summary.odd])
+    return "\n".join(lines)
+
+
+def write_table(path: Path, summary: Summary) -> None:
+    """Writes a row for each item as CSV; raises SubmissionError where that cannot be."""
+    columns = list(summary.columns)
+    try:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file)
+            table.writerow(["item", *columns, "seconds", "error", "note"])
+            for result in summary.results:
+                values = [result.numbers.get(column, "") for column in columns]
+                seconds = f"{result.seconds:.4f}"
+                table.writerow([result.item, *values, seconds, result.error, result.note])
+    except OSError as error:
+        raise SubmissionError(
+            f"{path} cannot be written ({error.strerror})", "name another file for --table"
+        ) from None
+
+
+def _headline(summary: Summary) -> str:
+    if summary.value is None or summary.interval is None:
+        return "no score: no item has an answer"
+    scale = summary.headline.scale
+    value = summary.value * scale
+    low, high = summary.interval.low * scale, summary.interval.high * scale
+    text = f"{summary.headline.name} {value:.4f} (95 % interval {low:.2f}..{high:.2f})"
+    missing = len(summary.failed)
+    if missing:
+        text += f", without the {missing} items that have no answer: not an official score"
+    return text
+
+
+def _worst(summary: Summary, pictures: Sequence[Path]) -> list[str]:
+    column = summary.headline.column
+    worst = summary.worst(_SHOWN)
+    lines = [f"  worst    {r.numbers[column]:8.4f}  {r.item}" for r in worst]
+    if pictures:
+        lines.append(f"  pictures {pictures[0].parent}, the {len(pictures)} worst items")
+    return lines
+
+
+def _comparison(found: Comparison, scale: float) -> str:
+    low, high = found.interval.low * scale, found.interval.high * scale
+    return (
+        f"  against  {found.other}: {found.difference * scale:+.4f} (95 % interval {low:+.2f}.."
+        f"{high:+.2f}), {found.verdict}; better on {found.better}, worse on {found.worse} of"
+        f" {found.items} items"
+    )
+
+
+def _listed(kind: str, named: Sequence[tuple[str, str]]) -> list[str]:
+    lines = [f"  {kind}: {one_line(item)}: {text}" for item, text in named[:_SHOWN]]
+    if len(named) > _SHOWN:
+        lines.append(f"  {kind}: and {len(named) - _SHOWN} more, see --table")
+    return lines

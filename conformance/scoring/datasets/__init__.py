@@ -1,0 +1,139 @@
+"""Data sets as people have them: one module a track reads the folder, and all read lazily.
+
+A module has `index(folder)`, which lists the items and what is wrong with their files' names,
+numbers and lists, `truth(item)`, which reads and checks what an item is held against, and
+`PICTURE_SIZE`, the (width, height) that the track's pictures have, None where any will do.
+"""
+
+import hashlib
+import importlib
+from collections.abc import Callable, Iterator
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from conformance.scoring.datasets.items import Finding, Index, Item
+from reference.errors import SubmissionError
+from reference.images import open_pillow
+from reference.tracks import Part, Track
+
+MODULES = {
+    "segmentation": "segmentation",
+    "retrieval": "retrieval",
+    "depth": "depth",
+    "pidnet": "cityscapes",
+}
+_BLOCK_BYTES = 2**20
+
+
+class Dataset:
+    """The items of the folder `folder`, as `track` prepares them; one item in memory at a time.
+
+    Raises SubmissionError where there is no such folder. What is wrong with its files is in
+    `findings`; an item whose own file cannot be read raises when that is read.
+    """
+
+    def __init__(self, track: Track, folder: Path) -> None:
+        if not folder.is_dir():
+            raise SubmissionError(f"no such folder: {folder}", "give --data the data set's folder")
+        self.track = track
+        self.folder = folder
+        self._module: Any = importlib.import_module(f"{__name__}.{MODULES[track.name]}")
+        self._inputs: Any = importlib.import_module(track.inputs)
+        self._index: Index = self._module.index(folder)
+        # Texts of one picture follow each other: it is prepared once for all of them.
+        self._prepared = lru_cache(maxsize=1)(self._inputs.prepare_image)
+
+    @property
+    def items(self) -> tuple[Item, ...]:
+        """All items, those of each part together and those of a picture one after the other."""
+        return self._index.items
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What is wrong with names, numbers and lists; the files' content is not read for it."""
+        return self._index.findings
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the names and the content of every file that the data set is made of."""
+        return self.read_digest(lambda done, total: None)
+
+    def of(self, part: str) -> list[Item]:
+        """The items that the part takes."""
+        return [item for item in self.items if item.part == part]
+
+    def feeds(self, part: Part, item: Item) -> dict[str, np.ndarray]:
+        """The inputs of one forward pass by name, in the contract's first dtype.
+
+        Raises SubmissionError for a picture that cannot be read.
+        """
+        return {
+            str(tensor.name): self._prepared(item.image)
+            if tensor is part.image
+            else self._inputs.prepare_text(item.text)
+            for tensor in part.inputs
+        }
+
+    def truth(self, item: Item) -> Any:
+        """What the item is held against; raises SubmissionError where that cannot be."""
+        return self._module.truth(item)
+
+    def read_digest(self, tick: Callable[[int, int], None]) -> str:
+        """The digest, with `tick` called with the files read and their number."""
+        sha = hashlib.sha256()
+        files = sorted(self._index.files)
+        for count, path in enumerate(files):
+            tick(count, len(files))
+            sha.update(f"\n{path.relative_to(self.folder).as_posix()}\n".encode())
+            with path.open("rb") as file:
+                while block := file.read(_BLOCK_BYTES):
+                    sha.update(block)
+        return sha.hexdigest()
+
+    def faults(self, tick: Callable[[int, int], None]) -> Iterator[Finding]:
+        """What is wrong inside the files: each picture and each truth is read once."""
+        image: Path | None = None
+        truth: object = None
+        for count, item in enumerate(self.items):
+            tick(count, len(self.items))
+            if item.image is not None and item.image != image:
+                image = item.image
+                yield from self._picture_faults(image)
+            if item.truth is not None and item.truth is not truth:
+                truth = item.truth
+                try:
+                    self.truth(item)
+                except SubmissionError as error:
+                    yield Finding(item.where, error.problem, error.remedy)
+
+    def _picture_faults(self, path: Path) -> Iterator[Finding]:
+        try:
+            size = open_pillow(path).size
+            self._inputs.prepare_image(path)
+        except SubmissionError as error:
+            yield Finding(str(path), error.problem, error.remedy)
+            return
+        wanted = self._module.PICTURE_SIZE
+        if wanted not in (None, size):
+            seen, usual = ("{}x{}".format(*pair) for pair in (size, wanted))
+            problem = f"the picture is {seen}, those of the track are {usual}"
+            yield Finding(str(path), problem, "its score compares with no other's", fatal=False)
+
+
+def open_dataset(track: Track, folder: Path) -> Dataset:
+    """The data set, where nothing stands against scoring it; raises SubmissionError otherwise."""
+    dataset = Dataset(track, folder)
+    fatal = [finding for finding in dataset.findings if finding.fatal]
+    if fatal:
+        more = f" (and {len(fatal) - 1} more)" if fatal[1:] else ""
+        first = fatal[0]
+        raise SubmissionError(
+            f"{first.file}: {first.problem}{more}",
+            f"{first.remedy}; lpcvc data check lists everything",
+        )
+    if not dataset.items:
+        raise SubmissionError(f"{folder} holds no items", "see the layout in docs/scaling.md")
+    return dataset

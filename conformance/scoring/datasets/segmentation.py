@@ -1,0 +1,214 @@
+"""Segmentation: `images/` with masks and texts, as `texts.json` or in the way of RefCOCO.
+
+`texts.json` is a list of {"image": NAME, "mask": MASK, "texts": [TEXT, ...]}. MASK is a file of
+`masks/` (.npy, or .png of one channel, both 0 and 1) or a COCO segmentation: polygons, or RLE,
+compressed or not. RefCOCO's way is `instances.json` (COCO) and `refs.json`, the list that RefCOCO
+has as a pickle: {"ann_id": ID, "sentences": [{"raw": TEXT}, ...]}; without it an annotation's text
+is the name of its category.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import ExifTags, Image
+
+from conformance.scoring.datasets.files import read_grey, read_json, subfolder
+from conformance.scoring.datasets.items import Finding, Index, Item
+from reference.errors import SubmissionError
+from reference.segmentation.inputs import CANVAS, letterbox
+
+PICTURE_SIZE = None
+_SIDEWAYS = {5, 6, 7, 8}  # EXIF orientations that swap width and height
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Where a mask is: the `source`, a file or a COCO segmentation, and the picture it is of."""
+
+    source: Any
+    picture: Path
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A mask and its texts as the lists name them."""
+
+    id: str
+    image: str
+    source: Any
+    texts: list[str]
+
+
+def index(folder: Path) -> Index:
+    """An item for each text of each mask of each picture."""
+    pictures = subfolder(folder, "images")
+    plain = folder / "texts.json"
+    lists = [plain] if plain.is_file() else [folder / "instances.json"]
+    if not lists[0].is_file():
+        raise SubmissionError(
+            f"{folder} has neither texts.json nor instances.json", "write one of them"
+        )
+    refs = folder / "refs.json"
+    if lists[0] != plain and refs.is_file():
+        lists.append(refs)
+    try:
+        read = _plain if lists[0] == plain else _coco
+        entries = [*read(*map(read_json, lists))]
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise SubmissionError(
+            f"{' or '.join(map(str, lists))} is not of the form expected"
+            f" ({type(error).__name__}: {error})",
+            "see the forms in docs/scaling.md",
+        ) from None
+    findings: list[Finding] = []
+    items: list[Item] = []
+    files = {*lists}
+    seen: set[str] = set()
+    for entry in sorted(entries, key=lambda entry: entry.image):
+        picture, source = pictures / entry.image, entry.source
+        where = str(lists[0])
+        if isinstance(source, str):
+            source = folder / "masks" / source
+            where = str(source)
+            if not source.is_file():
+                findings.append(Finding(where, "there is no such mask", "add it or its entry goes"))
+                continue
+            files.add(source)
+        if not picture.is_file():
+            findings.append(
+                Finding(str(picture), "there is no such picture", "add it, or remove its masks")
+            )
+            continue
+        files.add(picture)
+        if entry.id in seen:
+            problem = f"the mask {entry.id} is there twice"
+            findings.append(Finding(str(lists[0]), problem, "keep one of them"))
+        seen.add(entry.id)
+        if not any(text.strip() for text in entry.texts):
+            problem = f"the mask {entry.id} has no text"
+            findings.append(Finding(str(lists[0]), problem, "write one, or remove the mask"))
+        mask = Mask(source, picture)
+        items += [
+            Item(f"{entry.id}#{n}", "model", entry.image, picture, text, mask, where)
+            for n, text in enumerate(entry.texts)
+            if text.strip()
+        ]
+    used = {item.image for item in items}
+    for path in sorted(pictures.iterdir()):
+        if path not in used and path.is_file():
+            problem = "no mask is of this picture"
+            findings.append(Finding(str(path), problem, "remove it, or add a mask", fatal=False))
+    return Index(tuple(items), frozenset(files), tuple(findings))
+
+
+def truth(item: Item) -> np.ndarray:
+    """The mask in the canvas, uint8 0 and 1, (1024, 1024).
+
+    One of the canvas's size is taken as it is; one of the picture's size is resized as the
+    organisers resize the picture, to the nearest pixel, which is this project's choice, and padded.
+    Raises SubmissionError for a mask of another size or with other values.
+    """
+    mask: Mask = item.truth
+    array = _read(mask)
+    if array.shape == (CANVAS, CANVAS):
+        return array
+    size = _upright(mask.picture)
+    if array.shape != size:
+        raise SubmissionError(
+            f"{item.where}: the mask of {item.id} is {array.shape}, its picture is {size}",
+            f"make it of the picture's size, or {CANVAS}x{CANVAS}",
+        )
+    import cv2
+
+    height, width = letterbox(size)
+    canvas = np.zeros((CANVAS, CANVAS), np.uint8)
+    canvas[:height, :width] = cv2.resize(array, (width, height), interpolation=cv2.INTER_NEAREST)
+    return canvas
+
+
+def _plain(entries: Any) -> Iterator[_Entry]:
+    for number, entry in enumerate(entries):
+        source, image = entry["mask"], str(entry["image"])
+        name = source if isinstance(source, str) else f"mask {number}"
+        yield _Entry(f"{image}/{name}", image, source, [*map(str, entry["texts"])])
+
+
+def _coco(instances: Any, refs: Iterable[Any] | None = None) -> Iterator[_Entry]:
+    names = {image["id"]: str(image["file_name"]) for image in instances["images"]}
+    categories = {each["id"]: str(each["name"]) for each in instances.get("categories", [])}
+    texts: dict[Any, list[str]] = {}
+    for ref in refs or []:
+        said = (str(s.get("raw") or s["sent"]) for s in ref["sentences"])
+        texts.setdefault(ref["ann_id"], []).extend(said)
+    for annotation in instances["annotations"]:
+        id, image = annotation["id"], names[annotation["image_id"]]
+        # RefCOCO refers to some of COCO's annotations; the others have no text there.
+        if refs is None or id in texts:
+            own = texts.get(id) or [categories[annotation["category_id"]]]
+            yield _Entry(f"{image}/{id}", image, annotation["segmentation"], own)
+
+
+def _read(mask: Mask) -> np.ndarray:
+    if not isinstance(mask.source, Path):
+        return _decode(mask)
+    path = mask.source
+    if path.suffix.lower() == ".npy":
+        try:
+            array = np.load(path, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise SubmissionError(f"{path} cannot be read ({error})", "save it again") from None
+    else:
+        array = read_grey(path, "uint8")
+    if array.ndim != 2 or array.dtype.kind not in "bui":
+        raise SubmissionError(
+            f"{path} is {array.dtype} {array.shape}, not a mask of integers",
+            "save it as uint8 (height, width)",
+        )
+    if array.size and not (array.min() >= 0 and array.max() <= 1):
+        raise SubmissionError(
+            f"{path} holds {int(array.min())}..{int(array.max())}, and a mask holds 0 and 1:"
+            " the official IoU of 255 is about 0.004",
+            "save (mask > 0).astype('uint8')",
+        )
+    values: np.ndarray = array.astype(np.uint8)
+    return values
+
+
+def _decode(mask: Mask) -> np.ndarray:
+    """A COCO segmentation as uint8 (height, width)."""
+    try:
+        from pycocotools import mask as coco
+    except ImportError:
+        raise SubmissionError(
+            "COCO masks need pycocotools, which is not installed",
+            "pip install 'lpcvc-conformance[score]'",
+        ) from None
+    source = mask.source
+    try:
+        if isinstance(source, list):
+            rle = coco.merge(coco.frPyObjects(source, *_upright(mask.picture)))
+        elif isinstance(source["counts"], list):
+            rle = coco.frPyObjects(source, *source["size"])
+        else:
+            rle = source
+        decoded: np.ndarray = coco.decode(rle)
+        return decoded
+    except Exception as error:
+        # It is C behind Cython: TypeError, KeyError, ValueError and plain Exception.
+        raise SubmissionError(
+            f"the mask of {mask.picture.name} is no COCO segmentation ({error})",
+            "write polygons, or RLE with counts and size",
+        ) from None
+
+
+def _upright(picture: Path) -> tuple[int, int]:
+    """(height, width) of a picture turned as OpenCV turns it; raises SubmissionError."""
+    try:
+        with Image.open(picture) as image:
+            sideways = image.getexif().get(ExifTags.Base.Orientation) in _SIDEWAYS
+            return image.size if sideways else (image.height, image.width)
+    except Exception as error:
+        raise SubmissionError(f"{picture} cannot be read: {error}", "save it again") from None

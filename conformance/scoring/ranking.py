@@ -1,0 +1,67 @@
+"""Retrieval: from the embeddings of both parts to the recall of each picture."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from conformance.scoring.datasets.items import Item
+from conformance.scoring.job import Result
+from reference.errors import SubmissionError
+
+VERSION = "Recall@10 1"
+_BLOCK = 256  # pictures ranked at once
+
+
+def rank(
+    images: Sequence[Item],
+    texts: Sequence[Item],
+    image_results: Iterable[Result],
+    text_results: Iterable[Result],
+) -> Iterator[Result]:
+    """The recall of each picture; its `array` are the numbers of the ten nearest texts, best first.
+
+    A picture without embedding has an error. Texts without one are ranked last, so that recall
+    counts them as missed. Raises SubmissionError where embeddings differ in width.
+    """
+    from reference.retrieval.metric import recall_at_10
+
+    image_table, pictures = _stacked(images, image_results)
+    text_table, words = _stacked(texts, text_results)
+    if image_table.shape[1] != text_table.shape[1]:
+        raise SubmissionError(
+            f"pictures embed to {image_table.shape[1]} values, texts to {text_table.shape[1]}",
+            "give two models that belong together",
+        )
+    position = {texts[index].id: index for index in range(len(texts))}
+    row = {text: number for number, text in enumerate(words)}
+    lost = len(words)  # no row has it
+    truth = [[row.get(position[id], lost) for id in images[picture].truth] for picture in pictures]
+    scored = recall_at_10(image_table, text_table, truth, block=_BLOCK)
+    for number, picture in enumerate(pictures):
+        top = np.array([words[index] for index in scored.top[number]])
+        yield Result(images[picture].id, {"recall": float(scored.per_image[number])}, top)
+    for missing in set(range(len(images))) - set(pictures):
+        yield Result(images[missing].id, error="it has no embedding")
+
+
+def _stacked(items: Sequence[Item], results: Iterable[Result]) -> tuple[np.ndarray, list[int]]:
+    """The embeddings there are, in the order of `items`, and which items they are of."""
+    index = {item.id: number for number, item in enumerate(items)}
+    table: np.ndarray | None = None
+    found = np.zeros(len(items), bool)
+    for result in results:
+        if result.array is None or result.item not in index:
+            continue
+        if table is None:
+            table = np.zeros((len(items), result.array.size), np.float32)
+        if result.array.size != table.shape[1]:
+            raise SubmissionError(
+                f"the embedding of {result.item} has {result.array.size} values, others have"
+                f" {table.shape[1]}",
+                "let the model give one width for all",
+            )
+        number = index[result.item]
+        table[number], found[number] = result.array, True
+    if table is None:
+        raise SubmissionError("no item has an embedding", "see the errors above, or run it again")
+    return table[found], [*map(int, np.flatnonzero(found))]

@@ -1,0 +1,108 @@
+"""Where a part of a submission computes: a table with one entry a runtime.
+
+An entry has the words that say what computes, version included, and opens a session: a context
+manager that gives the forward pass.
+"""
+
+import contextlib
+import itertools
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from conformance.graph import read_graph
+from conformance.runtimes.process import ModelProcess, export_onnx
+from conformance.scoring.job import Job
+from conformance.submission import Model
+from reference.errors import SubmissionError
+from reference.npu.compile import compile_model
+from reference.npu.devices import find_device
+from reference.npu.emulator import Emulator
+from reference.npu.toolchain import find_toolchain
+from reference.process import Tick
+
+Feeds = dict[str, np.ndarray]
+Forward = Callable[[Feeds], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """`label` says what computes; `open` gives the forward pass of a model, the first output.
+
+    `open` takes a folder to write in. The pass raises ChildError where the model does not take an
+    input, and SubmissionError where the session is gone.
+    """
+
+    label: Callable[[Job], str]
+    open: Callable[[Model, Job, Path, Tick], AbstractContextManager[Forward]]
+
+
+@contextlib.contextmanager
+def _ort(model: Model, job: Job, scratch: Path, tick: Tick) -> Iterator[Forward]:
+    onnx = _onnx_file(model, job, scratch, tick)
+    with _loaded(Model(model.part, "onnx", str(onnx)), job, scratch, tick) as forward:
+        yield _declared(onnx, forward)
+
+
+@contextlib.contextmanager
+def _torch(model: Model, job: Job, scratch: Path, tick: Tick) -> Iterator[Forward]:
+    if model.format == "onnx":
+        raise SubmissionError(f"{model.path.name} is ONNX, not PyTorch", "take --runtime ort")
+    with _loaded(model, job, scratch, tick) as forward:
+        yield forward
+
+
+@contextlib.contextmanager
+def _npu(model: Model, job: Job, scratch: Path, tick: Tick) -> Iterator[Forward]:
+    onnx = _onnx_file(model, job, scratch, tick)
+    compiled = compile_model(onnx, find_device(job.device), limits=job.limits, tick=tick)
+    with Emulator(compiled, job.limits, tick) as emulator:
+        yield _declared(onnx, lambda feeds: next(iter(emulator.run(feeds).values())))
+
+
+@contextlib.contextmanager
+def _loaded(model: Model, job: Job, scratch: Path, tick: Tick) -> Iterator[Forward]:
+    """A model in its child; what it wrote is read into memory and removed."""
+    passes = itertools.count()
+
+    def forward(feeds: Feeds) -> np.ndarray:
+        folder = scratch / f"pass-{next(passes)}"
+        try:
+            outputs = process.run(feeds, folder).outputs
+            if not outputs:
+                raise SubmissionError("the model returned no tensor", "return the answer")
+            return np.array(outputs[0])
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    with ModelProcess(model.path.name, scratch, tick, job.limits) as process:
+        process.load(model.target, model.format, job.threads)
+        yield forward
+
+
+def _onnx_file(model: Model, job: Job, scratch: Path, tick: Tick) -> Path:
+    if model.format == "onnx":
+        return model.path
+    path = scratch / f"{model.part}-export.onnx"
+    export_onnx(model.target, model.format, job.track_id, model.part, path, job.limits, tick)
+    return path
+
+
+def _declared(onnx: Path, forward: Forward) -> Forward:
+    """The pass with the inputs in the dtypes that the graph declares."""
+    dtypes = {value.name: value.dtype for value in read_graph(onnx).inputs}
+    return lambda feeds: forward(
+        {name: array.astype(dtypes.get(name, array.dtype)) for name, array in feeds.items()}
+    )
+
+
+RUNTIMES: dict[str, Runtime] = {
+    "ort": Runtime(lambda job: f"onnxruntime {version('onnxruntime')} CPU", _ort),
+    "torch": Runtime(lambda job: f"torch {version('torch').partition('+')[0]} CPU", _torch),
+    "npu": Runtime(lambda job: f"emulated NPU of {job.device}, {find_toolchain()}", _npu),
+}
