@@ -2,7 +2,8 @@
 
 import os
 from collections import Counter, deque
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from conformance.scoring.job import Job, Result
@@ -11,6 +12,7 @@ from reference.errors import SubmissionError, one_line
 from reference.process import Tick
 
 _TICK_SECONDS = 0.5
+_CLOSE_SECONDS = 10.0
 # An item on which so many workers have died is not tried again.
 _DEATHS = 3
 # What passes through the store is numbers and embeddings; it is Ray's least.
@@ -32,9 +34,11 @@ class RayEngine:
         cannot be loaded.
         """
         ray = _connect(self._address, workers, max(job.threads, 1))
+        pool = _Pool(ray, job, tick)
         try:
-            yield from _Pool(ray, job, tick).results(items, workers)
+            yield from pool.results(items, workers)
         finally:
+            pool.close()
             ray.shutdown()
 
 
@@ -43,57 +47,67 @@ class _Actor:
 
     def __init__(self, job: Job) -> None:
         self._job = job
+        self._own = ExitStack()
         self._worker: Worker | None = None
 
     def score(self, index: int) -> Result | tuple[str, str]:
         """The result of an item, or the problem and the remedy that end the run."""
         try:
             if self._worker is None:
-                self._worker = Worker(self._job).__enter__()
+                self._worker = self._own.enter_context(Worker(self._job))
             return self._worker.score(index)
         except SubmissionError as error:
             return error.problem, error.remedy
 
+    def close(self) -> None:
+        """Ends the model's process and removes what the worker has written."""
+        self._own.close()
+
 
 class _Pool:
-    """The actors of one run and the items that they have."""
+    """The actors of one run, each with at most one item under way."""
 
     def __init__(self, ray: Any, job: Job, tick: Tick) -> None:
         self._ray = ray
-        self._job = job
         self._tick = tick
-        self._make = ray.remote(num_cpus=max(job.threads, 1), max_restarts=0)(_Actor).remote
-        self._deaths: Counter[int] = Counter()
+        remote = ray.remote(num_cpus=max(job.threads, 1), max_restarts=0)(_Actor)
+        self._hire: Callable[[], Any] = lambda: remote.remote(job)
+        self._idle: list[Any] = []
+        self._busy: dict[Any, tuple[Any, int]] = {}
 
     def results(self, items: Mapping[int, str], workers: int) -> Iterator[Result]:
-        """One result for each item; at most one item a worker is under way."""
-        todo = deque(items)
-        under_way: dict[Any, tuple[Any, int]] = {}
-        idle = [self._make(self._job) for _ in range(min(workers, len(items)))]
-        while todo or under_way:
-            while todo and idle:
-                actor, index = idle.pop(), todo.popleft()
-                under_way[actor.score.remote(index)] = actor, index
-            ready, _ = self._ray.wait([*under_way], timeout=_TICK_SECONDS)
+        """One result for each item."""
+        todo, deaths = deque(items), Counter[int]()
+        self._idle = [self._hire() for _ in range(min(workers, len(items)))]
+        while todo or self._busy:
+            while todo and self._idle:
+                actor, index = self._idle.pop(), todo.popleft()
+                self._busy[actor.score.remote(index)] = actor, index
+            ready, _ = self._ray.wait([*self._busy], timeout=_TICK_SECONDS)
             if not ready:
                 self._tick(_TICK_SECONDS)
                 continue
-            actor, index = under_way.pop(ready[0])
+            actor, index = self._busy.pop(ready[0])
             try:
                 answer = self._ray.get(ready[0])
             except self._ray.exceptions.RayActorError as error:
-                self._deaths[index] += 1
-                if self._deaths[index] == _DEATHS:
-                    problem = f"{_DEATHS} workers died on it: {error}"
-                    yield Result(items[index], error=one_line(problem))
-                else:
+                self._idle.append(self._hire())
+                deaths[index] += 1
+                if deaths[index] < _DEATHS:
                     todo.appendleft(index)
-                idle.append(self._make(self._job))
-                continue
+                    continue
+                answer = Result(items[index], error=one_line(f"{_DEATHS} workers died: {error}"))
+            else:
+                self._idle.append(actor)
             if isinstance(answer, tuple):
                 raise SubmissionError(*answer)
-            idle.append(actor)
             yield answer
+
+    def close(self) -> None:
+        """Lets the actors put away what they have; what does not end in time is left to Ray."""
+        actors = [*self._idle, *(actor for actor, _ in self._busy.values())]
+        with suppress(self._ray.exceptions.RayError):
+            self._ray.get([actor.close.remote() for actor in actors], timeout=_CLOSE_SECONDS)
 
 
 def _connect(address: str | None, workers: int, threads: int) -> Any:
@@ -121,4 +135,11 @@ def _connect(address: str | None, workers: int, threads: int) -> Any:
             f"Ray cannot be reached at {address or 'this machine'}: {error}",
             "start one with `ray start --head`, or leave --address out",
         ) from None
+    cpus = int(ray.cluster_resources().get("CPU", 0))
+    if cpus < workers * threads:
+        ray.shutdown()
+        raise SubmissionError(
+            f"the cluster has {cpus} CPUs and {workers} workers with {threads} each need more",
+            f"give --workers {max(cpus // threads, 1)}",
+        )
     return ray

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 from conformance.scoring.datasets import Dataset
 from conformance.scoring.datasets.items import Item
@@ -126,11 +126,7 @@ def _coloured(classes: np.ndarray) -> Pixels:
 
 def _sheet(title: str, panels: list[tuple[str, Pixels]]) -> Image.Image:
     """The panels side by side, each below its caption and all below the title."""
-    pictures = []
-    for _, pixels in panels:
-        picture = Image.fromarray(pixels)
-        picture.thumbnail((_SIDE, _SIDE))
-        pictures.append(picture)
+    pictures = [ImageOps.contain(Image.fromarray(p), (_SIDE, _SIDE)) for _, p in panels]
     top = _MARGIN + 2 * (_LINE + _MARGIN)
     width = sum(picture.width + _MARGIN for picture in pictures) + _MARGIN
     height = max(picture.height for picture in pictures) + top + _MARGIN

@@ -58,7 +58,7 @@ def score_submission(
     if options.runtime == "npu":
         find_device(options.device)
     dataset = open_dataset(track, data.resolve())
-    digest = dataset.read_digest(lambda done, n: progress(f"reading the data set, file {done}/{n}"))
+    digest = dataset.digest(lambda done, n: progress(f"reading the data set, file {done}/{n}"))
     try:
         with (
             tempfile.TemporaryDirectory(prefix="lpcvc-") as scratch,
@@ -142,7 +142,7 @@ class _Scorer:
                 self._store.add(number, result)
                 line.advance()
                 failed += bool(result.error)
-                if failed == count == _HOPELESS:
+                if failed == count == _HOPELESS and not answered:
                     raise SubmissionError(
                         f"the first {count} items all failed; {result.item}: {result.error}",
                         "put that right, and run the same command again",

@@ -5,6 +5,7 @@ of their digests, so that nothing is scored twice, whoever asks. Each result is 
 is known.
 """
 
+import contextlib
 import hashlib
 import io
 import json
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -61,13 +62,9 @@ class Store:
         if not create and not path.is_file():
             raise SubmissionError(f"no such file: {path}", "give a file that --results has written")
         self._path = path
-        try:
+        with self._told():
             self._database = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
             self._claim()
-        except sqlite3.Error as error:
-            raise SubmissionError(
-                f"{path} cannot be used for results ({error})", "name another file"
-            ) from None
 
     def __enter__(self) -> Self:
         return self
@@ -78,31 +75,29 @@ class Store:
     def open_run(self, run: Run) -> int:
         """The number of the run in the file; it is entered where it is not there."""
         values = (run.key, run.label, run.part, run.model, run.data, run.runtime, run.metric)
-        self._database.execute(
+        self._execute(
             "INSERT OR IGNORE INTO runs (key, label, part, model, data, runtime, metric)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
             values,
         )
-        row = self._database.execute("SELECT id FROM runs WHERE key = ?", (run.key,)).fetchone()
+        row = self._execute("SELECT id FROM runs WHERE key = ?", (run.key,))[0]
         return int(row[0])
 
     def runs(self) -> dict[int, Run]:
         """All runs of the file by number."""
-        rows = self._database.execute(
+        rows = self._execute(
             "SELECT id, label, part, model, data, runtime, metric FROM runs ORDER BY id"
         )
         return {id: Run(*fields) for id, *fields in rows}
 
     def answered(self, run: int) -> set[str]:
         """The items that have an answer; those with an error are tried again."""
-        rows = self._database.execute(
-            "SELECT item FROM results WHERE run = ? AND error = ''", (run,)
-        )
+        rows = self._execute("SELECT item FROM results WHERE run = ? AND error = ''", (run,))
         return {item for (item,) in rows}
 
     def add(self, run: int, result: Result) -> None:
         """Keeps a result, in place of an earlier one of the item."""
-        self._database.execute(
+        self._execute(
             "INSERT OR REPLACE INTO results (run, item, numbers, array, error, note, seconds)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
@@ -117,15 +112,26 @@ class Store:
         )
 
     def results(self, run: int) -> Iterator[Result]:
-        """All results of a run, ordered by item, one in memory at a time."""
-        rows = self._database.execute(
-            "SELECT item, numbers, array, error, note, seconds FROM results WHERE run = ?"
-            " ORDER BY item",
-            (run,),
-        )
-        with closing(rows):
+        """All results of a run, one in memory at a time."""
+        query = "SELECT item, numbers, array, error, note, seconds FROM results WHERE run = ?"
+        with self._told(), closing(self._database.execute(query, (run,))) as rows:
             for item, numbers, array, *rest in rows:
                 yield Result(item, json.loads(numbers), _from_bytes(array), *rest)
+
+    def _execute(self, query: str, values: tuple[object, ...] = ()) -> list[Any]:
+        with self._told():
+            return self._database.execute(query, values).fetchall()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Errors of the file, such as a full disk, as SubmissionError."""
+        try:
+            yield
+        except (sqlite3.Error, ValueError) as error:
+            raise SubmissionError(
+                f"{self._path} cannot be used for results ({error})",
+                "see that its disk has room, or name another file",
+            ) from None
 
     def _claim(self) -> None:
         (application,) = self._database.execute("PRAGMA application_id").fetchone()

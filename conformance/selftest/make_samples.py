@@ -62,6 +62,11 @@ OUTLINES: dict[str, dict[str, Points]] = {
     },
 }
 
+FAR_TOWERS: tuple[Points, ...] = (
+    [(197, 124), (204, 124), (205, 225), (200, 375), (168, 375), (188, 225)],
+    [(443, 124), (450, 124), (459, 225), (478, 400), (437, 400), (441, 225)],
+)
+
 PROMPTS: dict[str, tuple[str, ...]] = {
     "cup": ("cup", "the red coffee cup", "a small cup of espresso on a saucer"),
     "spoon": ("spoon", "the metal spoon beside the cup"),
@@ -204,8 +209,8 @@ def pidnet(folder: Path) -> None:
         labels = np.full(picture.size[::-1], sky, np.uint8)
         labels[370:] = other
         labels[405:] = building
-        for tower in ("left tower", "right tower"):
-            labels[filled(shapes[tower], picture.size, picture.size)] = pole
+        for tower in (shapes["left tower"], shapes["right tower"], *FAR_TOWERS):
+            labels[filled(tower, picture.size, picture.size)] = pole
         labels[filled(shapes["rocket"], picture.size, picture.size)] = other
         frame = f"cape_000000_{name}"
         size = (512, 256)

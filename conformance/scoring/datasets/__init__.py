@@ -8,7 +8,7 @@ numbers and lists, `truth(item)`, which reads and checks what an item is held ag
 import hashlib
 import importlib
 from collections.abc import Callable, Iterator
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +56,6 @@ class Dataset:
         """What is wrong with names, numbers and lists; the files' content is not read for it."""
         return self._index.findings
 
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of the names and the content of every file that the data set is made of."""
-        return self.read_digest(lambda done, total: None)
-
     def of(self, part: str) -> list[Item]:
         """The items that the part takes."""
         return [item for item in self.items if item.part == part]
@@ -81,16 +76,25 @@ class Dataset:
         """What the item is held against; raises SubmissionError where that cannot be."""
         return self._module.truth(item)
 
-    def read_digest(self, tick: Callable[[int, int], None]) -> str:
-        """The digest, with `tick` called with the files read and their number."""
+    def digest(self, tick: Callable[[int, int], None]) -> str:
+        """SHA-256 of the names and the content of every file that the data set is made of.
+
+        `tick` is called with the files read and their number. Raises SubmissionError for a file
+        that cannot be read.
+        """
         sha = hashlib.sha256()
         files = sorted(self._index.files)
         for count, path in enumerate(files):
             tick(count, len(files))
             sha.update(f"\n{path.relative_to(self.folder).as_posix()}\n".encode())
-            with path.open("rb") as file:
-                while block := file.read(_BLOCK_BYTES):
-                    sha.update(block)
+            try:
+                with path.open("rb") as file:
+                    while block := file.read(_BLOCK_BYTES):
+                        sha.update(block)
+            except OSError as error:
+                raise SubmissionError(
+                    f"{path} cannot be read ({error.strerror})", "check its permissions"
+                ) from None
         return sha.hexdigest()
 
     def faults(self, tick: Callable[[int, int], None]) -> Iterator[Finding]:
@@ -135,5 +139,5 @@ def open_dataset(track: Track, folder: Path) -> Dataset:
             f"{first.remedy}; lpcvc data check lists everything",
         )
     if not dataset.items:
-        raise SubmissionError(f"{folder} holds no items", "see the layout in docs/scaling.md")
+        raise SubmissionError(f"{folder} holds no items", "see the layout in docs/scoring.md")
     return dataset

@@ -40,7 +40,7 @@ def unpaired(files: Mapping[str, Mapping[str, Path]]) -> Iterator[Finding]:
     """What lacks its partner; `files` by name, by what they are. Names pair, not their order."""
     for kind, own in files.items():
         for other, partners in files.items():
-            for name in own.keys() - partners.keys():
+            for name in sorted(own.keys() - partners.keys()):
                 yield Finding(
                     str(own[name]),
                     f"this {kind} has no {other} of the name {name!r}"
@@ -94,7 +94,7 @@ def read_grey(path: Path, dtype: str) -> np.ndarray:
     except Exception as error:
         # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and more.
         raise SubmissionError(f"{path} cannot be read: {error}", "save it as PNG again") from None
-    modes = {"uint8": {"L", "P"}, "uint16": {"I;16", "I;16B", "I;16L", "I"}}[dtype]
+    modes = {"uint8": {"1", "L", "P"}, "uint16": {"I;16", "I;16B", "I;16L", "I"}}[dtype]
     if mode not in modes or array.min(initial=0) < 0 or array.max(initial=0) > np.iinfo(dtype).max:
         raise SubmissionError(
             f"{path} is {mode} ({array.dtype}), not {dtype} with one channel",

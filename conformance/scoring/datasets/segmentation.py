@@ -61,7 +61,7 @@ def index(folder: Path) -> Index:
         raise SubmissionError(
             f"{' or '.join(map(str, lists))} is not of the form expected"
             f" ({type(error).__name__}: {error})",
-            "see the forms in docs/scaling.md",
+            "see the forms in docs/scoring.md",
         ) from None
     findings: list[Finding] = []
     items: list[Item] = []
@@ -87,14 +87,13 @@ def index(folder: Path) -> Index:
             problem = f"the mask {entry.id} is there twice"
             findings.append(Finding(str(lists[0]), problem, "keep one of them"))
         seen.add(entry.id)
-        if not any(text.strip() for text in entry.texts):
-            problem = f"the mask {entry.id} has no text"
+        if not entry.texts or not all(text.strip() for text in entry.texts):
+            problem = f"the mask {entry.id} has no text, or an empty one"
             findings.append(Finding(str(lists[0]), problem, "write one, or remove the mask"))
         mask = Mask(source, picture)
         items += [
             Item(f"{entry.id}#{n}", "model", entry.image, picture, text, mask, where)
             for n, text in enumerate(entry.texts)
-            if text.strip()
         ]
     used = {item.image for item in items}
     for path in sorted(pictures.iterdir()):

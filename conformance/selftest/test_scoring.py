@@ -1,0 +1,326 @@
+"""Scoring: the number is the metric's, nothing is scored twice, and what fails is named."""
+
+import csv
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from PIL import Image
+
+from conformance.cli import main
+from conformance.scoring.datasets import open_dataset
+from conformance.scoring.job import Result
+from conformance.scoring.measures import upsampled_classes
+from conformance.scoring.store import Run, Store
+from conformance.scoring.summary import compare, summarise
+from conformance.selftest import models
+from conformance.selftest.samples import MISBEHAVING, copied, grey_depth, many_texts
+from reference.data import fixture
+from reference.tracks import find_track
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Path]]:
+    """The conforming little models of every track."""
+    made = {}
+    for name in ("segmentation", "retrieval", "depth", "pidnet"):
+        made[name] = models.write(find_track(name), tmp_path_factory.mktemp(name))
+    return made
+
+
+def score(track: str, data: Path, files: dict[str, Path], results: Path, *more: str) -> list[str]:
+    """The arguments of `lpcvc score`."""
+    specs = [f"{part}={path}" for part, path in files.items()]
+    submission = [word for spec in specs for word in ("--submission", spec)]
+    given = ["--track", track, "--data", str(data), "--results", str(results)]
+    return ["score", *given, *submission, *more]
+
+
+def rows(path: Path) -> list[tuple]:
+    """What a file of results says of items, time apart."""
+    query = "SELECT run, item, numbers, array, error, note FROM results ORDER BY run, item"
+    with sqlite3.connect(path) as database:
+        return database.execute(query).fetchall()
+
+
+def outputs(track: str, path: Path) -> list[np.ndarray]:
+    """The answers to a sample set, by onnxruntime itself."""
+    session = onnxruntime.InferenceSession(str(path))
+    dataset = open_dataset(find_track(track), fixture(f"samples/{track}"))
+    part = find_track(track).parts[0]
+    return [session.run(None, dataset.feeds(part, item))[0] for item in dataset.of(part.name)]
+
+
+@pytest.mark.parametrize("track", ["segmentation", "depth", "pidnet"])
+def test_the_number_is_the_metrics(
+    track: str,
+    written: dict[str, dict[str, Path]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Pictures and tables included, against the metric on what onnxruntime itself answers."""
+    from reference.depth.metric import score as f_score
+    from reference.pidnet.metric import Confusion
+    from reference.segmentation.metric import score as iou
+
+    data = fixture(f"samples/{track}")
+    arguments = score(track, data, written[track], tmp_path / "r.sqlite")
+    more = ["--table", str(tmp_path / "t.csv"), "--pictures", str(tmp_path / "worst")]
+    assert main([*arguments, *more]) == 0
+    told = capsys.readouterr().out
+    dataset = open_dataset(find_track(track), data)
+    answers = outputs(track, written[track]["model"])
+    truths = [dataset.truth(item) for item in dataset.items]
+    pairs = list(zip(answers, truths, strict=True))
+    if track == "segmentation":
+        wanted = 100 * np.mean([iou(answer, truth).iou for answer, truth in pairs])
+    elif track == "depth":
+        wanted = np.mean([f_score(a, t.depth, t.confidence).f_score for a, t in pairs])
+    else:
+        confusion = Confusion()
+        for answer, truth in pairs:
+            confusion.add(upsampled_classes(answer, truth.shape), truth)
+        wanted = 100 * confusion.score().miou
+    assert f" {wanted:.4f} (95 % interval " in told
+    with (tmp_path / "t.csv").open(encoding="utf-8") as file:
+        table = list(csv.DictReader(file))
+    assert [row["item"] for row in table] == [item.id for item in dataset.items]
+    drawn = sorted((tmp_path / "worst").iterdir())
+    assert len(drawn) == min(8, len(dataset.items))
+    with Image.open(drawn[0]) as sheet:
+        assert sheet.width > 3 * 240
+
+
+def test_recall_is_the_metrics(
+    written: dict[str, dict[str, Path]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = fixture("samples/retrieval")
+    more = ["--pictures", str(tmp_path / "worst")]
+    files = written["retrieval"]
+    assert main([*score("retrieval", data, files, tmp_path / "r.sqlite"), *more]) == 0
+    dataset = open_dataset(find_track("retrieval"), data)
+    tables = []
+    for part in find_track("retrieval").parts:
+        session = onnxruntime.InferenceSession(str(files[part.name]))
+        feeds = [dataset.feeds(part, item) for item in dataset.of(part.name)]
+        table = np.concatenate([session.run(None, each)[0] for each in feeds])
+        tables.append(table / np.linalg.norm(table, axis=1, keepdims=True))
+    near = np.argsort(-(tables[0] @ tables[1].T), axis=1)[:, :10]
+    wanted = [{int(id) for id in item.truth} for item in dataset.of("image")]
+    recalls = [
+        len(set(top) & ids) / len(ids) for top, ids in zip(near.tolist(), wanted, strict=True)
+    ]
+    assert f"Recall@10 {100 * np.mean(recalls):.4f} " in capsys.readouterr().out
+    assert len(list((tmp_path / "worst").iterdir())) == 4
+
+
+def test_nothing_is_scored_twice(
+    written: dict[str, dict[str, Path]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not the same run, and not the text encoder of a submission with another image encoder."""
+    data, files = fixture("samples/retrieval"), dict(written["retrieval"])
+    results = tmp_path / "r.sqlite"
+    passes = []
+    for _ in range(2):
+        assert main(score("retrieval", data, files, results)) == 0
+        passes.append(capsys.readouterr().out)
+    import onnx
+
+    other = onnx.load(files["image"])
+    other.graph.doc_string = "another file"
+    files["image"] = tmp_path / "other.onnx"
+    onnx.save(other, files["image"])
+    assert main(score("retrieval", data, files, results)) == 0
+    passes.append(capsys.readouterr().out)
+    for count, told in zip((24, 0, 4), passes, strict=True):
+        assert f" {count} passes now" in told
+
+
+def test_a_killed_run_goes_on(written: dict[str, dict[str, Path]], tmp_path: Path) -> None:
+    """SIGKILL in the middle: what was done stays, the rest is done once, all as if in one go."""
+    data, results = many_texts(tmp_path / "data", texts=600), tmp_path / "r.sqlite"
+    arguments = score("retrieval", data, written["retrieval"], results)
+    command = [sys.executable, "-m", "conformance.cli", *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    while process.poll() is None and (not results.exists() or _count(results) < 50):
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    kept = _count(results)
+    assert 50 <= kept < 601, "it was killed while it was scoring"
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f" {601 - kept} passes now" in done.stdout
+    assert main(score("retrieval", data, written["retrieval"], tmp_path / "one.sqlite")) == 0
+    assert rows(results) == rows(tmp_path / "one.sqlite")
+
+
+def _count(path: Path) -> int:
+    try:
+        with sqlite3.connect(path) as database:
+            return database.execute("SELECT count(*) FROM results").fetchone()[0]
+    except sqlite3.Error:  # not made yet
+        return 0
+
+
+def test_workers_change_nothing(written: dict[str, dict[str, Path]], tmp_path: Path) -> None:
+    data = fixture("samples/segmentation")
+    for workers in ("1", "3"):
+        arguments = score("segmentation", data, written["segmentation"], tmp_path / workers)
+        assert main([*arguments, "--workers", workers]) == 0
+    assert rows(tmp_path / "1") == rows(tmp_path / "3")
+
+
+def test_an_item_that_fails_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One raises, one ends the process, one is NaN, one picture is damaged: the others count."""
+    (tmp_path / "moody.py").write_text(MISBEHAVING, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    data = grey_depth(tmp_path / "data", [200, 40, 200, 80, 120, 240, 200])
+    broken = data / "images/006-level-200.png"
+    broken.write_bytes(broken.read_bytes()[:60])
+    arguments = ["score", "--track", "depth", "--data", str(data), "--submission", "moody:build"]
+    table = tmp_path / "t.csv"
+    assert main([*arguments, "--runtime", "torch", "--table", str(table)]) == 1
+    told = capsys.readouterr().out
+    assert "no answer: 001-level-40: ValueError: cannot see in the dark" in told
+    assert "no answer: 003-level-80: moody:build crashed its runtime (exit code 3)" in told
+    assert "no answer: 006-level-200: " in told
+    assert "odd answer: 004-level-120: 307200 of 307200 values are not finite" in told
+    assert "without the 3 items that have no answer: not an official score" in told
+    with table.open(encoding="utf-8") as file:
+        failed = [row["item"] for row in csv.DictReader(file) if row["error"]]
+    assert failed == ["001-level-40", "003-level-80", "006-level-200"]
+
+
+def test_failed_items_are_tried_again(
+    written: dict[str, dict[str, Path]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Run("a", "model", "m", "d", "r", "v")
+    with Store(tmp_path / "r.sqlite") as kept:
+        number = kept.open_run(run)
+        kept.add(number, Result("one", error="no memory"))
+        kept.add(number, Result("two", {"iou": 0.5}, np.arange(3)))
+        assert kept.answered(number) == {"two"}
+        kept.add(number, Result("one", {"iou": float("nan")}))
+        assert kept.answered(number) == {"one", "two"}
+        one, two = sorted(kept.results(number), key=lambda result: result.item)
+    assert np.isnan(one.numbers["iou"])
+    assert (two.numbers, two.array.tolist()) == ({"iou": 0.5}, [0, 1, 2])
+
+
+@pytest.mark.parametrize("field", ["part", "model", "data", "runtime", "metric"])
+def test_every_fact_is_in_the_key(field: str) -> None:
+    run = Run("a", "model", "m", "d", "r", "v")
+    assert replace(run, **{field: "other"}).key != run.key
+    assert replace(run, label="another word").key == run.key
+
+
+def test_a_model_that_never_answers_ends_the_run(
+    written: dict[str, dict[str, Path]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = fixture("samples/segmentation")
+    wrong = {"model": written["depth"]["model"]}
+    assert main(score("segmentation", data, wrong, tmp_path / "r.sqlite")) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "the first 10 items all failed; " in told.err
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--workers", "0"], "--workers is below 1"),
+        (["--address", "auto"], "--address is of a Ray cluster"),
+        (["--compare", "none.sqlite"], "no such file: none.sqlite"),
+        (["--runtime", "torch"], "is ONNX, not PyTorch; take --runtime ort"),
+        (["--runtime", "npu", "--device", "Nokia 3310"], "Nokia 3310"),
+        (["--results", "notes.txt"], "notes.txt cannot be used for results"),
+        (["--results", "other.sqlite"], "other.sqlite holds other tables"),
+        (["--data", "nowhere"], "no such folder"),
+    ],
+)
+def test_mistakes_are_one_line(
+    more: list[str],
+    told: str,
+    written: dict[str, dict[str, Path]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("notes.txt").write_text("not a database, " * 99, encoding="utf-8")
+    with sqlite3.connect("other.sqlite") as database:
+        database.execute("CREATE TABLE mine (a)")
+    arguments = score("depth", fixture("samples/depth"), written["depth"], tmp_path / "r.sqlite")
+    assert main([*arguments, *more]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert told in said.err
+    assert said.err.count("\n") == 1
+
+
+def test_two_runs_are_compared_by_item(
+    written: dict[str, dict[str, Path]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, results = copied("depth", tmp_path), tmp_path / "r.sqlite"
+    files = written["depth"]
+    assert main(score("depth", data, files, results)) == 0
+    assert main([*score("depth", data, files, results), "--compare", str(results)]) == 2
+    assert "has no other run on this data set" in capsys.readouterr().err
+    import onnx
+
+    other = onnx.load(files["model"])
+    other.graph.doc_string = "another file"
+    onnx.save(other, tmp_path / "same.onnx")
+    again = score("depth", data, {"model": tmp_path / "same.onnx"}, results)
+    assert main([*again, "--compare", str(results)]) == 0
+    told = capsys.readouterr().out
+    assert "against  model.onnx: +0.0000 (95 % interval +0.00..+0.00), no difference shown" in told
+    assert "better on 0, worse on 0 of 4 items" in told
+
+
+def synthetic(count: int, shift: float, seed: int) -> dict[str, Result]:
+    rng = np.random.default_rng(seed)
+    values = np.clip(rng.normal(0.5 + shift, 0.1, count), 0, 1)
+    return {str(n): Result(str(n), {"iou": float(value)}) for n, value in enumerate(values)}
+
+
+def test_a_difference_is_shown_where_there_is_one() -> None:
+    from conformance.scoring.datasets.items import Item
+
+    track = find_track("segmentation")
+    items = [Item(str(n), "model", str(n)) for n in range(400)]
+    base = synthetic(400, 0.0, 1)
+    noise = np.random.default_rng(2).normal(0, 0.02, 400)
+    better, same = (
+        {
+            name: Result(name, {"iou": result.numbers["iou"] + float(step) + gain})
+            for (name, result), step in zip(base.items(), noise - noise.mean(), strict=True)
+        }
+        for gain in (0.01, 0.0)
+    )
+    shown, hidden, reverse = (
+        compare(track, items, mine, theirs, "other")
+        for mine, theirs in ((better, base), (same, base), (base, better))
+    )
+    assert shown is not None and hidden is not None and reverse is not None  # noqa: PT018
+    assert (shown.verdict, hidden.verdict, reverse.verdict) == (
+        "better",
+        "no difference shown",
+        "worse",
+    )
+    assert shown.difference == pytest.approx(0.01)
+    # Paired: of the runs by themselves the intervals overlap.
+    first, second = (summarise(track, items, each) for each in (better, base))
+    assert first.interval is not None and second.interval is not None  # noqa: PT018
+    assert first.interval.low < second.interval.high

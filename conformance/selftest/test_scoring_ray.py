@@ -1,0 +1,69 @@
+"""The same results from Ray's workers, one of them killed on the way."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from conformance.scoring.cluster import RayEngine
+from conformance.scoring.engines import local
+from conformance.scoring.job import Job, Result
+from conformance.selftest import models
+from conformance.selftest.samples import many_texts
+from reference.process import Limits
+from reference.tracks import find_track
+
+pytest.importorskip("ray", reason="Ray is not installed: pip install 'lpcvc-conformance[ray]'")
+if not Path("/proc/self/stat").exists():
+    pytest.skip("finds the worker to kill in /proc, which Linux has", allow_module_level=True)
+
+
+def descendants(of: int) -> Iterator[int]:
+    """The processes that a process has started, and those that they have."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:  # it has just ended
+                continue
+            if parent == of:
+                yield int(entry.name)
+                yield from descendants(int(entry.name))
+
+
+def actors() -> list[int]:
+    """Ray's workers that were started from this process."""
+    return [
+        pid
+        for pid in descendants(os.getpid())
+        if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::_Actor")
+    ]
+
+
+def comparable(results: list[Result]) -> dict[str, tuple[bytes, str]]:
+    return {
+        result.item: (b"" if result.array is None else result.array.tobytes(), result.error)
+        for result in results
+    }
+
+
+def test_a_worker_that_is_killed_loses_nothing(tmp_path: Path) -> None:
+    track = find_track("retrieval")
+    files = models.write(track, tmp_path)
+    specs = tuple(f"{part}={path}" for part, path in files.items())
+    data = many_texts(tmp_path / "data", texts=200)
+    job = Job(track.id, "text", data, specs, "ort", track.device, Limits(), threads=1)
+    items = {number: str(number) for number in range(200)}
+    with closing(RayEngine(None)(job, items, 2, lambda seconds: None)) as engine:
+        results = [next(engine) for _ in range(10)]
+        before = actors()
+        assert len(before) == 2
+        os.kill(before[0], signal.SIGKILL)
+        results += engine
+    assert len(results) == 200, "each item once"
+    alone = list(local(job, items, 1, lambda seconds: None))
+    assert comparable(results) == comparable(alone)
+    assert not any(result.error for result in results)

@@ -1,0 +1,65 @@
+"""The bootstrap against what is known in closed form, and with items that belong together."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from conformance.scoring.statistics import interval, mean_of, miou_of
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_interval_of_a_mean_is_the_normal_one(seed: int) -> None:
+    values = np.random.default_rng(seed).normal(3, 2, 400)
+    found = interval(*mean_of(values, [str(n) for n in range(400)]))
+    half = 1.96 * values.std() / np.sqrt(400)
+    assert found.low == pytest.approx(values.mean() - half, abs=0.15 * half)
+    assert found.high == pytest.approx(values.mean() + half, abs=0.15 * half)
+
+
+def test_the_interval_covers_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(7)
+    names = [str(n) for n in range(60)]
+    hits = 0
+    for _ in range(200):
+        found = interval(*mean_of(rng.exponential(1, 60), names))
+        hits += found.low <= 1 <= found.high
+    assert 0.88 <= hits / 200 <= 0.98
+
+
+def test_texts_of_one_picture_are_no_evidence_of_their_own() -> None:
+    """25 copies of each value: the interval is that of the pictures, five times as wide."""
+    values = np.random.default_rng(3).normal(0, 1, 100)
+    single = interval(*mean_of(values, [str(n) for n in range(100)]))
+    groups = [str(n) for n in range(100) for _ in range(25)]
+    grouped = interval(*mean_of(np.repeat(values, 25), groups))
+    assert (grouped.low, grouped.high) == pytest.approx((single.low, single.high))
+    naive = interval(*mean_of(np.repeat(values, 25), [str(n) for n in range(2500)]))
+    assert (grouped.high - grouped.low) / (naive.high - naive.low) == pytest.approx(5, rel=0.1)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 6), st.integers(2, 5))
+def test_miou_of_resamples_is_miou_of_their_sum(seed: int, frames: int, classes: int) -> None:
+    rng = np.random.default_rng(seed)
+    confusions = rng.integers(0, 4, (frames, classes, classes))
+    names = [f"{n:03}" for n in range(frames)]
+    drawn = rng.multinomial(frames, np.full(frames, 1 / frames), 4)
+    statistic, count = miou_of(confusions, names)
+    assert count == frames
+    for weights, found in zip(drawn, statistic(drawn.astype(float)), strict=True):
+        total = np.tensordot(weights, confusions, 1)
+        unions = [total[c].sum() + total[:, c].sum() - total[c, c] for c in range(classes)]
+        ious = [total[c, c] / unions[c] for c in range(classes) if unions[c]]
+        assert found == pytest.approx(np.mean(ious) if ious else 0.0)
+
+
+def test_one_item_has_no_width() -> None:
+    found = interval(*mean_of(np.array([0.25]), ["only"]))
+    assert (found.low, found.high) == (0.25, 0.25)
+
+
+def test_the_same_results_give_the_same_interval() -> None:
+    values = np.random.default_rng(0).random(3000)
+    names = [str(n) for n in range(3000)]
+    assert interval(*mean_of(values, names)) == interval(*mean_of(values, names))
