@@ -26,10 +26,11 @@ class Scoring:
     data: Path
     warnings: Sequence[Finding]
     summary: Summary
-    new: int
     lost: tuple[Result, ...]
     comparisons: tuple[Comparison, ...]
     pictures: tuple[Path, ...] = ()
+    new: int = 0
+    close_calls: int = 0
 
     @property
     def failed(self) -> bool:
@@ -50,6 +51,11 @@ def score_report(scoring: Scoring) -> str:
     if columns:
         lines.append("  means    " + ", ".join(f"{k} {v:.4g}" for k, v in columns.items()))
     lines += _worst(summary, scoring.pictures)
+    if scoring.close_calls:
+        lines.append(
+            f"  close    {scoring.close_calls} pictures whose tenth and eleventh text are within"
+            " 1e-6: there the sort decides"
+        )
     lines += [_comparison(each, summary.headline.scale) for each in scoring.comparisons]
     lines += [f"  warning  {one_line(f.file)}: {f.problem} -> {f.remedy}" for f in scoring.warnings]
     lines += _listed("no answer", [(r.item, r.error) for r in (*scoring.lost, *summary.failed)])

@@ -11,7 +11,6 @@ from PIL import Image, ImageDraw, ImageOps
 from conformance.scoring.datasets import Dataset
 from conformance.scoring.datasets.items import Item
 from conformance.scoring.job import Job, Result
-from conformance.scoring.measures import upsampled_classes
 from conformance.scoring.summary import Summary
 from conformance.scoring.worker import Worker
 from reference.errors import SubmissionError
@@ -94,7 +93,9 @@ def _depths(pixels: Pixels, prediction: np.ndarray, truth: "Truth") -> list[tupl
 def _class_maps(
     pixels: Pixels, prediction: np.ndarray, truth: np.ndarray
 ) -> list[tuple[str, Pixels]]:
-    classes = upsampled_classes(prediction, (truth.shape[0], truth.shape[1]))
+    from reference.pidnet.upsample import labels
+
+    classes = labels(np.ascontiguousarray(prediction[0], np.float32), *truth.shape)
     return [("prediction", _coloured(classes)), ("truth", _coloured(truth))]
 
 

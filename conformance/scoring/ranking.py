@@ -1,6 +1,6 @@
 """Retrieval: from the embeddings of both parts to the recall of each picture."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -17,10 +17,10 @@ def rank(
     texts: Sequence[Item],
     image_results: Iterable[Result],
     text_results: Iterable[Result],
-) -> Iterator[Result]:
+) -> tuple[list[Result], int]:
     """The recall of each picture; its `array` are the numbers of the ten nearest texts, best first.
 
-    A picture without embedding has an error. Texts without one are ranked last, so that recall
+    The second is for how many of them rounding decides between the tenth and eleventh. A picture without embedding has an error. Texts without one are ranked last, so that recall
     counts them as missed. Raises SubmissionError where embeddings differ in width.
     """
     from reference.retrieval.metric import recall_at_10
@@ -37,11 +37,16 @@ def rank(
     lost = len(words)  # no row has it
     truth = [[row.get(position[id], lost) for id in images[picture].truth] for picture in pictures]
     scored = recall_at_10(image_table, text_table, truth, block=_BLOCK)
-    for number, picture in enumerate(pictures):
-        top = np.array([words[index] for index in scored.top[number]])
-        yield Result(images[picture].id, {"recall": float(scored.per_image[number])}, top)
-    for missing in set(range(len(images))) - set(pictures):
-        yield Result(images[missing].id, error="it has no embedding")
+    there = set(pictures)
+    results = [
+        Result(item.id, error="it has no embedding")
+        for number, item in enumerate(images)
+        if number not in there
+    ]
+    for picture, recall, nearest in zip(pictures, scored.per_image, scored.top, strict=True):
+        top = np.array([words[number] for number in nearest])
+        results.append(Result(images[picture].id, {"recall": float(recall)}, top))
+    return results, scored.close_calls
 
 
 def _stacked(items: Sequence[Item], results: Iterable[Result]) -> tuple[np.ndarray, list[int]]:
@@ -64,4 +69,5 @@ def _stacked(items: Sequence[Item], results: Iterable[Result]) -> tuple[np.ndarr
         table[number], found[number] = result.array, True
     if table is None:
         raise SubmissionError("no item has an embedding", "see the errors above, or run it again")
-    return table[found], [*map(int, np.flatnonzero(found))]
+    there = np.flatnonzero(found)
+    return (table if found.all() else table[found]), there.tolist()

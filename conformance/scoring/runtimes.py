@@ -46,7 +46,7 @@ class Runtime:
 def _ort(model: Model, job: Job, scratch: Path, tick: Tick) -> Iterator[Forward]:
     onnx = _onnx_file(model, job, scratch, tick)
     with _loaded(Model(model.part, "onnx", str(onnx)), job, scratch, tick) as forward:
-        yield _declared(onnx, forward)
+        yield _declared(onnx, job, forward)
 
 
 @contextlib.contextmanager
@@ -62,7 +62,7 @@ def _npu(model: Model, job: Job, scratch: Path, tick: Tick) -> Iterator[Forward]
     onnx = _onnx_file(model, job, scratch, tick)
     compiled = compile_model(onnx, find_device(job.device), limits=job.limits, tick=tick)
     with Emulator(compiled, job.limits, tick) as emulator:
-        yield _declared(onnx, lambda feeds: next(iter(emulator.run(feeds).values())))
+        yield _declared(onnx, job, lambda feeds: next(iter(emulator.run(feeds).values())))
 
 
 @contextlib.contextmanager
@@ -93,8 +93,10 @@ def _onnx_file(model: Model, job: Job, scratch: Path, tick: Tick) -> Path:
     return path
 
 
-def _declared(onnx: Path, forward: Forward) -> Forward:
-    """The pass with the inputs in the dtypes that the graph declares."""
+def _declared(onnx: Path, job: Job, forward: Forward) -> Forward:
+    """The pass with the inputs in the dtypes that the graph declares, where there is a choice."""
+    if all(len(tensor.dtypes) == 1 for tensor in job.part.inputs):  # reading a graph takes memory
+        return forward
     dtypes = {value.name: value.dtype for value in read_graph(onnx).inputs}
     return lambda feeds: forward(
         {name: array.astype(dtypes.get(name, array.dtype)) for name, array in feeds.items()}

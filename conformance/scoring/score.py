@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from conformance.report.progress import ProgressLine, stderr_progress
@@ -54,6 +55,10 @@ def score_submission(
 
     Raises SubmissionError for what cannot be opened, and where the first items all fail.
     """
+    if find_spec("numba") is None:
+        raise SubmissionError(
+            "scoring needs numba, which is not installed", "pip install 'lpcvc-conformance[score]'"
+        )
     progress = stderr_progress()
     if options.runtime == "npu":
         find_device(options.device)
@@ -71,8 +76,9 @@ def score_submission(
                 for part in track.parts
             }
             new = sum(scorer.work(run, progress) for run in runs.values())
-            final = scorer.ranked(runs) if len(runs) > 1 else next(iter(runs.values()))
-            scoring = scorer.scoring(final, runs, new)
+            first = next(iter(runs.values()))
+            final, close = scorer.ranked(runs) if len(runs) > 1 else (first, 0)
+            scoring = replace(scorer.scoring(final, runs), new=new, close_calls=close)
             if options.table is not None:
                 write_table(options.table, scoring.summary)
             drawn = []
@@ -149,8 +155,8 @@ class _Scorer:
                     )
         return len(todo)
 
-    def ranked(self, runs: dict[str, Run]) -> Run:
-        """The run of what the parts make together, in the file."""
+    def ranked(self, runs: dict[str, Run]) -> tuple[Run, int]:
+        """The run of what the parts make together, in the file, and how many calls are close."""
         parts = list(runs.values())
         run = replace(
             parts[0], part="", model=" ".join(each.model for each in parts), metric=VERSION
@@ -160,11 +166,12 @@ class _Scorer:
         image_results, text_results = (
             self._store.results(self._store.open_run(each)) for each in parts
         )
-        for result in rank(images, texts, image_results, text_results):
+        results, close = rank(images, texts, image_results, text_results)
+        for result in results:
             self._store.add(number, result)
-        return run
+        return run, close
 
-    def scoring(self, run: Run, parts: dict[str, Run], new: int) -> Scoring:
+    def scoring(self, run: Run, parts: dict[str, Run]) -> Scoring:
         """What is reported of a run."""
         items = self._dataset.of(self._track.parts[0].name)
         own = self._results(self._store, run)
@@ -182,7 +189,6 @@ class _Scorer:
             self._dataset.folder,
             [finding for finding in self._dataset.findings if not finding.fatal],
             summary,
-            new,
             tuple(lost),
             tuple(self._comparisons(run, own)),
         )

@@ -35,7 +35,7 @@ def mean_of(values: np.ndarray, groups: Sequence[str]) -> tuple[Statistic, int]:
 
 
 def miou_of(confusions: np.ndarray, groups: Sequence[str]) -> tuple[Statistic, int]:
-    """The mIoU of summed confusions (items, classes, classes), and the number of groups.
+    """The mIoU, in percent, of summed confusions (items, classes, classes), and the groups.
 
     Rows are truth and columns prediction; a class in neither has no IoU and is left out.
     """
@@ -48,7 +48,7 @@ def miou_of(confusions: np.ndarray, groups: Sequence[str]) -> tuple[Statistic, i
         hits = np.diagonal(total, axis1=1, axis2=2)
         union = total.sum(1) + total.sum(2) - hits
         there = union > 0
-        iou = np.divide(hits, union, out=np.zeros_like(hits), where=there)
+        iou = np.divide(100 * hits, union, out=np.zeros_like(hits), where=there)
         mean: np.ndarray = iou.sum(1) / np.maximum(there.sum(1), 1)
         return mean
 
