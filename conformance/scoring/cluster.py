@@ -1,6 +1,7 @@
 """Workers as Ray actors, on this machine or a cluster: the same worker, the same results."""
 
 import os
+import socket
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, suppress
@@ -12,7 +13,7 @@ from reference.errors import SubmissionError, one_line
 from reference.process import Tick
 
 _TICK_SECONDS = 0.5
-_CLOSE_SECONDS = 10.0
+_PATIENCE_SECONDS = 10.0
 # An item on which so many workers have died is not tried again.
 _DEATHS = 3
 # What passes through the store is numbers and embeddings; it is Ray's least.
@@ -107,7 +108,7 @@ class _Pool:
         """Lets the actors put away what they have; what does not end in time is left to Ray."""
         actors = [*self._idle, *(actor for actor, _ in self._busy.values())]
         with suppress(self._ray.exceptions.RayError):
-            self._ray.get([actor.close.remote() for actor in actors], timeout=_CLOSE_SECONDS)
+            self._ray.get([actor.close.remote() for actor in actors], timeout=_PATIENCE_SECONDS)
 
 
 def _connect(address: str | None, workers: int, threads: int) -> Any:
@@ -128,6 +129,8 @@ def _connect(address: str | None, workers: int, threads: int) -> Any:
             "include_dashboard": False,
             "object_store_memory": _STORE_BYTES,
         }
+    else:
+        _knock(address)
     try:
         ray.init(address=address or "local", **options)
     except (ConnectionError, RuntimeError, ValueError) as error:
@@ -143,3 +146,16 @@ def _connect(address: str | None, workers: int, threads: int) -> Any:
             f"give --workers {max(cpus // threads, 1)}",
         )
     return ray
+
+
+def _knock(address: str) -> None:
+    """Raises SubmissionError where nobody answers at HOST:PORT: Ray itself waits for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():  # such as "auto"
+        return
+    try:
+        socket.create_connection((host, int(port)), _PATIENCE_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise SubmissionError(
+            f"nobody answers at {address} ({error})", "start a cluster with `ray start --head`"
+        ) from None

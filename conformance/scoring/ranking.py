@@ -20,8 +20,9 @@ def rank(
 ) -> tuple[list[Result], int]:
     """The recall of each picture; its `array` are the numbers of the ten nearest texts, best first.
 
-    The second is for how many of them rounding decides between the tenth and eleventh. A picture without embedding has an error. Texts without one are ranked last, so that recall
-    counts them as missed. Raises SubmissionError where embeddings differ in width.
+    The second is for how many of them rounding decides between the tenth and eleventh text. A
+    picture without embedding has an error; a text without one is never found, so that recall counts
+    it as missed. Raises SubmissionError where embeddings differ in width.
     """
     from reference.retrieval.metric import recall_at_10
 

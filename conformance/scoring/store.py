@@ -28,8 +28,7 @@ CREATE TABLE IF NOT EXISTS runs (
     model TEXT NOT NULL, data TEXT NOT NULL, runtime TEXT NOT NULL, metric TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS results (
     run INTEGER NOT NULL REFERENCES runs, item TEXT NOT NULL, numbers TEXT NOT NULL, array BLOB,
-    error TEXT NOT NULL, note TEXT NOT NULL, seconds REAL NOT NULL, PRIMARY KEY (run, item)
-) WITHOUT ROWID;
+    error TEXT NOT NULL, note TEXT NOT NULL, seconds REAL NOT NULL, PRIMARY KEY (run, item));
 """
 _BUSY_SECONDS = 30.0
 

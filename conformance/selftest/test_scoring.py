@@ -240,6 +240,7 @@ def test_a_model_that_never_answers_ends_the_run(
     [
         (["--workers", "0"], "--workers is below 1"),
         (["--address", "auto"], "--address is of a Ray cluster"),
+        (["--engine", "ray", "--address", "127.0.0.1:1"], "nobody answers at 127.0.0.1:1"),
         (["--compare", "none.sqlite"], "no such file: none.sqlite"),
         (["--runtime", "torch"], "is ONNX, not PyTorch; take --runtime ort"),
         (["--runtime", "npu", "--device", "Nokia 3310"], "Nokia 3310"),
