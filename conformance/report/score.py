@@ -57,9 +57,12 @@ def score_report(scoring: Scoring) -> str:
             " 1e-6: there the sort decides"
         )
     lines += [_comparison(each, summary.headline.scale) for each in scoring.comparisons]
-    lines += [f"  warning  {one_line(f.file)}: {f.problem} -> {f.remedy}" for f in scoring.warnings]
-    lines += _listed("no answer", [(r.item, r.error) for r in (*scoring.lost, *summary.failed)])
-    lines += _listed("odd answer", [(r.item, r.note) for r in summary.odd])
+    lines += _listed(
+        "warning", [(f.file, f"{f.problem} -> {f.remedy}") for f in scoring.warnings], "data check"
+    )
+    failed = [(r.item, r.error) for r in (*scoring.lost, *summary.failed)]
+    lines += _listed("no answer", failed, "--table")
+    lines += _listed("odd answer", [(r.item, r.note) for r in summary.odd], "--table")
     return "\n".join(lines)
 
 
@@ -111,8 +114,8 @@ def _comparison(found: Comparison, scale: float) -> str:
     )
 
 
-def _listed(kind: str, named: Sequence[tuple[str, str]]) -> list[str]:
+def _listed(kind: str, named: Sequence[tuple[str, str]], everything: str) -> list[str]:
     lines = [f"  {kind}: {one_line(item)}: {text}" for item, text in named[:_SHOWN]]
     if len(named) > _SHOWN:
-        lines.append(f"  {kind}: and {len(named) - _SHOWN} more, see --table")
+        lines.append(f"  {kind}: and {len(named) - _SHOWN} more: see {everything}")
     return lines

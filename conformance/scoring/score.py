@@ -59,9 +59,13 @@ def score_submission(
         raise SubmissionError(
             "scoring needs numba, which is not installed", "pip install 'lpcvc-conformance[score]'"
         )
-    progress = stderr_progress()
+    # What is wrong with the options is told before hours of work.
     if options.runtime == "npu":
         find_device(options.device)
+    if options.compare not in (None, options.results):
+        with Store(options.compare, create=False):
+            pass
+    progress = stderr_progress()
     dataset = open_dataset(track, data.resolve())
     digest = dataset.digest(lambda done, n: progress(f"reading the data set, file {done}/{n}"))
     try:

@@ -289,6 +289,29 @@ def test_two_runs_are_compared_by_item(
     assert "better on 0, worse on 0 of 4 items" in told
 
 
+_PEAK = """
+import resource, sys
+from conformance.cli import main
+code = main(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
+sys.exit(code)
+"""
+
+
+@pytest.mark.slow
+def test_memory_is_that_of_an_item(written: dict[str, dict[str, Path]], tmp_path: Path) -> None:
+    """Ten times the pictures, the same peak."""
+    peaks = []
+    for count in (100, 1000):
+        data = grey_depth(tmp_path / str(count), [number % 200 for number in range(count)])
+        arguments = score("depth", data, written["depth"], tmp_path / f"{count}.sqlite")
+        command = [sys.executable, "-c", _PEAK, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        peaks.append(int(done.stderr.split()[-1]))
+    assert peaks[1] < 1.1 * peaks[0]
+
+
 def synthetic(count: int, shift: float, seed: int) -> dict[str, Result]:
     rng = np.random.default_rng(seed)
     values = np.clip(rng.normal(0.5 + shift, 0.1, count), 0, 1)

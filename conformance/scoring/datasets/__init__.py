@@ -37,7 +37,7 @@ class Dataset:
 
     def __init__(self, track: Track, folder: Path) -> None:
         if not folder.is_dir():
-            raise SubmissionError(f"no such folder: {folder}", "give --data the data set's folder")
+            raise SubmissionError(f"no such folder: {folder}", "give the folder of the data set")
         self.track = track
         self.folder = folder
         self._module: Any = importlib.import_module(f"{__name__}.{MODULES[track.name]}")

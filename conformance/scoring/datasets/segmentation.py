@@ -7,7 +7,8 @@ has as a pickle: {"ann_id": ID, "sentences": [{"raw": TEXT}, ...]}; without it a
 is the name of its category.
 """
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,62 +46,42 @@ class _Entry:
 def index(folder: Path) -> Index:
     """An item for each text of each mask of each picture."""
     pictures = subfolder(folder, "images")
-    plain = folder / "texts.json"
-    lists = [plain] if plain.is_file() else [folder / "instances.json"]
-    if not lists[0].is_file():
-        raise SubmissionError(
-            f"{folder} has neither texts.json nor instances.json", "write one of them"
-        )
-    refs = folder / "refs.json"
-    if lists[0] != plain and refs.is_file():
-        lists.append(refs)
-    try:
-        read = _plain if lists[0] == plain else _coco
-        entries = [*read(*map(read_json, lists))]
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise SubmissionError(
-            f"{' or '.join(map(str, lists))} is not of the form expected"
-            f" ({type(error).__name__}: {error})",
-            "see the forms in docs/scoring.md",
-        ) from None
-    findings: list[Finding] = []
+    lists, entries = _entries(folder)
     items: list[Item] = []
     files = {*lists}
-    seen: set[str] = set()
+    seen = Counter(entry.id for entry in entries)
+    findings = [
+        Finding(str(lists[0]), f"the mask {id} is there {count} times", "list it once")
+        for id, count in seen.items()
+        if count > 1
+    ]
     for entry in sorted(entries, key=lambda entry: entry.image):
-        picture, source = pictures / entry.image, entry.source
-        where = str(lists[0])
+        picture, source, where = pictures / entry.image, entry.source, lists[0]
+        needed = [picture]
         if isinstance(source, str):
-            source = folder / "masks" / source
-            where = str(source)
-            if not source.is_file():
-                findings.append(Finding(where, "there is no such mask", "add it or its entry goes"))
-                continue
-            files.add(source)
-        if not picture.is_file():
+            source = where = folder / "masks" / source
+            needed.append(source)
+        missing = [path for path in needed if not path.is_file()]
+        for path in missing:
             findings.append(
-                Finding(str(picture), "there is no such picture", "add it, or remove its masks")
+                Finding(str(path), "it is listed and not there", "add it, or unlist it")
             )
+        if missing:
             continue
-        files.add(picture)
-        if entry.id in seen:
-            problem = f"the mask {entry.id} is there twice"
-            findings.append(Finding(str(lists[0]), problem, "keep one of them"))
-        seen.add(entry.id)
         if not entry.texts or not all(text.strip() for text in entry.texts):
             problem = f"the mask {entry.id} has no text, or an empty one"
             findings.append(Finding(str(lists[0]), problem, "write one, or remove the mask"))
+        files.update(needed)
         mask = Mask(source, picture)
         items += [
-            Item(f"{entry.id}#{n}", "model", entry.image, picture, text, mask, where)
+            Item(f"{entry.id}#{n}", "model", entry.image, picture, text, mask, str(where))
             for n, text in enumerate(entry.texts)
         ]
-    used = {item.image for item in items}
     for path in sorted(pictures.iterdir()):
-        if path not in used and path.is_file():
+        if path not in files and path.is_file():
             problem = "no mask is of this picture"
             findings.append(Finding(str(path), problem, "remove it, or add a mask", fatal=False))
-    return Index(tuple(items), frozenset(files), tuple(findings))
+    return Index(tuple(items), frozenset(files), tuple(dict.fromkeys(findings)))
 
 
 def truth(item: Item) -> np.ndarray:
@@ -126,6 +107,28 @@ def truth(item: Item) -> np.ndarray:
     canvas = np.zeros((CANVAS, CANVAS), np.uint8)
     canvas[:height, :width] = cv2.resize(array, (width, height), interpolation=cv2.INTER_NEAREST)
     return canvas
+
+
+def _entries(folder: Path) -> tuple[list[Path], list[_Entry]]:
+    """The lists that a folder has, and what they name; raises SubmissionError."""
+    lists = [folder / "texts.json"]
+    read: Callable[..., Iterator[_Entry]] = _plain
+    if not lists[0].is_file():
+        lists, read = [folder / "instances.json"], _coco
+        if not lists[0].is_file():
+            raise SubmissionError(
+                f"{folder} has neither texts.json nor instances.json", "write one of them"
+            )
+        if (folder / "refs.json").is_file():
+            lists.append(folder / "refs.json")
+    try:
+        return lists, [*read(*map(read_json, lists))]
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise SubmissionError(
+            f"{' or '.join(map(str, lists))} is not of the form expected"
+            f" ({type(error).__name__}: {error})",
+            "see the forms in docs/scoring.md",
+        ) from None
 
 
 def _plain(entries: Any) -> Iterator[_Entry]:
