@@ -1,4 +1,4 @@
-"""`lpcvc`: the rulebook and the reference models on the command line."""
+"""`lpcvc`: the rulebook, the reference models and scores on the command line."""
 
 import argparse
 import os
@@ -10,8 +10,8 @@ from reference.errors import SubmissionError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one verb; 0 on success, 1 if the selftest finds something or a model does not compile
-    whole, 2 with one line on stderr for what the user can put right.
+    """Runs one verb; 0 on success, 1 if the selftest finds something, a model does not compile
+    whole or an item has no score, 2 with one line on stderr for what the user can put right.
     """
     options = _parser().parse_args(arguments)
     code = 0

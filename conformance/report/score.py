@@ -41,8 +41,9 @@ class Scoring:
 def score_report(scoring: Scoring) -> str:
     """The report as text."""
     summary, run = scoring.summary, scoring.run
+    failed = [(r.item, r.error) for r in (*scoring.lost, *summary.failed)]
     lines = [
-        f"{scoring.track.id}, {run.label}: {_headline(summary)}",
+        f"{scoring.track.id}, {run.label}: {_headline(summary, len(failed))}",
         f"  data     {scoring.data}, {len(summary.results)} items of {summary.groups} pictures,"
         f" {scoring.new} passes now; sha256 {run.data[:12]}",
         f"  runtime  {run.runtime}",
@@ -60,7 +61,6 @@ def score_report(scoring: Scoring) -> str:
     lines += _listed(
         "warning", [(f.file, f"{f.problem} -> {f.remedy}") for f in scoring.warnings], "data check"
     )
-    failed = [(r.item, r.error) for r in (*scoring.lost, *summary.failed)]
     lines += _listed("no answer", failed, "--table")
     lines += _listed("odd answer", [(r.item, r.note) for r in summary.odd], "--table")
     return "\n".join(lines)
@@ -83,16 +83,15 @@ def write_table(path: Path, summary: Summary) -> None:
         ) from None
 
 
-def _headline(summary: Summary) -> str:
+def _headline(summary: Summary, missing: int) -> str:
     if summary.value is None or summary.interval is None:
         return "no score: no item has an answer"
     scale = summary.headline.scale
     value = summary.value * scale
     low, high = summary.interval.low * scale, summary.interval.high * scale
     text = f"{summary.headline.name} {value:.4f} (95 % interval {low:.2f}..{high:.2f})"
-    missing = len(summary.failed)
     if missing:
-        text += f", without the {missing} items that have no answer: not an official score"
+        text += f", without the items that have no answer ({missing}): not an official score"
     return text
 
 

@@ -26,8 +26,8 @@ def rank(
     """
     from reference.retrieval.metric import recall_at_10
 
-    image_table, pictures = _stacked(images, image_results)
-    text_table, words = _stacked(texts, text_results)
+    image_table, pictures, failed = _stacked(images, image_results)
+    text_table, words, _ = _stacked(texts, text_results)
     if image_table.shape[1] != text_table.shape[1]:
         raise SubmissionError(
             f"pictures embed to {image_table.shape[1]} values, texts to {text_table.shape[1]}",
@@ -38,25 +38,24 @@ def rank(
     lost = len(words)  # no row has it
     truth = [[row.get(position[id], lost) for id in images[picture].truth] for picture in pictures]
     scored = recall_at_10(image_table, text_table, truth, block=_BLOCK)
-    there = set(pictures)
-    results = [
-        Result(item.id, error="it has no embedding")
-        for number, item in enumerate(images)
-        if number not in there
-    ]
+    results = failed
     for picture, recall, nearest in zip(pictures, scored.per_image, scored.top, strict=True):
         top = np.array([words[number] for number in nearest])
         results.append(Result(images[picture].id, {"recall": float(recall)}, top))
     return results, scored.close_calls
 
 
-def _stacked(items: Sequence[Item], results: Iterable[Result]) -> tuple[np.ndarray, list[int]]:
-    """The embeddings there are, in the order of `items`, and which items they are of."""
+def _stacked(
+    items: Sequence[Item], results: Iterable[Result]
+) -> tuple[np.ndarray, list[int], list[Result]]:
+    """The embeddings there are, in the order of `items`, which items they are of, and the rest."""
     index = {item.id: number for number, item in enumerate(items)}
     table: np.ndarray | None = None
     found = np.zeros(len(items), bool)
+    failed = []
     for result in results:
-        if result.array is None or result.item not in index:
+        if result.array is None:
+            failed.append(result)
             continue
         if table is None:
             table = np.zeros((len(items), result.array.size), np.float32)
@@ -71,4 +70,4 @@ def _stacked(items: Sequence[Item], results: Iterable[Result]) -> tuple[np.ndarr
     if table is None:
         raise SubmissionError("no item has an embedding", "see the errors above, or run it again")
     there = np.flatnonzero(found)
-    return (table if found.all() else table[found]), there.tolist()
+    return (table if found.all() else table[found]), there.tolist(), failed

@@ -60,15 +60,18 @@ def score_submission(
             "scoring needs numba, which is not installed", "pip install 'lpcvc-conformance[score]'"
         )
     # What is wrong with the options is told before hours of work.
-    if options.runtime == "npu":
-        find_device(options.device)
+    if options.runtime not in RUNTIMES:
+        raise SubmissionError(
+            f"unknown runtime {options.runtime!r}", f"choose one of: {', '.join(RUNTIMES)}"
+        )
+    find_device(options.device)
     if options.compare not in (None, options.results):
         with Store(options.compare, create=False):
             pass
     progress = stderr_progress()
     dataset = open_dataset(track, data.resolve())
-    digest = dataset.digest(lambda done, n: progress(f"reading the data set, file {done}/{n}"))
     try:
+        digest = dataset.digest(lambda done, n: progress(f"reading the data, file {done}/{n}"))
         with (
             tempfile.TemporaryDirectory(prefix="lpcvc-") as scratch,
             Store(options.results) as store,
@@ -135,7 +138,7 @@ class _Scorer:
             _digest(model),
             self._digest,
             RUNTIMES[self._options.runtime].label(self.job(part)),
-            measure_of(self._track, part).version,
+            _metric(self._track, measure_of(self._track, part).version),
         )
 
     def work(self, run: Run, progress: ProgressLine) -> int:
@@ -145,6 +148,8 @@ class _Scorer:
         items = self._dataset.of(run.part)
         todo = {index: item.id for index, item in enumerate(items) if item.id not in answered}
         line = _Rate(progress, f"scoring {run.label}", len(items), len(todo))
+        if not todo:
+            return 0
         failed = 0
         engine = self._options.engine(self.job(run.part), todo, self._options.workers, line.tick)
         with closing(engine) as results:
@@ -163,7 +168,10 @@ class _Scorer:
         """The run of what the parts make together, in the file, and how many calls are close."""
         parts = list(runs.values())
         run = replace(
-            parts[0], part="", model=" ".join(each.model for each in parts), metric=VERSION
+            parts[0],
+            part="",
+            model=" ".join(each.model for each in parts),
+            metric=_metric(self._track, VERSION),
         )
         number = self._store.open_run(run)
         images, texts = (self._dataset.of(part) for part in runs)
@@ -181,8 +189,7 @@ class _Scorer:
         own = self._results(self._store, run)
         lost = [
             result
-            for part in parts.values()
-            if part != run
+            for part in list(parts.values())[1:]  # a failed picture is in the run itself
             for result in self._store.results(self._store.open_run(part))
             if result.error
         ]
@@ -258,6 +265,14 @@ def _absolute(spec: str) -> str:
     part, separator, target = spec.rpartition("=")
     path = Path(target)
     return f"{part}{separator}{path.resolve()}" if path.exists() else spec
+
+
+def _metric(track: Track, version: str) -> str:
+    """What prepares and scores: other versions of these libraries may resize otherwise."""
+    import cv2
+    import PIL
+
+    return f"{track.id} {version}, Pillow {PIL.__version__}, OpenCV {cv2.__version__}"
 
 
 def _digest(model: Model) -> str:

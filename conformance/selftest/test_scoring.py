@@ -195,10 +195,43 @@ def test_an_item_that_fails_is_named(
     assert "no answer: 003-level-80: moody:build crashed its runtime (exit code 3)" in told
     assert "no answer: 006-level-200: " in told
     assert "odd answer: 004-level-120: 307200 of 307200 values are not finite" in told
-    assert "without the 3 items that have no answer: not an official score" in told
+    assert "without the items that have no answer (3): not an official score" in told
     with table.open(encoding="utf-8") as file:
         failed = [row["item"] for row in csv.DictReader(file) if row["error"]]
     assert failed == ["001-level-40", "003-level-80", "006-level-200"]
+
+
+def test_a_text_without_embedding_is_named_and_never_found(
+    written: dict[str, dict[str, Path]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An encoder to which a watermelon is NaN."""
+    import onnx
+    from onnx import numpy_helper
+
+    from reference.tokenizer import tokenize
+
+    model = onnx.load(written["retrieval"]["text"])
+    (table,) = (each for each in model.graph.initializer if each.name == "table")
+    files = {**written["retrieval"], "text": tmp_path / "short.onnx"}
+    data = copied("retrieval", tmp_path)
+    listed = (data / "txt_list.csv").read_text(encoding="utf-8")
+    (data / "txt_list.csv").write_text(
+        listed.replace("the face of a cat from near by", "\N{WATERMELON}"), encoding="utf-8"
+    )
+    others = [line.split(",")[1] for line in listed.splitlines()[1:]]
+    ids = {int(id) for text in others for id in tokenize(text).ids if id < 49406}
+    lost = {int(id) for id in tokenize("\N{WATERMELON}").ids if id < 49406} - ids
+    values = numpy_helper.to_array(table).copy()
+    values[sorted(lost)] = np.nan
+    table.CopyFrom(numpy_helper.from_array(values, "table"))
+    onnx.save(model, files["text"])
+    assert main(score("retrieval", data, files, tmp_path / "r.sqlite")) == 1
+    told = capsys.readouterr().out
+    assert "no answer: 6: the embedding has a NaN or infinity" in told
+    assert "without the items that have no answer (1): not an official score" in told
+    results = {item: array for _, item, _, array, _, _ in rows(tmp_path / "r.sqlite") if array}
+    assert "6" not in results
+    assert len(results) == 4 + 19
 
 
 def test_failed_items_are_tried_again(
@@ -243,6 +276,7 @@ def test_a_model_that_never_answers_ends_the_run(
         (["--engine", "ray", "--address", "127.0.0.1:1"], "nobody answers at 127.0.0.1:1"),
         (["--compare", "none.sqlite"], "no such file: none.sqlite"),
         (["--runtime", "torch"], "is ONNX, not PyTorch; take --runtime ort"),
+        (["--runtime", "tpu"], "unknown runtime 'tpu'; choose one of: ort, torch, npu"),
         (["--runtime", "npu", "--device", "Nokia 3310"], "Nokia 3310"),
         (["--results", "notes.txt"], "notes.txt cannot be used for results"),
         (["--results", "other.sqlite"], "other.sqlite holds other tables"),
