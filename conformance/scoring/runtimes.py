@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -103,8 +103,17 @@ def _declared(onnx: Path, job: Job, forward: Forward) -> Forward:
     )
 
 
+def _version(package: str) -> str:
+    try:
+        return f"{package} {version(package).partition('+')[0]} CPU"
+    except PackageNotFoundError:
+        raise SubmissionError(
+            f"{package} is not installed", f"pip install 'lpcvc-conformance[{package}]'"
+        ) from None
+
+
 RUNTIMES: dict[str, Runtime] = {
-    "ort": Runtime(lambda job: f"onnxruntime {version('onnxruntime')} CPU", _ort),
-    "torch": Runtime(lambda job: f"torch {version('torch').partition('+')[0]} CPU", _torch),
+    "ort": Runtime(lambda job: _version("onnxruntime"), _ort),
+    "torch": Runtime(lambda job: _version("torch"), _torch),
     "npu": Runtime(lambda job: f"emulated NPU of {job.device}, {find_toolchain()}", _npu),
 }

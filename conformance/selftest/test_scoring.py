@@ -148,7 +148,12 @@ def test_a_killed_run_goes_on(written: dict[str, dict[str, Path]], tmp_path: Pat
     data, results = many_texts(tmp_path / "data", texts=400), tmp_path / "r.sqlite"
     arguments = score("retrieval", data, written["retrieval"], results)
     command = [sys.executable, "-m", "conformance.cli", *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "TMPDIR": str(tmp_path)},  # it cannot tidy up
+    )
     while process.poll() is None and (not results.exists() or _count(results) < 50):
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
