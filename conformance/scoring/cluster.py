@@ -112,9 +112,8 @@ class _Pool:
 
 
 def _connect(address: str | None, workers: int, threads: int) -> Any:
-    # Before the import: Ray reads these once.
+    # Before the import: Ray reads it once.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         import ray
     except ImportError:
