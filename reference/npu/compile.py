@@ -11,7 +11,8 @@ from typing import Any
 from reference.errors import SubmissionError
 from reference.npu.cache import Cache, model_digest
 from reference.npu.devices import Device
-from reference.npu.process import BINARY, CONTEXT, PROFILE, TRACE, NpuProcess
+from reference.npu.process import BINARY, CONTEXT, PROFILE, SCHEDULE, TRACE, NpuProcess
+from reference.npu.schedule import Operator, Schedule, read_schedule
 from reference.npu.toolchain import Toolchain, find_toolchain
 from reference.npu.trace import (
     NPU,
@@ -29,7 +30,7 @@ from reference.process import ChildError, ChildProcess, Limits, Tick
 
 _DLC, _LOG, _RECORD = "model.dlc", "compile.log", "compiled.json"
 # Of an entry of the cache; to be raised when its files change, or the options of the compiler.
-_FORMAT = "1"
+_FORMAT = "2"
 _WRONG_LAYOUT = re.compile(r"Node '(?P<name>.*)' OpType:\S+ with domain:com\.ms\.internal\.nhwc")
 _NO_FLOAT16 = re.compile(r"SocModel doesn't support FP16")
 _NO_MEMORY = re.compile(r"QNN_COMMON_ERROR_MEM_ALLOC")
@@ -53,6 +54,7 @@ class Compiled:
     remedy: str
     traffic: Traffic | None
     simulated: SimulatedTime | None
+    schedule: Schedule | None
     seconds: float
     peak_memory: int | None
     cached: bool
@@ -89,15 +91,17 @@ def compile_model(
     device: Device,
     *,
     dlc: bool = False,
+    schedule: bool = False,
     limits: Limits = Limits(),  # noqa: B008 - frozen
     cache: Cache | None = None,
     tick: Tick = lambda seconds: None,
 ) -> Compiled:
     """Compiles the ONNX file `model`, with its external data beside it, for `device`.
 
-    Float32 models become float16. With `dlc` a DLC is written too. A result of the same model,
-    chip, options and toolchain is taken from the `cache` (by default the user's). `tick` is called
-    with the seconds waited while the compiler works.
+    Float32 models become float16. With `dlc` a DLC is written too, and with `schedule` the
+    simulated schedule is read, for the chips that the compiler simulates. A result of the same
+    model, chip, options and toolchain is taken from the `cache` (by default the user's). `tick` is
+    called with the seconds waited while the compiler works.
 
     A model that the compiler refuses is a result with a `failure`. Raises SubmissionError where
     the toolchain is missing, the file cannot be read, or the compiler crashes or goes beyond
@@ -105,12 +109,12 @@ def compile_model(
     """
     toolchain = find_toolchain()
     cache = cache or Cache()
-    facts = (_FORMAT, toolchain, model_digest(model), device.soc_model, dlc)
+    facts = (_FORMAT, toolchain, model_digest(model), device.soc_model, dlc, schedule)
     key = hashlib.sha256(repr(facts).encode()).hexdigest()
     entry = cache.find(key)
     if entry is None:
         with cache.fill(key) as draft:
-            record = _compile(model, device, dlc, limits, tick, draft)
+            record = _compile(model, device, dlc, schedule, limits, tick, draft)
             (draft / _RECORD).write_text(json.dumps(record), encoding="utf-8")
         cached, entry = False, cache.folder / key
     else:
@@ -119,13 +123,23 @@ def compile_model(
 
 
 def _compile(
-    model: Path, device: Device, dlc: bool, limits: Limits, tick: Tick, folder: Path
+    model: Path,
+    device: Device,
+    dlc: bool,
+    schedule: bool,
+    limits: Limits,
+    tick: Tick,
+    folder: Path,
 ) -> dict[str, Any]:
     """Lets the compiler write into `folder`; everything of `Compiled` that can be kept."""
     name = f"compiling {model.name}"
     with NpuProcess(name, tick, limits) as process:
         answer = process.ask(
-            "compile", model=str(model), folder=str(folder), soc_model=device.soc_model
+            "compile",
+            model=str(model.resolve()),
+            folder=str(folder.resolve()),
+            soc_model=device.soc_model,
+            level="optrace" if schedule else "basic",
         )
         log = process.printed()
         (folder / _LOG).write_text(log, encoding="utf-8")
@@ -146,6 +160,7 @@ def _compile(
         "remedy": remedy,
         "traffic": _as_dict(read_traffic(log)),
         "simulated": _as_dict(simulated),
+        "schedule": _as_dict(_take_schedule(folder, simulated)),
         "seconds": answer["seconds"],
         "peak_memory": answer["memory"],
     }
@@ -186,8 +201,21 @@ def _write_dlc(process: ChildProcess, model: Path, folder: Path) -> tuple[str, s
     return "", ""
 
 
+def _take_schedule(folder: Path, simulated: SimulatedTime | None) -> Schedule | None:
+    """The schedule, where there is one; its file, tens of MB, does not stay."""
+    log, binary = folder / SCHEDULE, folder / BINARY
+    if not log.exists():
+        return None
+    profile = log.read_bytes()
+    log.unlink()
+    if simulated is None or not binary.exists():
+        return None
+    return read_schedule(profile, _text(folder / TRACE), binary.read_bytes(), simulated.ms)
+
+
 def _compiled(record: dict[str, Any], **fields: Any) -> Compiled:
     placement, traffic, simulated = (record[k] for k in ("placement", "traffic", "simulated"))
+    schedule = record["schedule"]
     kept = {
         **record,
         "placement": Placement(
@@ -197,11 +225,16 @@ def _compiled(record: dict[str, Any], **fields: Any) -> Compiled:
         ),
         "traffic": Traffic(**traffic) if traffic else None,
         "simulated": SimulatedTime(**simulated) if simulated else None,
+        "schedule": _schedule(**schedule) if schedule else None,
     }
     return Compiled(**kept, **fields)
 
 
-def _as_dict(value: Traffic | SimulatedTime | None) -> dict[str, Any] | None:
+def _schedule(operators: list[dict[str, Any]], **fields: Any) -> Schedule:
+    return Schedule(operators=tuple(Operator(**operator) for operator in operators), **fields)
+
+
+def _as_dict(value: Traffic | SimulatedTime | Schedule | None) -> dict[str, Any] | None:
     return dataclasses.asdict(value) if value else None
 
 

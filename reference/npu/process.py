@@ -8,6 +8,7 @@ from reference.process import ChildProcess, Limits, Tick
 # What the compiler writes into the folder that it is given.
 CONTEXT, BINARY = "model.onnx", "model_qnn.bin"
 TRACE, PROFILE = "qnn_op_trace.json", "profile.csv"
+SCHEDULE = "profile_qnn.log"  # its name follows from that of the profile
 
 
 class NpuProcess(ChildProcess):

@@ -130,7 +130,8 @@ def read_simulated(profile: str) -> SimulatedTime | None:
     """
     found: dict[str, list[int]] = {}
     for row in csv.DictReader(profile.splitlines()):
-        found.setdefault(row["Event Identifier"], []).append(int(row["Time"]))
+        if row["Time"].isdigit():  # an embedded trace has none
+            found.setdefault(row["Event Identifier"], []).append(int(row["Time"]))
     micros = [found.get(f"Simulated (Accelerator exec time us{bound})", []) for bound in _BOUNDS]
     if not all(micros):
         return None

@@ -1,5 +1,6 @@
 """The child process that holds the compiler and the emulator. Nothing else imports it."""
 
+import contextlib
 import os
 import re
 import time
@@ -26,9 +27,11 @@ _SEVERITY_VERBOSE, _SEVERITY_ERROR = 0, 3
 class NpuChild(Child):
     """Compiles one model or emulates one compiled model."""
 
-    def compile(self, model: str, folder: str, soc_model: int) -> dict[str, Any]:
+    def compile(self, model: str, folder: str, soc_model: int, level: str) -> dict[str, Any]:
         """Writes the context binary and what the compiler says of it into `folder`.
 
+        Paths are absolute. `level` is that of profiling: "basic", or "optrace" for the simulated
+        schedule.
         Answers the nodes with where they run, what went wrong (empty if nothing), the seconds
         taken, and the peak memory in bytes (None where the system does not tell).
         """
@@ -37,7 +40,7 @@ class NpuChild(Child):
             **_htp(soc_model),
             enable_framework_op_trace="1",
             framework_op_trace_dir=folder,
-            profiling_level="basic",
+            profiling_level=level,
             profiling_file_path=str(Path(folder) / PROFILE),
             # Otherwise Q and DQ of the graph's inputs and outputs are left to the CPU.
             offload_graph_io_quantization="0",
@@ -48,7 +51,9 @@ class NpuChild(Child):
         start = time.perf_counter()
         problem, nodes = "", []
         try:
-            nodes = _assignment(_open(model, options))
+            # A trace comes with a picture of the graph, written where the process stands.
+            with contextlib.chdir(os.environ["HOME"]):
+                nodes = _assignment(_open(model, options))
         except Exception as error:  # the runtime's own classes share no other base
             if OUT_OF_MEMORY.search(str(error)):
                 raise
