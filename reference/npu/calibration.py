@@ -1,0 +1,230 @@
+"""The calibration of the latency estimate: from what the compiler simulates to milliseconds on a
+device, as fitted to published latencies (`fixtures/latency`).
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from reference.data import fixture
+from reference.npu.devices import Device, all_devices, find_device
+
+CALIBRATION = "latency/calibration.json"
+
+RUNTIMES = ("qnn_dlc", "qnn_context_binary", "tflite", "onnx")
+CONVOLUTION, ATTENTION = "convolution", "attention"
+CLASSES = (CONVOLUTION, ATTENTION)
+# A model of which more operators have no cost in the simulation is not estimated.
+UNCOSTED_SHARE = 1 / 6
+# Two models are similar from this likeness on.
+KIN = 0.95
+# Fewer are found in detectors and hybrids, which behave like convolutional models.
+_ATTENTION_SOFTMAX = 4
+# The compiler has no record of this chip and takes another's (devices.tsv).
+_CHIP_NOT_KNOWN = {"SA8650 (Proxy)"}
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """What the simulation says of one model, in milliseconds on the simulated chip.
+
+    `whole` is the simulated time, and the others the work of the units as in `Schedule`. `ends` are
+    the millions of bytes of inputs and outputs, and `kinds` counts the operators by type.
+    """
+
+    whole: float
+    matrix: float
+    vector: float
+    dma: float
+    ends: float
+    kinds: Mapping[str, int]
+
+    @property
+    def model_class(self) -> str:
+        """`attention` for four or more Softmax operators, else `convolution`."""
+        many = self.kinds.get("Softmax", 0) >= _ATTENTION_SOFTMAX
+        return ATTENTION if many else CONVOLUTION
+
+    def likeness(self, other: "Simulated") -> float:
+        """Cosine between the counts of operators of two models, from 0 to 1."""
+        kinds = {*self.kinds, *other.kinds}
+        product = sum(self.kinds.get(kind, 0) * other.kinds.get(kind, 0) for kind in kinds)
+        lengths = (math.hypot(*model.kinds.values()) for model in (self, other))
+        return product / (math.prod(lengths) or 1.0)
+
+    def terms(self, formula: str) -> tuple[float, ...]:
+        """What the coefficients of a formula are multiplied with."""
+        rest = max(self.whole - self.matrix - self.vector, 0.0)
+        return {
+            "line": (1.0, self.whole),
+            "units": (1.0, self.matrix, self.vector, self.dma),
+            "parts": (1.0, self.matrix, self.vector, rest),
+        }[formula]
+
+
+FORMULAS = ("line", "units", "parts")
+
+
+@dataclass(frozen=True)
+class Interval:
+    """80 % of held-out latencies were between `low` and `high` times what was expected of them.
+
+    `count` is their number.
+    """
+
+    low: float
+    high: float
+    count: int
+
+    @property
+    def width(self) -> float:
+        """The upper end as a multiple of the lower."""
+        return self.high / self.low
+
+    @property
+    def doubled(self) -> "Interval":
+        """Twice as wide, in logarithms."""
+        return Interval(self.low**2, self.high**2, self.count)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The fit for one device, kind of runtime and class of model.
+
+    `simulated` is the range of simulated times that it was fitted to, and `ends` the most that a
+    model of it had at its inputs and outputs (millions of bytes).
+    """
+
+    formula: str
+    coefficients: tuple[float, ...]
+    interval: Interval
+    simulated: tuple[float, float]
+    ends: float
+
+    def predict(self, simulated: Simulated) -> float:
+        """Milliseconds on the device."""
+        terms = simulated.terms(self.formula)
+        return sum(c * term for c, term in zip(self.coefficients, terms, strict=True))
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Latency on one device as a multiple of that on another, for the same model."""
+
+    median: float
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class Kinship:
+    """What the known latency of a similar model on the device says of another one.
+
+    The estimate is multiplied with the known latency's ratio to its own estimate, to the power of
+    `weight`, which leaves `interval`. Where the device has no fit, the known latency is multiplied
+    with the ratio of the simulated times, which leaves `unfitted`.
+    """
+
+    weight: float
+    interval: Interval
+    unfitted: Interval
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """All fits. `version` follows from the tables that they were fitted to.
+
+    `qairt` is the compiler that simulated. `fits` go by device, kind of runtime and class; `ratios`
+    by kind of runtime and two devices, from and to; `kinships` by kind of runtime and class.
+    """
+
+    version: str
+    qairt: str
+    fits: Mapping[str, Mapping[str, Mapping[str, Fit]]]
+    ratios: Mapping[str, Mapping[str, Mapping[str, Ratio]]]
+    kinships: Mapping[str, Mapping[str, Kinship]]
+
+    def source(self, device: Device) -> str:
+        """The calibrated device that has the same chip; empty where there is none."""
+        known = (other.name for other in all_devices() if other.name in self.fits)
+        alike = (name for name in known if same_chip(find_device(name), device))
+        return device.name if device.name in self.fits else next(alike, "")
+
+    def covers(self, device: Device, runtime: str) -> bool:
+        """Whether there are fits for that device and runtime."""
+        return kind_of(runtime) in self.fits.get(self.source(device), {})
+
+    def fit(self, device: Device, runtime: str, model_class: str) -> Fit | None:
+        """The fit for a model of that class; None where there is none."""
+        kinds = self.fits.get(self.source(device), {})
+        return kinds.get(kind_of(runtime), {}).get(model_class)
+
+    def ratio(self, runtime: str, start: Device, end: Device) -> Ratio | None:
+        """From one device to another; None where either is not calibrated."""
+        known = self.ratios[kind_of(runtime)].get(self.source(start), {})
+        return known.get(self.source(end))
+
+
+def same_chip(one: Device, other: Device) -> bool:
+    """Whether the two devices have the same chip, as far as is known."""
+    sure = not {one.name, other.name} & _CHIP_NOT_KNOWN
+    return one.name == other.name or (sure and one.soc_model == other.soc_model)
+
+
+def kind_of(runtime: str) -> str:
+    """`onnx`, or `aot` for what is compiled ahead and has channel-last images.
+
+    The published table that is used has no times of tflite by themselves.
+    """
+    return "onnx" if runtime == "onnx" else "aot"
+
+
+@cache
+def load_calibration() -> Calibration:
+    """The one in the package."""
+    text = fixture(CALIBRATION).read_text(encoding="utf-8")
+    return read_calibration(json.loads(text))
+
+
+def read_calibration(facts: Mapping[str, Any]) -> Calibration:
+    """The calibration that `dataclasses.asdict` has written."""
+    return Calibration(
+        facts["version"],
+        facts["qairt"],
+        {
+            device: {
+                kind: {name: _fit(**fit) for name, fit in fits.items()}
+                for kind, fits in kinds.items()
+            }
+            for device, kinds in facts["fits"].items()
+        },
+        {
+            kind: {
+                start: {end: Ratio(r["median"], Interval(**r["interval"])) for end, r in to.items()}
+                for start, to in starts.items()
+            }
+            for kind, starts in facts["ratios"].items()
+        },
+        {
+            kind: {name: _kinship(**kinship) for name, kinship in classes.items()}
+            for kind, classes in facts["kinships"].items()
+        },
+    )
+
+
+def _fit(
+    coefficients: list[float], interval: dict[str, Any], simulated: list[float], **fields: Any
+) -> Fit:
+    least, most = simulated
+    return Fit(
+        coefficients=tuple(coefficients),
+        interval=Interval(**interval),
+        simulated=(least, most),
+        **fields,
+    )
+
+
+def _kinship(weight: float, interval: dict[str, Any], unfitted: dict[str, Any]) -> Kinship:
+    return Kinship(weight, Interval(**interval), Interval(**unfitted))
