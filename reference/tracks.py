@@ -76,6 +76,14 @@ class Track:
         """`depth-2025`; a track without editions is its name alone."""
         return f"{self.name}-{self.edition}" if self.edition else self.name
 
+    @property
+    def runtime(self) -> str:
+        """The target runtime of the compile options; without one tflite, which AI Hub takes then
+        for a phone.
+        """
+        _, _, target = self.compile_options.partition("--target_runtime ")
+        return (target.split() or ["tflite"])[0]
+
     def part(self, name: str) -> Part:
         """The part of that name; KeyError if the track has none."""
         return {part.name: part for part in self.parts}[name]

@@ -1,0 +1,139 @@
+"""Lets Qualcomm's compiler simulate a model on the one chip that latency estimates start from."""
+
+import math
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from reference.errors import SubmissionError
+from reference.npu.anchors import Anchor
+from reference.npu.cache import Cache, model_digest
+from reference.npu.calibration import UNCOSTED_SHARE, Simulated, kind_of
+from reference.npu.compile import Compiled, compile_model
+from reference.npu.devices import find_device
+from reference.npu.layout import make_channel_last, save_model
+from reference.npu.toolchain import find_toolchain
+from reference.process import Limits, Tick
+
+SIMULATED_DEVICE = "QCS9075 (Proxy)"
+
+_QUANTISED = re.compile(r"(Quantize|Dequantize|DynamicQuantize)Linear|QLinear\w+|\w+Integer")
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """A model in the compiler's simulation, in the layout of a runtime.
+
+    `digest` identifies the model itself, and `ends` are the millions of bytes of its inputs and
+    outputs in float32. Where nothing could be simulated `compiled` has no simulated time, or is
+    None, and `problem` says why.
+    """
+
+    model: Path
+    digest: str
+    runtime: str
+    compiled: Compiled | None
+    problem: str = ""
+    remedy: str = ""
+    ends: float = 0.0
+
+    @property
+    def simulated(self) -> Simulated | None:
+        """What the estimate needs of it; None where there is a problem."""
+        if self.problem or not self.compiled:
+            return None
+        time, schedule = self.compiled.simulated, self.compiled.schedule
+        if not time or not schedule:
+            return None
+        return Simulated(
+            time.ms,
+            schedule.matrix,
+            schedule.vector,
+            schedule.dma,
+            self.ends,
+            schedule.kinds,
+        )
+
+
+def simulate(
+    model: Path,
+    runtime: str,
+    *,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    cache: Cache | None = None,
+    tick: Tick = lambda seconds: None,
+) -> Simulation:
+    """Compiles `model` for the simulated chip, with images as `runtime` has them.
+
+    Raises SubmissionError where the toolchain is missing or the file cannot be read.
+    """
+    find_toolchain()
+    digest = model_digest(model)
+    whole = onnx.load(model)
+    if any(_QUANTISED.fullmatch(node.op_type) for node in whole.graph.node):
+        problem = "the model is quantised, and the simulation of integers is up to 8 times off"
+        return Simulation(model, digest, runtime, None, problem, "estimate the float model")
+    try:
+        with tempfile.TemporaryDirectory(prefix="lpcvc-layout-") as folder:
+            path = model
+            if kind_of(runtime) != "onnx" and make_channel_last(whole):
+                path = save_model(whole, Path(folder) / model.name)
+            compiled = compile_model(
+                path,
+                find_device(SIMULATED_DEVICE),
+                schedule=True,
+                limits=limits,
+                cache=cache,
+                tick=tick,
+            )
+    except SubmissionError as error:
+        return Simulation(model, digest, runtime, None, error.problem, error.remedy)
+    problem, remedy = _problem(compiled)
+    return Simulation(model, digest, runtime, compiled, problem, remedy, _ends(whole.graph))
+
+
+def simulate_anchors(
+    anchors: Sequence[Anchor],
+    runtime: str,
+    *,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    cache: Cache | None = None,
+    tick: Tick = lambda seconds: None,
+) -> list[tuple[Anchor, Simulation]]:
+    """The anchors that hold for `runtime`, each with the simulation of its model."""
+    return [
+        (anchor, simulate(anchor.model, runtime, limits=limits, cache=cache, tick=tick))
+        for anchor in anchors
+        if anchor.holds_for(runtime)
+    ]
+
+
+def _ends(graph: onnx.GraphProto) -> float:
+    weights = {tensor.name for tensor in graph.initializer}
+    values = [value for value in (*graph.input, *graph.output) if value.name not in weights]
+    sizes = (math.prod(d.dim_value for d in v.type.tensor_type.shape.dim) for v in values)
+    return 4e-6 * int(sum(sizes))
+
+
+def _problem(compiled: Compiled) -> tuple[str, str]:
+    """Why the compiled model has no simulated time that means anything, and what helps."""
+    if compiled.failure:
+        return f"the compiler refuses it: {compiled.failure}", compiled.remedy
+    left = compiled.placement.cpu
+    if left:
+        first = f"{left[0].op} {left[0].name!r}: {left[0].reason}"
+        what = "1 node stays" if len(left) == 1 else f"{len(left)} nodes stay"
+        remedy = left[0].remedy or "write the operator in another way"
+        return f"{what} on the CPU, the first {first}", remedy
+    time, schedule = compiled.simulated, compiled.schedule
+    if time is None or schedule is None:
+        return "the compiler gives no simulated time", "read its log"
+    count = sum(schedule.kinds.values())
+    if time.uncosted > UNCOSTED_SHARE * count:
+        problem = f"{time.uncosted} of {count} operators have no cost in the simulation"
+        return problem, "export attention and normalisation as fewer, standard operators"
+    return "", ""

@@ -1,0 +1,304 @@
+"""Latency estimates: what they say, when there is none and why, and what anchors do."""
+
+import dataclasses
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from reference.errors import SubmissionError
+from reference.npu.anchors import Anchor, read_anchors
+from reference.npu.cache import Cache
+from reference.npu.calibration import ATTENTION, CONVOLUTION, load_calibration
+from reference.npu.devices import all_devices, find_device
+from reference.npu.latency import estimate, estimate_on
+from reference.npu.schedule import Schedule
+from reference.npu.simulation import Simulation, simulate
+from reference.npu.trace import SimulatedTime
+from reference.process import Limits
+from reference.tests import npu_models as models
+from reference.tests.npu_models import needs_compiler, save
+
+S24, S25, QCS8550, XR2 = (
+    find_device(name)
+    for name in ("Samsung Galaxy S24", "Samsung Galaxy S25", "QCS8550 (Proxy)", "XR2 Gen 2 (Proxy)")
+)
+CONVOLUTIONS, TRANSFORMER = {"Conv2d": 20, "Relu": 20}, {"MatMul": 24, "Softmax": 12}
+
+pytestmark = needs_compiler
+
+
+def simulation(ms: float = 10.0, uncosted: int = 0, ends: float = 0.6, **kinds: int) -> Simulation:
+    """A model that took `ms` on the simulated chip, mostly in the matrix unit."""
+    schedule = Schedule(ms * 0.7, ms * 0.2, ms * 0.3, 0.0, (), kinds or CONVOLUTIONS)
+    compiled: Any = SimpleNamespace(
+        simulated=SimulatedTime(ms, ms, ms, uncosted), schedule=schedule, placement=None
+    )
+    return Simulation(Path("net.onnx"), f"digest of {ms}", "qnn_dlc", compiled, ends=ends)
+
+
+def test_a_convolutional_model() -> None:
+    found = estimate_on(simulation(), S24)
+    fit = load_calibration().fits[S24.name]["aot"][CONVOLUTION]
+    one, matrix, vector, dma = fit.coefficients
+    assert found.milliseconds == pytest.approx(one + 7 * matrix + 2 * vector + 3 * dma)
+    assert found.low == pytest.approx(found.milliseconds * fit.interval.low)
+    assert found.high == pytest.approx(found.milliseconds * fit.interval.high)
+    assert (found.confidence, found.reasons, found.notes, found.anchor) == ("good", (), (), "")
+    assert found.summary.startswith("latency estimate for Samsung Galaxy S24, qnn_dlc: 4.")
+    assert "; not a measurement (calibration " in found.summary
+    assert "QAIRT 2.51" in found.summary
+
+
+@pytest.mark.parametrize(
+    ("made", "reason"),
+    [
+        (simulation(**TRANSFORMER), "attention (12 Softmax)"),
+        (simulation(uncosted=3), "3 operators have no cost"),
+        (simulation(0.3), "below 0.3 ms"),
+        (simulation(500.0), "were fitted: 500 ms simulated ("),
+        (simulation(ends=30.0), "were fitted: 30 MB at its inputs and outputs (up to 9.47)"),
+    ],
+)
+def test_why_the_confidence_is_low(made: Simulation, reason: str) -> None:
+    found = estimate_on(made, S24)
+    assert found.confidence == "low"
+    assert any(reason in said for said in found.reasons), found.reasons
+    assert found.milliseconds is not None
+    assert reason in found.summary
+
+
+def test_a_class_that_is_far_off_is_said() -> None:
+    (reason,) = estimate_on(simulation(), find_device("SA8775P ADP")).reasons
+    assert reason == "models like it were far off on this device when held out"
+
+
+def test_beyond_the_range_the_interval_is_wider() -> None:
+    inside, beyond = (estimate_on(simulation(ends=n), S24) for n in (0.6, 30.0))
+    assert beyond.milliseconds == inside.milliseconds
+    assert beyond.high / beyond.milliseconds == pytest.approx(
+        (inside.high / inside.milliseconds) ** 2
+    )
+    assert beyond.low < inside.low
+
+
+def test_three_softmax_are_no_transformer() -> None:
+    assert estimate_on(simulation(Conv2d=50, Softmax=3), S24).confidence == "good"
+
+
+@pytest.mark.parametrize(
+    ("device", "runtime", "reason", "remedy"),
+    [
+        (XR2, "qnn_dlc", "no published latencies of the SXR2230P", "(v69): Samsung Galaxy S22 5G"),
+        (find_device("SA8650 (Proxy)"), "qnn_dlc", "no published latencies", "SA8775P ADP"),
+        (find_device("SA8775P ADP"), "onnx", "with onnx to calibrate with", "QCS8550 (Proxy)"),
+        (find_device("QCS6490 (Proxy)"), "qnn_dlc", "the QCS6490 has no float16", "choose"),
+    ],
+)
+def test_devices_without_an_estimate(
+    device: Any, runtime: str, reason: str, remedy: str, tmp_path: Path
+) -> None:
+    """The model is not even compiled."""
+    cache = Cache(tmp_path / "cache")
+    found = estimate(tmp_path / "no.onnx", device, runtime, cache=cache)
+    assert (found.milliseconds, found.low, found.high) == (None, None, None)
+    assert (found.confidence, found.span) == ("none", "no estimate")
+    assert reason in found.reasons[0]
+    assert remedy in found.remedy
+    assert found.summary.startswith(f"no latency estimate for {device.name}, {runtime}: ")
+    assert not cache.folder.exists()
+
+
+def test_every_device_answers() -> None:
+    """With an estimate, or with a reason and a remedy."""
+    for runtime in ("qnn_dlc", "onnx"):
+        made = dataclasses.replace(simulation(), runtime=runtime)
+        for device in all_devices():
+            found = estimate_on(made, device)
+            if found.milliseconds is None:
+                assert found.reasons[0]
+                assert found.remedy
+            else:
+                assert 0 < found.low <= found.milliseconds <= found.high
+                assert found.remedy == ""
+
+
+def test_a_device_of_the_same_chip() -> None:
+    one, other = (
+        estimate_on(simulation(), device) for device in (S25, find_device("Snapdragon 8 Elite QRD"))
+    )
+    assert one.milliseconds == other.milliseconds
+    assert (one.notes, other.notes) == (
+        (),
+        ("calibrated on Samsung Galaxy S25, which has the same chip",),
+    )
+
+
+def anchor(device: Any, ms: float, runtime: str | None = None) -> Anchor:
+    return Anchor(Path("known.onnx"), device, ms, runtime)
+
+
+def test_a_measured_model_on_another_device() -> None:
+    """Its own time on the S24 tells that on the QCS8550 better than any simulation."""
+    made = simulation(**TRANSFORMER)
+    found = estimate_on(made, QCS8550, [(anchor(S24, 20.0), made)])
+    ratio = load_calibration().ratio("qnn_dlc", S24, QCS8550)
+    assert found.milliseconds == pytest.approx(20 * ratio.median)
+    assert found.high == pytest.approx(20 * ratio.median * ratio.interval.high)
+    assert found.high / found.low < 1.2
+    assert (found.confidence, found.reasons) == ("good", ())
+    assert found.anchor.startswith("known.onnx on Samsung Galaxy S24, 20 ms, times 1.")
+
+
+def test_a_measured_model_on_its_own_device() -> None:
+    made = simulation()
+    known = [(anchor(QCS8550, 9.0), made), (anchor(S24, 5.0), made)]
+    found = estimate_on(made, S24, known)
+    assert (found.milliseconds, found.low, found.high) == (5.0, 5.0, 5.0)
+    assert found.anchor == "measured: known.onnx on Samsung Galaxy S24, 5 ms"
+
+
+def test_a_similar_model_on_the_device() -> None:
+    """Half of the logarithm of what the simulation is off for it is expected of the other too."""
+    base, made = simulation(8.0, **TRANSFORMER), simulation(16.0, **TRANSFORMER)
+    plain, expected = (estimate_on(model, S24).milliseconds for model in (made, base))
+    found = estimate_on(made, S24, [(anchor(S24, 2 * expected), base)])
+    kinship = load_calibration().kinships["aot"][ATTENTION]
+    assert 0.3 < kinship.weight < 0.8
+    assert found.milliseconds == pytest.approx(plain * 2**kinship.weight)
+    assert found.high == pytest.approx(found.milliseconds * kinship.interval.high)
+    assert "a similar model" in found.anchor
+    assert found.confidence == "low", "it is still a transformer"
+
+
+def test_a_similar_model_on_a_device_that_is_not_calibrated() -> None:
+    base, made = simulation(8.0), simulation(16.0)
+    found = estimate_on(made, XR2, [(anchor(XR2, 11.0), base)])
+    assert found.milliseconds == pytest.approx(22.0)
+    assert found.anchor.endswith("times the ratio of simulated times")
+    assert estimate_on(made, XR2, [(anchor(S24, 11.0), base)]).milliseconds is None
+
+
+def test_anchors_that_say_nothing() -> None:
+    """Another kind of model, or a model that could not be simulated."""
+    made = simulation()
+    plain = estimate_on(made, S24)
+    other = Simulation(Path("q.onnx"), "other", "qnn_dlc", None, "quantised")
+    known = [(anchor(S24, 99.0), simulation(9.0, **TRANSFORMER)), (anchor(S24, 99.0), other)]
+    found = estimate_on(made, S24, known)
+    assert found.notes == ("no anchor used: none tells more than the fit",)
+    assert dataclasses.replace(found, notes=()) == plain
+
+
+def test_a_measurement_that_says_less_than_the_fit() -> None:
+    """From the S24 to the QCS8275 the published ratios scatter more than the fit does."""
+    made, device = simulation(), find_device("QCS8275 (Proxy)")
+    found = estimate_on(made, device, [(anchor(S24, 99.0), made)])
+    assert (found.milliseconds, found.anchor) == (estimate_on(made, device).milliseconds, "")
+    transformer = simulation(500.0, **TRANSFORMER)
+    assert estimate_on(transformer, device, [(anchor(S24, 99.0), transformer)]).anchor
+
+
+def test_anchors_hold_for_one_runtime() -> None:
+    assert anchor(S24, 1.0).holds_for("onnx")
+    assert anchor(S24, 1.0, "qnn_dlc").holds_for("qnn_context_binary")
+    assert not anchor(S24, 1.0, "onnx").holds_for("qnn_dlc")
+
+
+def test_reading_anchors(tmp_path: Path) -> None:
+    save(models.net, tmp_path)
+    path = tmp_path / "anchors.json"
+    entry = {"model": "net.onnx", "device": "Samsung Galaxy S24 (Family)", "ms": 5}
+    path.write_text(json.dumps([entry, {**entry, "runtime": "onnx"}]))
+    assert read_anchors(path) == (
+        Anchor(tmp_path / "net.onnx", S24, 5.0),
+        Anchor(tmp_path / "net.onnx", S24, 5.0, "onnx"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "cannot be read"),
+        ("{}", "not a list"),
+        ("[1]", "anchor 1 of anchors.json lacks something"),
+        ('[{"model": "net.onnx", "ms": 5}]', "lacks something"),
+        ('[{"model": "net.onnx", "device": "S24", "ms": "5"}]', "has '5' for ms"),
+        ('[{"model": "net.onnx", "device": "S24", "ms": true}]', "has True for ms"),
+        ('[{"model": "net.onnx", "device": "S24", "ms": 0}]', "has 0 for ms"),
+        ('[{"model": "net.onnx", "device": "S24", "ms": NaN}]', "has nan for ms"),
+        ('[{"model": "net.onnx", "device": "S24", "ms": 1, "runtime": "x"}]', "runtime 'x'"),
+        ('[{"model": "no.onnx", "device": "S24", "ms": 1}]', "there is no"),
+        ('[{"model": "net.onnx", "device": "Galaxy S99", "ms": 1}]', "unknown device"),
+    ],
+)
+def test_anchors_that_cannot_be_read(text: str, problem: str, tmp_path: Path) -> None:
+    save(models.net, tmp_path)
+    path = tmp_path / "anchors.json"
+    path.write_text(text)
+    with pytest.raises(SubmissionError, match=problem):
+        read_anchors(path)
+
+
+def test_a_small_net(tmp_path: Path) -> None:
+    """The graph of a DLC has channel-last images, that of onnx is as exported."""
+    path, cache = save(models.net, tmp_path), Cache(tmp_path / "cache")
+    found = {r: estimate(path, S24, r, cache=cache) for r in ("onnx", "qnn_dlc", "tflite")}
+    assert all(0 < e.milliseconds < 0.3 and e.confidence == "low" for e in found.values())
+    assert "below 0.3 ms" in found["onnx"].reasons[-1]
+    assert found["tflite"].milliseconds == found["qnn_dlc"].milliseconds
+    assert found["tflite"].notes == ("tflite is calibrated with DLC latencies",)
+    simulated = {r: simulate(path, r, cache=cache) for r in ("onnx", "qnn_dlc")}
+    assert simulated["onnx"].digest == simulated["qnn_dlc"].digest
+    assert all(s.compiled.cached for s in simulated.values())
+    assert simulated["onnx"].simulated != simulated["qnn_dlc"].simulated
+    assert {s.ends for s in simulated.values()} == {4e-6 * (3 + 8) * 32 * 32}
+    with_itself = estimate(path, QCS8550, "onnx", cache=cache, anchors=[Anchor(path, S24, 0.5)])
+    assert with_itself.milliseconds == pytest.approx(0.7, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("build", "reason"),
+    [
+        (models.quantised, "the model is quantised"),
+        (models.mask_head, "1 node stays on the CPU, the first Einsum '/y/Einsum'"),
+        (models.dynamic, "the compiler refuses it: "),
+        (models.sampled_5d, "the compiler refuses it: "),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_models_without_an_estimate(build: Any, reason: str, tmp_path: Path) -> None:
+    found = estimate(save(build, tmp_path), S24, "qnn_dlc", cache=Cache(tmp_path / "cache"))
+    assert (found.milliseconds, found.confidence) == (None, "none")
+    assert reason in found.reasons[0]
+    assert found.remedy
+
+
+def test_most_operators_without_a_cost() -> None:
+    """The simulated time would mean nothing."""
+    made = simulation(uncosted=8, Conv2d=20, Softmax=20)
+    assert estimate_on(made, S24).milliseconds is not None
+    from reference.npu.simulation import _problem
+
+    compiled = made.compiled
+    compiled.failure, compiled.placement = "", SimpleNamespace(cpu=())
+    assert _problem(compiled)[0] == "8 of 40 operators have no cost in the simulation"
+    compiled.simulated = dataclasses.replace(compiled.simulated, uncosted=6)
+    assert _problem(compiled) == ("", "")
+
+
+def test_a_compiler_that_takes_too_long(tmp_path: Path) -> None:
+    path = save(models.huge_kernel, tmp_path)
+    limits = Limits(timeout=2.0)
+    found = estimate(path, S24, "qnn_dlc", limits=limits, cache=Cache(tmp_path / "cache"))
+    assert found.milliseconds is None
+    assert "gave no answer for 2 s" in found.reasons[0]
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(b"no model")
+    with pytest.raises(SubmissionError, match=r"net\.onnx is not an ONNX model"):
+        estimate(path, S24, "qnn_dlc")
