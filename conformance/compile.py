@@ -45,8 +45,8 @@ def compile_for_devices(
     SubmissionError for what cannot be opened.
     """
     toolchain = find_toolchain()
-    with tempfile.TemporaryDirectory(prefix="lpcvc-") as scratch, _Progress() as progress:
-        models = _onnx_files(track, specs, Path(scratch), limits, progress)
+    with tempfile.TemporaryDirectory(prefix="lpcvc-") as scratch, Steps() as progress:
+        models = onnx_files(track, specs, Path(scratch), limits, progress)
         reports, whole = [], True
         for part, model in models.items():
             model_digest(model)  # what cannot be read is told at once, not for every device
@@ -62,27 +62,32 @@ def compile_for_devices(
     return "\n\n".join(reports), 0 if whole else 1
 
 
-class _Progress:
-    """A line on stderr: the present step and the seconds that it has taken."""
+class Steps:
+    """A line on stderr: the present `step` and the seconds that it has taken. A context manager."""
 
     def __init__(self) -> None:
         self.step = ""
         self._line = stderr_progress()
 
     def __call__(self, seconds: float) -> None:
+        """Shows both."""
         self._line(f"{self.step} {seconds:.0f} s")
 
-    def __enter__(self) -> "_Progress":
+    def __enter__(self) -> "Steps":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._line.clear()
 
 
-def _onnx_files(
-    track: Track, specs: Sequence[str], scratch: Path, limits: Limits, progress: _Progress
+def onnx_files(
+    track: Track, specs: Sequence[str], scratch: Path, limits: Limits, progress: Steps
 ) -> dict[str, Path]:
-    """The ONNX file of each part; PyTorch models are exported."""
+    """The ONNX file of each part of a submission; PyTorch models are exported.
+
+    Without `specs` it is the track's reference with random weights. What is written goes to
+    `scratch`. Raises SubmissionError for what cannot be opened.
+    """
     if not specs:
         if not track.model:
             raise SubmissionError(f"{track.id} has no reference model", "give your own model")
@@ -100,7 +105,7 @@ def _onnx_files(
 
 
 def _export(
-    track: Track, part: str, model: Model, scratch: Path, limits: Limits, progress: _Progress
+    track: Track, part: str, model: Model, scratch: Path, limits: Limits, progress: Steps
 ) -> Path:
     path = scratch / f"{part}.onnx"
     progress.step = f"exporting {model.path.name} to ONNX"
@@ -108,9 +113,7 @@ def _export(
     return path
 
 
-def _attempt(
-    model: Path, device: Device, dlc: bool, limits: Limits, progress: _Progress
-) -> Attempt:
+def _attempt(model: Path, device: Device, dlc: bool, limits: Limits, progress: Steps) -> Attempt:
     try:
         compiled = compile_model(model, device, dlc=dlc, limits=limits, tick=progress)
     except SubmissionError as error:

@@ -1,4 +1,6 @@
-"""What the rules of the NPU look at: each part compiled for a device, and its emulated answers."""
+"""What the rules of the NPU look at: each part compiled for a device, its emulated answers, and its
+estimated latency.
+"""
 
 from collections.abc import Iterator
 from functools import cached_property
@@ -10,7 +12,8 @@ from reference.errors import SubmissionError
 from reference.npu.compile import Compiled, compile_model
 from reference.npu.devices import Device
 from reference.npu.emulator import Emulator
-from reference.process import ChildError, Limits
+from reference.npu.latency import Estimate, estimate
+from reference.process import ChildError, Limits, Tick
 from reference.tracks import Part, Track
 
 # One of each: a full-size model takes the emulator minutes a pass.
@@ -46,6 +49,11 @@ class NpuEvidence:
         """What the compiler made of each part, or why it gave no answer."""
         return {part.name: self._compile(graph) for part, graph in self.each_graph()}
 
+    @cached_property
+    def estimates(self) -> dict[str, Estimate | SubmissionError]:
+        """The estimated latency of each part with the track's runtime, or why there is none."""
+        return {part.name: self._estimate(graph) for part, graph in self.each_graph()}
+
     @property
     def runnable(self) -> bool:
         """Whether every part has a context binary."""
@@ -69,13 +77,21 @@ class NpuEvidence:
         step = f"compiling {graph.path.name} for {self.device.name}"
         try:
             return compile_model(
-                graph.path,
-                self.device,
-                limits=self._limits,
-                tick=lambda seconds: self._progress(f"{step} {seconds:.0f} s"),
+                graph.path, self.device, limits=self._limits, tick=self._ticking(step)
             )
         except SubmissionError as error:
             return error
+
+    def _estimate(self, graph: Graph) -> Estimate | SubmissionError:
+        tick = self._ticking(f"simulating {graph.path.name}")
+        runtime = self.track.runtime
+        try:
+            return estimate(graph.path, self.device, runtime, limits=self._limits, tick=tick)
+        except SubmissionError as error:
+            return error
+
+    def _ticking(self, step: str) -> Tick:
+        return lambda seconds: self._progress(f"{step} {seconds:.0f} s")
 
     def _emulated(self, part: Part) -> list[Run]:
         if part.name not in self._attempts:

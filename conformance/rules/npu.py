@@ -1,9 +1,10 @@
-"""Rules of a compiled model: what Qualcomm's compiler makes of it for one device, and what the
-emulated NPU answers.
+"""Rules of a compiled model: what Qualcomm's compiler makes of it for one device, what the emulated
+NPU answers, and how fast it may be.
 """
 
 from collections.abc import Iterator
 
+from conformance.budget import OVER, add_up, judge
 from conformance.graph import Graph, megabytes
 from conformance.npu_evidence import NpuEvidence
 from conformance.operators import npu_hazards
@@ -11,6 +12,7 @@ from conformance.rulebook import Level, Verdict, could_not_run, failed, passed, 
 from conformance.rules.compiled import judge_answers, judge_finite, judge_values
 from conformance.rules.contract import of_part
 from reference.npu.compile import Compiled
+from reference.npu.latency import Estimate
 from reference.tracks import Part
 
 NOT_COMPILED = "not run: there is nothing compiled to look at (NPU-1, NPU-3)"
@@ -140,6 +142,39 @@ def finite(e: NpuEvidence) -> Verdict:
     runs = e.runs()
     host = e.host.runs() if runs else []
     return judge_finite({"the NPU": runs, "the host": host}) or _nothing(e)
+
+
+@rule(
+    "NPU-8",
+    Level.ADVICE,
+    tracks=("retrieval", "depth"),
+    needs="npu",
+    source="the track's limit; fixtures/latency: fitted to published latencies, never measured",
+    remedy="see what takes the time with `lpcvc estimate --why`, and measure on AI Hub",
+)
+def estimated_latency(e: NpuEvidence) -> Verdict:
+    """The estimated latency of all parts together may be within the limit of the track.
+
+    It is an estimate with an interval, not a measurement. The rule is broken only where all of the
+    interval is beyond the limit.
+    """
+    budget = e.track.budget_ms
+    if budget is None:
+        return skipped("the track has no limit in milliseconds")
+    found = []
+    for part, estimate in e.estimates.items():
+        if not isinstance(estimate, Estimate):
+            return skipped(f"no latency estimate of the {part}: {estimate.problem}")
+        if estimate.milliseconds is None:
+            return skipped(f"{estimate.summary}; {estimate.remedy}")
+        found.append(estimate)
+    total = add_up(found)
+    if not found or total is None:
+        return skipped("no ONNX graph to estimate (COM-13)")
+    ms, low, high = total
+    word = judge(low, high, budget)
+    seen = f"estimate {ms:.3g} ms ({low:.3g}..{high:.3g}), {word}; not a measurement"
+    return failed(f"at most {budget:.3g} ms", seen) if word == OVER else passed(seen)
 
 
 def _no_float16(e: NpuEvidence) -> bool:
