@@ -49,7 +49,7 @@ def estimate_parts(
     """The report on each part of a submission, and 1 where there is no estimate at all.
 
     `specs` are `PATH` or `PART=PATH` as for a submission; without any it is the track's reference
-    with random weights. Raises SubmissionError for what cannot be opened or changed.
+    with random weights. Raises SubmissionError for what cannot be opened.
     """
     for name in question.what_ifs:
         if name not in WHAT_IFS:
@@ -82,15 +82,30 @@ def _estimate(
     changes = []
     for name in question.what_ifs:
         steps.step = f"simulating {model.name} with {name}"
-        after, note = (
-            _folded(part, model, runtime, scratch, limits, steps)
-            if name == FOLD
-            else (simulate(model, "onnx", limits=limits, tick=steps), "images as exported")
-        )
+        after, note = _changed(name, part, model, runtime, scratch, limits, steps)
         guesses = [estimate_on(after, device, known) for device in question.devices]
         changes.append(Change(name, note, after, guesses))
     nodes = find_normalisation(onnx.load(model)) if simulation.compiled else ()
     return PartEstimate(part.name, simulation, estimates, changes, nodes)
+
+
+def _changed(
+    name: str,
+    part: Part,
+    model: Path,
+    runtime: str,
+    scratch: Path,
+    limits: Limits,
+    steps: Steps,
+) -> tuple[Simulation, str]:
+    """The simulation of the changed model and how it was changed; what cannot be is told."""
+    if name == NCHW:
+        return simulate(model, "onnx", limits=limits, tick=steps), "images as exported"
+    try:
+        return _folded(part, model, runtime, scratch, limits, steps)
+    except SubmissionError as error:
+        failed = Simulation(model, "", runtime, None, error.problem, error.remedy)
+        return failed, "cannot be done"
 
 
 def _folded(

@@ -136,7 +136,8 @@ def _change(part: PartEstimate, change: Change) -> list[str]:
     lines = [f"{part.part}, what if {change.name}: {change.note}"]
     before, after = part.simulation.simulated, change.simulation.simulated
     if before is None or after is None:
-        return [*lines, f"  not known: {change.simulation.problem or part.simulation.problem}"]
+        failed = part.simulation if before is None else change.simulation
+        return [*lines, f"  {failed.problem}", f"    -> {failed.remedy}"]
     gain = 1 - after.whole / before.whole
     less = "less" if gain >= 0 else "more"
     lines.append(

@@ -114,6 +114,18 @@ def test_why_and_what_if(place: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 
 @needs_compiler
+def test_a_change_that_cannot_be_made(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is told, and the estimate is there; another part may have what this one has not."""
+    save(models.net, place)
+    lines = estimate(capsys, "net.onnx", *TRACK, "--device", S24, "--what-if", "fold-normalisation")
+    assert lines[-3:] == [
+        "model, what if fold-normalisation: cannot be done",
+        "  no normalisation that leads from an image into a convolution was found",
+        "    -> (x - mean) / std with constants, right before the first convolution, can be folded",
+    ]
+
+
+@needs_compiler
 def test_anchors(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save(models.net, place)
     (place / "known.json").write_text(json.dumps([{"model": "net.onnx", "device": S24, "ms": 7}]))
@@ -136,7 +148,6 @@ def test_no_estimate_at_all(place: Path, capsys: pytest.CaptureFixture[str]) -> 
     ("options", "problem"),
     [
         (("--what-if", "magic"), "no change 'magic'; choose one of: fold-normalisation, nchw"),
-        (("--what-if", "fold-normalisation"), "no normalisation that leads from an image"),
         (("--anchors", "no.json"), "the anchors no.json cannot be read"),
         (("--plot", "no/where.png"), "no/where.png cannot be written"),
         (("--device", "Galaxy S99"), "unknown device 'Galaxy S99'"),

@@ -112,27 +112,32 @@ def choose_formulas(tables: Tables) -> Formulas:
     all devices when whole families are left out, and no larger one for the worst tenth.
     """
     chosen = {}
-    for kind, name in itertools.product(sorted({kind for kind, _ in tables}), CLASSES):
-        found = {formula: _spread(tables, kind, name, formula) for formula in FORMULAS}
-        mean, worst = found["line"]
-        better = {
-            formula: error
-            for formula, (error, tail) in found.items()
-            if error < _GAIN * mean and tail <= worst
-        }
-        chosen[kind, name] = min(better, key=lambda f: better[f], default="line")
+    for kind in sorted({kind for kind, _ in tables}):
+        errors = {formula: _errors(tables, kind, formula) for formula in FORMULAS}
+        for name in CLASSES:
+            found = {formula: _spread(errors[formula][name]) for formula in FORMULAS}
+            mean, worst = found["line"]
+            better = {
+                formula: error
+                for formula, (error, tail) in found.items()
+                if error < _GAIN * mean and tail <= worst
+            }
+            chosen[kind, name] = min(better, key=better.__getitem__, default="line")
     return chosen
 
 
-def _spread(tables: Tables, kind: str, name: str, formula: str) -> tuple[float, float]:
-    """Mean and 90th percentile of the logarithmic errors over all devices."""
-    errors = [
-        abs(error)
-        for (of_kind, _), rows in tables.items()
-        if of_kind == kind
-        for row, error in zip(rows, held_out(rows, formula, by_family), strict=True)
-        if row.model_class == name
-    ]
+def _errors(tables: Tables, kind: str, formula: str) -> dict[str, list[float]]:
+    """The held-out logarithmic errors on all devices, without sign, for each class."""
+    found: dict[str, list[float]] = {name: [] for name in CLASSES}
+    for (of_kind, _), rows in tables.items():
+        if of_kind == kind:
+            for row, error in zip(rows, held_out(rows, formula, by_family), strict=True):
+                found[row.model_class].append(abs(error))
+    return found
+
+
+def _spread(errors: Sequence[float]) -> tuple[float, float]:
+    """Mean and 90th percentile."""
     return float(np.mean(errors)), float(np.percentile(errors, 90))
 
 
