@@ -9,11 +9,14 @@ import numpy as np
 import onnx
 
 from conformance.compile import Steps, onnx_files
+from conformance.device.history import Saved
 from conformance.report.estimate import Change, PartEstimate, estimate_report
 from conformance.runtimes.process import ModelProcess
 from reference.errors import SubmissionError
 from reference.npu.anchors import Anchor
-from reference.npu.devices import Device
+from reference.npu.cache import file_digest
+from reference.npu.calibration import RUNTIMES
+from reference.npu.devices import Device, find_device
 from reference.npu.fold import find_normalisation, fold_normalisation
 from reference.npu.latency import estimate_on
 from reference.npu.layout import save_model
@@ -29,12 +32,28 @@ _ROUNDING = 1e-3  # of the largest output: what folding may change on the host
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked: for which devices and runtime, with which anchors and which `WHAT_IFS`."""
+    """What is asked: for which devices and runtime, with which anchors and which `WHAT_IFS`.
+
+    `measured` are the results of device runs, those of this model and of others.
+    """
 
     devices: Sequence[Device]
     runtime: str
     anchors: Sequence[Anchor] = ()
     what_ifs: Sequence[str] = ()
+    measured: Sequence[Saved] = ()
+
+    def anchors_of(self, part: str, model: Path) -> list[Anchor]:
+        """The anchors given, and what devices measured of this very file."""
+        own = file_digest(model) if self.measured else ""
+        found = []
+        for run in self.measured:
+            figures = run.parts.get(part)
+            if figures and figures.sha256 == own and figures.milliseconds is not None:
+                runtime = run.runtime if run.runtime in RUNTIMES else None
+                device = find_device(run.device)
+                found.append(Anchor(model, device, figures.milliseconds, runtime))
+        return [*self.anchors, *found]
 
 
 def estimate_parts(
@@ -75,7 +94,9 @@ def _estimate(
 ) -> PartEstimate:
     runtime = question.runtime
     steps.step = f"simulating the anchors of {model.name}"
-    known = simulate_anchors(question.anchors, runtime, limits=limits, tick=steps)
+    known = simulate_anchors(
+        question.anchors_of(part.name, model), runtime, limits=limits, tick=steps
+    )
     steps.step = f"simulating {model.name}"
     simulation = simulate(model, runtime, limits=limits, tick=steps)
     estimates = [estimate_on(simulation, device, known) for device in question.devices]

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 from conformance.assessment import BaseAssessment, Opener
 from conformance.device.bench import Bench, Entry
 from conformance.device.evidence import DeviceEvidence
-from conformance.device.history import Saved, last_measured, read_saved, runtime_of, save
+from conformance.device.history import Saved, SavedPart, last_measured, read_saved, runtime_of, save
 from conformance.device.hub import Hub, HubKind, import_client
+from conformance.device.jobs import median
 from conformance.evidence import Evidence
 from conformance.npu_evidence import npu_probes
 from conformance.rulebook import Rule, Verdict, device_rules_for, skipped
 from reference.errors import SubmissionError
+from reference.npu.cache import file_digest
 from reference.npu.toolchain import find_toolchain
 from reference.process import Limits
 from reference.tracks import Track
@@ -94,7 +96,14 @@ class DeviceAssessment(BaseAssessment):
             (latency.low, latency.high) if latency else None,
             None if emulated else e.memory,
             e.units,
-            e.compile_jobs,
+            {
+                part.name: SavedPart(
+                    e.compile_jobs[part.name],
+                    file_digest(graph.path),
+                    None if emulated else median(self.entry.profiles[part.name]),
+                )
+                for part, graph in e.each_graph()
+            },
         )
 
     def _host(self) -> Evidence:

@@ -31,6 +31,15 @@ class Published:
 
 
 @dataclass(frozen=True)
+class SavedPart:
+    """One part: its compile job, the SHA-256 of its ONNX file, and its median milliseconds."""
+
+    job: str
+    sha256: str
+    milliseconds: float | None
+
+
+@dataclass(frozen=True)
 class Saved:
     """One submission on one device, as a run saved it.
 
@@ -48,7 +57,7 @@ class Saved:
     spread: tuple[float, float] | None
     memory: tuple[int, int] | None
     units: dict[str, int]
-    jobs: dict[str, str]
+    parts: dict[str, SavedPart]
 
 
 def runtime_of(compile_options: str) -> str:
@@ -77,18 +86,18 @@ def find_published(track: str, precision: str, device: str, runtime: str) -> Pub
     return None
 
 
-def read_saved(path: Path) -> list[Saved]:
+def read_saved(path: Path, *, must_exist: bool = False) -> list[Saved]:
     """The results in a file, none where it is not there yet.
 
     Raises SubmissionError for a file that is not one of ours.
     """
-    if not path.exists():
+    if not path.exists() and not must_exist:
         return []
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         if document["schema"] != _SCHEMA:
             raise ValueError(f"schema {document['schema']}, not {_SCHEMA}")
-        return [Saved(**_tuples(run)) for run in document["runs"]]
+        return [Saved(**_fields(run)) for run in document["runs"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SubmissionError(
             f"{path.name} does not hold results of device runs: {error}",
@@ -118,5 +127,7 @@ def last_measured(runs: Sequence[Saved], track: str, device: str, runtime: str) 
     return same[-1] if same else None
 
 
-def _tuples(run: dict[str, Any]) -> dict[str, Any]:
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in run.items()}
+def _fields(run: dict[str, Any]) -> dict[str, Any]:
+    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in run.items()}
+    parts = {name: SavedPart(**part) for name, part in run["parts"].items()}
+    return {**fields, "parts": parts}

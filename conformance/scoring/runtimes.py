@@ -7,14 +7,19 @@ manager that gives the forward pass.
 import contextlib
 import itertools
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from conformance.device.hub import Hub, import_client
+from conformance.device.jobs import answers, dataset, submit_compile, wait
 from conformance.graph import read_graph
 from conformance.runtimes.process import ModelProcess, export_onnx
 from conformance.scoring.job import Job
@@ -66,6 +71,34 @@ def _npu(model: Model, job: Job, scratch: Path, tick: Tick) -> Iterator[Forward]
 
 
 @contextlib.contextmanager
+def _aihub(model: Model, job: Job, scratch: Path, tick: Tick) -> Iterator[Forward]:
+    """Compiled once on AI Hub, then an inference job for each pass."""
+    hub, start = Hub("auto"), time.monotonic()
+
+    def finish(submitted: Any) -> Any:
+        reason = hub.ask(partial(wait, submitted, lambda _: tick(time.monotonic() - start)))
+        if reason:
+            raise SubmissionError(
+                f"{submitted.job_type} job {submitted.job_id} failed: {reason}",
+                "`pytest -m device` holds the model to the rules of the device",
+            )
+        return submitted
+
+    def forward(feeds: Feeds) -> np.ndarray:
+        inputs = dataset(job.track, [feeds])
+        submit = partial(hub.client.submit_inference_job, target, device.device, inputs)
+        ((output, *_),) = answers(hub, finish(hub.ask(partial(submit, profile=False))))
+        return output
+
+    onnx = _onnx_file(model, job, scratch, tick)
+    with contextlib.closing(hub):
+        device = hub.device(job.device)
+        submitted = submit_compile(hub, device, job.track, job.part, model, onnx, scratch)
+        target = finish(submitted).get_target_model()
+        yield _declared(onnx, job, forward)
+
+
+@contextlib.contextmanager
 def _loaded(model: Model, job: Job, scratch: Path, tick: Tick) -> Iterator[Forward]:
     """A model in its child; what it wrote is read into memory and removed."""
     passes = itertools.count()
@@ -112,8 +145,17 @@ def _version(package: str) -> str:
         ) from None
 
 
+def _hub_label(job: Job) -> str:
+    """The toolchain of a local hub is in its words; AI Hub's own changes without a word."""
+    import_client()
+    if Hub("auto").local:
+        return f"local AI Hub, emulated {job.device}, {find_toolchain()}"
+    return f"AI Hub, {job.device}"
+
+
 RUNTIMES: dict[str, Runtime] = {
     "ort": Runtime(lambda job: _version("onnxruntime"), _ort),
     "torch": Runtime(lambda job: _version("torch"), _torch),
+    "aihub": Runtime(_hub_label, _aihub),
     "npu": Runtime(lambda job: f"emulated NPU of {job.device}, {find_toolchain()}", _npu),
 }

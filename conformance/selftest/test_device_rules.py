@@ -11,8 +11,9 @@ import pytest
 from conformance.device.assessment import DeviceAssessment
 from conformance.device.bench import Bench
 from conformance.device.card import profile_block, table_row
-from conformance.device.history import Saved, last_measured, read_saved, save
+from conformance.device.history import Saved, SavedPart, last_measured, read_saved, save
 from conformance.device.jobs import ORGANISERS, upload_form
+from conformance.estimate import Question
 from conformance.rulebook import Verdict, device_rules_for
 from conformance.selftest.assess import broken
 from conformance.selftest.models import conforming, write
@@ -245,6 +246,28 @@ def test_every_rule_has_a_defect() -> None:
 
 def test_saved_is_what_a_person_can_read(tmp_path: Path) -> None:
     run = Saved("2026-11-21T12:00:00+00:00", "depth-2025", "a.onnx", "S24", "default", False, 2.0,
-                (1.0, 3.0), None, {"NPU": 3}, {"model": "j1"})  # fmt: skip
+                (1.0, 3.0), None, {"NPU": 3}, {"model": SavedPart("j1", "ab", 2.0)})  # fmt: skip
     save(tmp_path / "runs.json", [run])
     assert '"milliseconds": 2.0,' in (tmp_path / "runs.json").read_text()
+
+
+def test_what_a_device_measured_anchors_an_estimate(tmp_path: Path) -> None:
+    """For the very same file alone; an emulated run anchors nothing."""
+    own = prepare(PIDNET, tmp_path, Script([26.0, 28.0]), repeats=2)
+    verdicts_of(own)
+    kept = own.saved()
+    assert kept is not None
+    ((_, graph),) = own.evidence.each_graph()
+    (anchor,) = Question((), "qnn_dlc", measured=[kept]).anchors_of("model", graph.path)
+    assert (anchor.device.name, anchor.ms, anchor.runtime) == (
+        "Samsung Galaxy S24",
+        27.0,
+        "qnn_dlc",
+    )
+    other = write(DEPTH_2025, tmp_path)["model"]
+    assert Question((), "qnn_dlc", measured=[kept]).anchors_of("model", other) == []
+    emulated = prepare(PIDNET, tmp_path, Script(emulated=True))
+    verdicts_of(emulated)
+    kept = emulated.saved()
+    assert kept is not None
+    assert Question((), "qnn_dlc", measured=[kept]).anchors_of("model", graph.path) == []

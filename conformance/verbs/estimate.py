@@ -42,6 +42,12 @@ def add_to(verbs: "Verbs") -> None:
     parser.add_argument(
         "--anchors", type=Path, metavar="FILE", help="JSON list of model, device, ms you measured"
     )
+    parser.add_argument(
+        "--measured",
+        type=Path,
+        metavar="FILE",
+        help="what `pytest -m device --save FILE` kept of this model on other devices",
+    )
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the estimates")
     parser.add_argument("--why", action="store_true", help="say what takes the time")
     add_limits(parser, "one simulation")
@@ -50,6 +56,7 @@ def add_to(verbs: "Verbs") -> None:
 
 def _estimate(options: argparse.Namespace) -> Answer:
     from conformance.compile import choose_devices
+    from conformance.device.history import read_saved
     from conformance.estimate import Question, estimate_parts
     from reference.npu.anchors import read_anchors
 
@@ -59,6 +66,7 @@ def _estimate(options: argparse.Namespace) -> Answer:
         options.runtime or track.runtime,
         read_anchors(options.anchors) if options.anchors else (),
         options.what_if,
+        read_saved(options.measured, must_exist=True) if options.measured else (),
     )
     return estimate_parts(
         track,

@@ -35,9 +35,9 @@ def add_to(verbs: "Verbs") -> None:
         "--runtime",
         default="ort",
         metavar="NAME",
-        help="what computes, such as torch or npu; default: %(default)s",
+        help="what computes: ort, torch, npu or aihub; default: %(default)s",
     )
-    score.add_argument("--device", metavar="NAME", help="for npu; default: the track's")
+    score.add_argument("--device", metavar="NAME", help="for npu and aihub; default: the track's")
     score.add_argument("--engine", choices=("local", "ray"), default="local")
     score.add_argument("--address", help="of a Ray cluster; default: one made on this machine")
     score.add_argument("--workers", type=int, default=1, metavar="N", help="default: %(default)s")

@@ -3,6 +3,7 @@
 import time
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -14,11 +15,14 @@ from reference.aihub.tasks import (
     ComputeUnit,
     InferenceTask,
     Layer,
+    ModelKind,
     Profile,
     Result,
     TaskError,
     TensorSpec,
 )
+from reference.errors import SubmissionError
+from reference.npu.latency import estimate
 from reference.process import ChildError
 
 # The emulator's time says nothing of a device's, and more of it says no more.
@@ -44,10 +48,25 @@ def inference_job(task: InferenceTask, bench: Bench) -> Result:
         else:
             raise TaskError("there is nothing to do: give a data set, or ask for a profile")
         profile = _profile(session, seconds) if task.profile else None
-        inputs = session.inputs
+        inputs, source = session.inputs, session.source
     if profile:
         notices += [f"time: {profile.clock}", _memory(session)]
+        if source is not None:
+            notices.append(_estimated(source, task, bench))
     return Result(input_spec=inputs, outputs=outputs, profile=profile, notices=tuple(notices))
+
+
+def _estimated(source: Path, task: InferenceTask, bench: Bench) -> str:
+    """What a device might take, from the compiler's simulation of one chip and published times."""
+    runtime = {
+        ModelKind.QNN_DLC: "qnn_dlc",
+        ModelKind.QNN_CONTEXT_BINARY: "qnn_context_binary",
+    }.get(task.model.kind, "onnx")
+    try:
+        found = estimate(source, task.device, runtime, limits=bench.limits, tick=bench.tick)
+    except SubmissionError as error:
+        return f"no latency estimate: {error.problem}"
+    return found.summary
 
 
 def _where(session: Session, task: InferenceTask) -> str:

@@ -33,8 +33,8 @@ class Session:
 
     `run` gives outputs by name and the host's seconds; `peak` is the process's memory in bytes.
     `loading` is the host's seconds until it was ready and `load_peak` the memory then. `compiled`
-    is what the compiler said of it, None where that is not known, and `nodes` are its names and
-    operators.
+    is what the compiler said of it and `source` the ONNX file that it compiled, None where that is
+    not known, and `nodes` are its names and operators.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -44,6 +44,7 @@ class Session:
     loading: float
     load_peak: int
     compiled: Compiled | None
+    source: Path | None
     nodes: tuple[tuple[str, str], ...]
     emulated: bool
     tools: dict[str, str]
@@ -79,7 +80,8 @@ def _open_dlc(
             "the local AI Hub runs only DLCs that it compiled itself; compile the model here"
         )
     compiled = bench.compile(found[0].source, device)
-    return _emulate(compiled, compiled, found[0].inputs, found[0].outputs, bench)
+    source = found[0].source
+    return _emulate(compiled, compiled, source, found[0].inputs, found[0].outputs, bench)
 
 
 def _open_binary(
@@ -107,8 +109,10 @@ def _open_binary(
     shutil.copyfile(path, folder / "model.bin")
     context = Context(write_context(graph, "model.bin", folder / "model.onnx"), device)
     origin = known.get(graph["name"])
-    compiled = bench.compile(origin.source, device) if origin else None
-    return _emulate(context, compiled, specs(graph["inputs"]), specs(graph["outputs"]), bench)
+    source = origin.source if origin else None
+    compiled = bench.compile(source, device) if source else None
+    inputs, outputs = specs(graph["inputs"]), specs(graph["outputs"])
+    return _emulate(context, compiled, source, inputs, outputs, bench)
 
 
 @contextlib.contextmanager
@@ -123,7 +127,7 @@ def _open_onnx(path: Path, device: Device, options: RunOptions, bench: Bench) ->
             _need_fixed_shapes(inputs)
             if options.units == ("npu",):
                 compiled = bench.compile(path, device)
-                opened = _emulate(compiled, compiled, inputs, outputs, bench)
+                opened = _emulate(compiled, compiled, path, inputs, outputs, bench)
             else:
                 placed = _placed(path, device, bench) if "npu" in options.units else None
                 nodes = tuple((name, op) for name, op in found["nodes"])
@@ -151,6 +155,7 @@ def _placed(path: Path, device: Device, bench: Bench) -> Compiled | None:
 def _emulate(
     model: Compiled | Context,
     compiled: Compiled | None,
+    source: Path | None,
     inputs: tuple[TensorSpec, ...],
     outputs: tuple[TensorSpec, ...],
     bench: Bench,
@@ -165,6 +170,7 @@ def _emulate(
             loading=time.perf_counter() - start,
             load_peak=emulator.peak_memory() or 0,
             compiled=compiled,
+            source=source,
             nodes=(),
             emulated=True,
             tools={
@@ -195,6 +201,7 @@ def _on_cpu(
         loading=time.perf_counter() - start,
         load_peak=process.ask("memory")["peak"] or 0,
         compiled=compiled,
+        source=None,
         nodes=nodes,
         emulated=False,
         tools={"ONNX Runtime": f"{runtime} on this host, not a device"},
