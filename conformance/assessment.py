@@ -52,6 +52,11 @@ class BaseAssessment(ABC):
     def evidence(self) -> Any:
         """What the rules look at."""
 
+    @property
+    def collected(self) -> Any:
+        """The evidence if some rule has asked for it, else None."""
+        return vars(self).get("evidence")
+
     def verdict(self, rule: Rule) -> Verdict:
         """What `rule` says."""
         if rule.id not in self._verdicts:

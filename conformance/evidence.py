@@ -1,6 +1,6 @@
 """What the rules look at: the graph of every part, and its answer to every probe, run once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -87,8 +87,7 @@ class Evidence:
 
     def runs(self, *roles: Role, part: str = "") -> list[Run]:
         """The answers with the contract's shape and type, of all probes or those of `roles`."""
-        attempts = self.attempts(*roles, part=part)
-        return [run for run in attempts if not run.error and run.keeps_contract]
+        return answers(self.attempts(part=part), roles)
 
     def attempts(self, *roles: Role, part: str = "") -> list[Run]:
         """All forward passes, those that raised included."""
@@ -99,6 +98,11 @@ class Evidence:
             for run in self._collect(contract, exported=False)
             if not roles or run.probe.role in roles
         ]
+
+    def kept(self, *roles: Role, part: str = "") -> list[Run]:
+        """As `runs`, of the forward passes that were made so far; none is made for it."""
+        parts = [p.name for p in self.track.parts if part in ("", p.name)]
+        return answers((r for name in parts for r in self._attempts.get((name, "own"), ())), roles)
 
     def exported(self, run: Run) -> Run | None:
         """The answer of the ONNX export to the same probe, for a PyTorch submission."""
@@ -179,6 +183,15 @@ class Evidence:
     def _process(self, name: str, step: Callable[[float], str]) -> ModelProcess:
         tick = lambda seconds: self._progress(step(seconds))  # noqa: E731
         return ModelProcess(name, self._folder, tick, self._limits)
+
+
+def answers(attempts: Iterable[Run], roles: Collection[Role]) -> list[Run]:
+    """Those with the contract's shape and type, of all probes or those of `roles`."""
+    return [
+        run
+        for run in attempts
+        if not run.error and run.keeps_contract and (not roles or run.probe.role in roles)
+    ]
 
 
 def _same_probe(runs: list[Run], name: str) -> Run | None:

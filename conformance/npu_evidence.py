@@ -5,7 +5,7 @@ estimated latency.
 from collections.abc import Iterator
 from functools import cached_property
 
-from conformance.evidence import Evidence, Progress, Run
+from conformance.evidence import Evidence, Progress, Run, answers
 from conformance.graph import Graph
 from conformance.probes import Probe, Role, probes_for
 from reference.errors import SubmissionError
@@ -62,7 +62,16 @@ class NpuEvidence:
 
     def runs(self, *roles: Role) -> list[Run]:
         """The emulated answers with the contract's shape and type, of all probes or of `roles`."""
-        return [run for run in self.attempts(*roles) if not run.error and run.keeps_contract]
+        return answers(self.attempts(), roles)
+
+    def kept(self, *roles: Role) -> list[Run]:
+        """As `runs`, of the passes that were emulated so far; none is emulated for it."""
+        return answers((run for runs in self._attempts.values() for run in runs), roles)
+
+    @property
+    def kept_compiled(self) -> dict[str, Compiled | SubmissionError]:
+        """As `compiled`, empty where no rule has asked for it; nothing is compiled for it."""
+        return dict(vars(self).get("compiled", {}))
 
     def attempts(self, *roles: Role) -> list[Run]:
         """All emulated passes, those that raised included."""

@@ -93,6 +93,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="compare with the last results of -m device in FILE, and add those of this run",
     )
     group.addoption(
+        "--report",
+        metavar="DIR",
+        help="write report.html, .md and .json and badge.svg into DIR",
+    )
+    group.addoption(
         "--as-evaluated",
         action="store_true",
         help="let documented rules that the evaluator does not enforce warn only",
@@ -105,8 +110,22 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "npu: does Qualcomm's compiler take it, and the NPU answer?")
     config.addinivalue_line("markers", "parity: do PyTorch, ONNX and the emulated NPU agree?")
     config.addinivalue_line("markers", "device: does it hold on a device of AI Hub?")
+    if config.getoption("report"):
+        _follow(config, Path(config.getoption("report")))
     if any(config.getoption(name) for name in _GIVEN):
         _suite(config)
+
+
+def _follow(config: pytest.Config, folder: Path) -> None:
+    """Has a report of this run written."""
+    from conformance.report.session import ReportSession
+    from reference.errors import SubmissionError
+
+    try:
+        session = ReportSession(folder, lambda: config.stash.get(_SUITE, None))
+    except SubmissionError as error:
+        raise pytest.UsageError(str(error)) from None
+    config.pluginmanager.register(session, "lpcvc-report")
 
 
 def _suite(config: pytest.Config) -> "Suite":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from conformance.assessment import Assessment, BaseAssessment, NpuAssessment, Opener, fails_gate
 from conformance.device.assessment import DeviceOptions, DeviceRun
 from conformance.evidence import Progress
-from conformance.report.terminal import Row, Status
+from conformance.report.terminal import Row, Status, repeat_rule
 from conformance.rulebook import Rule, Verdict
 from conformance.runtimes.process import ModelProcess
 from conformance.submission import Model, Submission, open_submission
@@ -21,6 +21,7 @@ from reference.process import Limits
 from reference.tracks import DEFAULTS, Track, find_track
 
 if TYPE_CHECKING:
+    from conformance.parity.comparison import Comparison
     from conformance.parity.suite import ParityCase
 
 
@@ -43,10 +44,19 @@ class Case:
         if verdict.outcome == "fail":
             status = "FAIL" if self.suite.fails(self.rule) else "warn"
         seen = f"{verdict.seen} ({verdict.where})" if verdict.where else verdict.seen
-        if verdict.expected:
-            seen += f", expected {verdict.expected}"
-        remedy = verdict.remedy or self.rule.remedy
-        return Row(self.assessment.label, self.rule.id, self.rule.level.value, status, seen, remedy)
+        track = self.assessment.track
+        return Row(
+            self.assessment.label,
+            self.rule.id,
+            self.rule.level.value,
+            status,
+            seen,
+            verdict.remedy or self.rule.remedy,
+            track.id,
+            verdict.expected,
+            self.rule.source_for(track),
+            repeat_rule(track, self.rule, self.suite.options),
+        )
 
 
 @dataclass(frozen=True)
@@ -93,6 +103,9 @@ class Suite:
         self.options = given
         self._subjects: list[Subject] = []
         self._submitted_one = False
+        # What the items of this run are about; a report is drawn from what they have seen.
+        self.assessments: list[BaseAssessment] = []
+        self.comparisons: list[Comparison] = []
         if submission or weights or tracks:
             self._open(tracks, submission, weights)
 
@@ -172,10 +185,14 @@ class Suite:
 
         own = [self._contract(subject) for subject in self._all_subjects()]
         folder = Path(self._scratch.name)
-        return parity_cases(own, self._devices, folder, self._limits, self.options)
+        cases = parity_cases(own, self._devices, folder, self._limits, self.options)
+        self.comparisons += dict.fromkeys(case.comparison for case in cases)
+        return cases
 
     def _cases(self, assessments: Iterable[BaseAssessment]) -> list[Case]:
-        return [Case(self, own, rule) for own in assessments for rule in own.rules]
+        listed = list(assessments)
+        self.assessments += listed
+        return [Case(self, own, rule) for own in listed for rule in own.rules]
 
     def _all_subjects(self) -> list[Subject]:
         if not self._subjects:

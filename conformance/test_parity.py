@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def test_parity(parity_case: "ParityCase", record_property) -> None:
     from conformance.parity.comparison import NotCompared
 
-    def record(status, seen: str, precision: str = "") -> None:
-        for name, value in parity_row(parity_case, status, seen, precision).properties():
+    def record(status, seen: str, agreement=None) -> None:
+        for name, value in parity_row(parity_case, status, seen, agreement).properties():
             record_property(name, value)
 
     try:
@@ -29,7 +29,7 @@ def test_parity(parity_case: "ParityCase", record_property) -> None:
         pytest.fail(f"{parity_case.label}: {error}", pytrace=False)
     seen = f"{measured(agreement.measures)} (1 probe, {agreement.probe.name!r})"
     located = f"; {agreement.located}" if agreement.located else ""
-    record("FAIL" if agreement.broken else "pass", seen + located, agreement.precision)
+    record("FAIL" if agreement.broken else "pass", seen + located, agreement)
     cosine = getattr(agreement.measures, "cosine", None)
     if cosine is not None:
         record_property("lpcvc_cosine", f"{cosine:.7f}")

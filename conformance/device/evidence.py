@@ -7,7 +7,7 @@ from functools import cached_property
 from conformance.device.bench import Bench, Entry, failed
 from conformance.device.history import Published, Saved, find_published, runtime_of
 from conformance.device.hub import HubDevice
-from conformance.evidence import Evidence, Run
+from conformance.evidence import Evidence, Run, answers
 from conformance.graph import Graph
 from conformance.probes import Role
 from reference.tracks import Part, Track
@@ -141,7 +141,21 @@ class DeviceEvidence:
 
     def runs(self, *roles: Role) -> list[Run]:
         """Those with the contract's shape and type."""
-        return [run for run in self.attempts(*roles) if not run.error and run.keeps_contract]
+        return answers(self._answers, roles)
+
+    def kept(self, *roles: Role) -> list[Run]:
+        """As `runs`, of the answers that came so far; no job is submitted for it."""
+        return answers(vars(self).get("_answers", ()), roles)
+
+    @property
+    def kept_latency(self) -> Latency | None:
+        """As `latency`, None too where no rule has asked for it; no job is submitted for it."""
+        return self.latency if self._entry.latency is not None else None
+
+    @property
+    def kept_baseline(self) -> Latency | None:
+        """As `baseline`, in the same way."""
+        return self.baseline if self._baseline and self._baseline.latency is not None else None
 
     def _failures(self, what: str) -> dict[str, str]:
         found = {name: failed(jobs, what) for name, jobs in self._entry.jobs.items()}

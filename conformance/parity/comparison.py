@@ -14,7 +14,7 @@ import numpy as np
 from conformance.assessment import Assessment
 from conformance.graph import Graph, elements
 from conformance.parity.flow import Flow
-from conformance.parity.locate import Growth, Jump, Runner, locate
+from conformance.parity.locate import Growth, Jump, Runner, TensorError, locate
 from conformance.parity.measures import (
     Array,
     Measures,
@@ -57,7 +57,8 @@ class Agreement:
     """What came of one comparison: the measures, and the tolerances that they break.
 
     Where there are any, `located` says where that begins, and `operator` is the ONNX operator of
-    that node, empty where no single one stands out.
+    that node, empty where no single one stands out. `errors` are those of the tensors looked at for
+    it, in the order in which they are computed.
     """
 
     precision: Precision
@@ -66,6 +67,7 @@ class Agreement:
     broken: tuple[Tolerance, ...]
     located: str = ""
     operator: str = ""
+    errors: tuple[TensorError, ...] = ()
 
 
 class NotCompared(Exception):  # noqa: N818 - no error
@@ -86,6 +88,13 @@ class Comparison:
         self._place = Workplace(folder, limits, self._tick)
         self._answers: dict[tuple[str, Runtime], Array] = {}
         self._step = ""
+        # Of the pairs that were compared so far, by part and pair.
+        self.agreements: dict[tuple[str, Pair], Agreement] = {}
+
+    @property
+    def label(self) -> str:
+        """What the table calls it."""
+        return f"{self.assessment.label}: parity, NPU of {self.device.name}"
 
     def agreement(self, part: Part, pair: Pair) -> Agreement:
         """How far the two sides of `pair` are apart, and where that begins if it is too far.
@@ -110,7 +119,9 @@ class Comparison:
         held = tolerances(measures, precision)
         broken = tuple(t for t in held if not t.allows(getattr(measures, t.measure)))
         found = Agreement(precision, self._probe(part), measures, broken)
-        return self._located(found, part, pair) if broken else found
+        found = self._located(found, part, pair) if broken else found
+        self.agreements[part.name, pair] = found
+        return found
 
     def _precision(self, part: Part, pair: Pair) -> Precision:
         if pair[0] == "torch":
@@ -192,7 +203,9 @@ class Comparison:
             except (ChildError, SubmissionError) as error:
                 return replace(agreement, located=f"not located: {error}")
         operator = found.node.op if isinstance(found, Jump) else ""
-        return replace(agreement, located=describe(found, modules), operator=operator)
+        return replace(
+            agreement, located=describe(found, modules), operator=operator, errors=found.errors
+        )
 
     def _modules(self, part: Part, flow: Flow, place: Workplace) -> dict[str, str]:
         """The modules of the original by the tensor that each returns; the model itself is ""."""

@@ -16,6 +16,9 @@ RATIO = 4.0  # how many times the error before it an error must be, to be a jump
 TENSORS = 16  # looked at in one round
 MOST_BYTES = 512 * 2**20  # of one round
 
+# A tensor's name, and its error as `Jump` has it.
+TensorError = tuple[str, float]
+
 
 @dataclass(frozen=True)
 class Jump:
@@ -23,7 +26,7 @@ class Jump:
 
     Errors are root mean squares in standard deviations of the tensor: `before` is the largest of
     what it is computed from and `after` its own. `seen` is the tensor on either side, in words.
-    `rounds` is how often both sides ran.
+    `rounds` is how often both sides ran, and `errors` are all that were seen, first computed first.
     """
 
     node: Node
@@ -32,14 +35,16 @@ class Jump:
     after: float
     seen: tuple[str, str]
     rounds: int
+    errors: tuple[TensorError, ...]
 
 
 @dataclass(frozen=True)
 class Growth:
-    """No node stands out: the error grows on its way, up to `after`; `rounds` as of a jump."""
+    """No node stands out: the error grows on its way, up to `after`; the rest as of a jump."""
 
     after: float
     rounds: int
+    errors: tuple[TensorError, ...]
 
 
 def locate(
@@ -64,7 +69,7 @@ def locate(
     search.look(suspects, flow.output)
     found = search.first_jump(floor)
     if found is None:
-        return Growth(search.errors[flow.output], search.rounds)
+        return Growth(search.errors[flow.output], search.rounds, search.ordered())
     wrong, limit = found
     while True:
         right = {name for name, error in search.errors.items() if error <= limit}
@@ -78,7 +83,8 @@ def locate(
     node = flow.producer(wrong)
     assert node is not None, "inputs are not looked at"
     before, after = search.before(wrong), search.errors[wrong]
-    return Jump(node, wrong, before, after, search.seen[wrong], search.rounds)
+    seen = search.seen[wrong]
+    return Jump(node, wrong, before, after, seen, search.rounds, search.ordered())
 
 
 class _Search:
@@ -112,6 +118,10 @@ class _Search:
             self.errors[name] = relative_error(one[name], other[name]) if same else math.inf
         return True
 
+    def ordered(self) -> tuple[TensorError, ...]:
+        """The errors so far, in the order in which the tensors are computed."""
+        return tuple((n, self.errors[n]) for n in self._flow.tensors if n in self.errors)
+
     def before(self, tensor: str) -> float:
         """The largest error of the seen tensors that `tensor` is computed from most directly."""
         seen = self._flow.ancestors(tensor) & self.errors.keys()
@@ -120,7 +130,7 @@ class _Search:
 
     def first_jump(self, floor: float) -> tuple[str, float] | None:
         """The first tensor that is wrong, and the error above which a tensor is wrong."""
-        seen = [name for name in self._flow.tensors if name in self.errors]
+        seen = [name for name, _ in self.ordered()]
         for name in seen:
             base, error = max(self.before(name), floor / RATIO), self.errors[name]
             limit = base * min(math.sqrt(error / base), 10.0)

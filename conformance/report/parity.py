@@ -1,10 +1,10 @@
 """What parity measured, as a line, as the story of a disagreement, and as the table of branches."""
 
-import shlex
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from conformance.report.terminal import Row, Status
+from conformance.report.terminal import Row, Status, repeat
 
 if TYPE_CHECKING:
     from conformance.parity.comparison import Agreement
@@ -49,8 +49,6 @@ def measured(measures: "Measures") -> str:
 
 def explain_disagreement(case: "ParityCase", agreement: "Agreement") -> str:
     """The whole story of two runtimes that disagree: measure, tolerance, probe, node, remedy."""
-    track = case.comparison.assessment.track
-    options = " ".join(["--track", track.id, *case.options])
     lines = {
         "expected": "; ".join(map(_bound, agreement.broken)),
         "source": agreement.broken[0].source,
@@ -58,18 +56,33 @@ def explain_disagreement(case: "ParityCase", agreement: "Agreement") -> str:
         "at": f"probe {agreement.probe.name!r}",
         "located": agreement.located,
         "remedy": _remedy(agreement),
-        "again": f"pytest --pyargs conformance -m parity {options}"
-        f" -k {shlex.quote(f'::{case.item}]')}",
+        "again": _again(case),
     }
     head = f"{case.label}: the two sides disagree ({agreement.precision})"
     return "\n".join([head, *(f"  {name:<9}{text}" for name, text in lines.items())])
 
 
-def parity_row(case: "ParityCase", status: Status, seen: str, precision: str = "") -> Row:
-    """The line of the table."""
-    assessment = case.comparison.assessment
-    subject = f"{assessment.label}: parity, NPU of {case.comparison.device.name}"
-    return Row(subject, case.label, precision, status, seen, "")
+def parity_row(
+    case: "ParityCase", status: Status, seen: str, agreement: "Agreement | None" = None
+) -> Row:
+    """The line of the table; without an `agreement` nothing could be compared."""
+    track = case.comparison.assessment.track.id
+    row = Row(case.comparison.label, case.label, "", status, seen, "", track, again=_again(case))
+    if agreement is None:
+        return row
+    row = replace(row, level=agreement.precision)
+    if not agreement.broken:
+        return row
+    return replace(
+        row,
+        remedy=_remedy(agreement),
+        expected="; ".join(map(_bound, agreement.broken)),
+        source=agreement.broken[0].source,
+    )
+
+
+def _again(case: "ParityCase") -> str:
+    return repeat("parity", case.comparison.assessment.track, case.options, case.item)
 
 
 def branch_table(reports: Iterable[Mapping[str, str]]) -> Iterable[str]:

@@ -22,7 +22,11 @@ COLOURS: dict[Status, dict[str, bool]] = {
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table; `subject` is the heading that it stands under."""
+    """One line of the table; `subject` is the heading that it stands under.
+
+    `track` is the track's id and `again` the command that repeats this line. What there is nothing
+    to say of is empty.
+    """
 
     subject: str
     rule: str
@@ -30,6 +34,10 @@ class Row:
     status: Status
     seen: str
     remedy: str
+    track: str = ""
+    expected: str = ""
+    source: str = ""
+    again: str = ""
 
     def properties(self) -> list[tuple[str, str]]:
         """The row as report properties, which also reach JUnit XML."""
@@ -52,18 +60,28 @@ def explain_failure(
     """
     if not verdict.expected:
         return f"{rule.id}: {verdict.seen}; {verdict.remedy or rule.remedy}"
-    suite = rule.needs if rule.needs in ("npu", "device") else "contract"
-    command = f"pytest --pyargs conformance -m {suite} --track {track.id} {' '.join(options)}"
     lines = {
         "source": rule.source_for(track),
         "expected": verdict.expected,
         "seen": verdict.seen,
         "at": verdict.where,
         "remedy": verdict.remedy or rule.remedy,
-        "again": f"{command.strip()} -k {shlex.quote(f'::{rule.id}]')}",
+        "again": repeat_rule(track, rule, options),
     }
     body = (f"  {name:<9}{text}" for name, text in lines.items() if text)
     return "\n".join([f"{rule.id} ({rule.level.value}): {rule.summary}", *body])
+
+
+def repeat_rule(track: "Track", rule: "Rule", options: Iterable[str]) -> str:
+    """The command that holds the same submission to `rule` alone."""
+    suite = rule.needs if rule.needs in ("npu", "device") else "contract"
+    return repeat(suite, track, options, rule.id)
+
+
+def repeat(suite: str, track: "Track", options: Iterable[str], item: str) -> str:
+    """The command that runs one item of a suite again."""
+    command = ["pytest --pyargs conformance -m", suite, "--track", track.id, *options]
+    return f"{' '.join(command)} -k {shlex.quote(f'::{item}]')}"
 
 
 def table(rows: list[Row], width: int) -> Iterable[tuple[str, dict[str, bool]]]:
@@ -79,7 +97,8 @@ def table(rows: list[Row], width: int) -> Iterable[tuple[str, dict[str, bool]]]:
             if row.status == "skip":
                 continue
             head = f"  {row.rule:<{columns}}  {row.level:<10}  {row.status}  "
-            yield from _wrapped(head, row.seen, width, COLOURS[row.status])
+            seen = f"{row.seen}, expected {row.expected}" if row.expected else row.seen
+            yield from _wrapped(head, seen, width, COLOURS[row.status])
             if row.status == "warn":
                 yield from _wrapped(" " * len(head), f"-> {row.remedy}", width, {"yellow": True})
         for reason in dict.fromkeys(row.seen for row in own if row.status == "skip"):

@@ -1,0 +1,126 @@
+"""Follows a pytest run and writes its report; with pytest-xdist the workers hand over theirs."""
+
+import datetime
+import pickle
+import shlex
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from conformance.environment import environment
+from conformance.report.document import Other, Report, Section, Table, merged, subjects_of
+from conformance.report.sections import NOT_MEASURED, sections_of
+from conformance.report.terminal import Row
+from conformance.report.writers import check_folder, write_report
+from reference.errors import one_line
+from reference.tracks import TRACKS
+
+if TYPE_CHECKING:
+    from conformance.suite import Suite
+
+_HANDED_OVER = "lpcvc_sections"
+_WHOLE = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+_STATUS = {"passed": "pass", "failed": "fail", "skipped": "skip"}
+
+
+class ReportSession:
+    """The hooks of `--report`. `suite` gives the suite of this process, None where it has none.
+
+    Raises SubmissionError for a folder that cannot be written.
+    """
+
+    def __init__(self, folder: Path, suite: Callable[[], "Suite | None"]) -> None:
+        check_folder(folder)
+        self._folder = folder
+        self._suite = suite
+        self._reports: list[pytest.TestReport] = []
+        self._sections: list[Section] = []
+        self._lost: list[str] = []
+        self._written: list[Path] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keeps what came of an item; a setup or teardown counts only where it went wrong."""
+        if report.when == "call" or report.outcome != "passed":
+            self._reports.append(report)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
+        """Takes what a worker of pytest-xdist has seen; one that crashed has nothing to give."""
+        seen = getattr(node, "workeroutput", {}).get(_HANDED_OVER)
+        if seen is not None:
+            self._sections += pickle.loads(seen)  # noqa: S301 - of our own process
+        else:
+            self._lost.append(one_line(f"{node.gateway.id} ended without its evidence"))
+
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Writes the report, or in a worker hands over what it needs."""
+        suite = self._suite()
+        self._sections += sections_of(suite) if suite else []
+        output = getattr(session.config, "workeroutput", None)
+        if output is not None:
+            output[_HANDED_OVER] = pickle.dumps(self._sections)
+            return
+        self._written = write_report(self._report(session, exitstatus), self._folder)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Says where the report is."""
+        if self._written:
+            page = next(path for path in self._written if path.suffix == ".html")
+            terminalreporter.write_line(f"report: {page}")
+
+    def _report(self, session: pytest.Session, exitstatus: int) -> Report:
+        reports = sorted(self._reports, key=lambda report: report.start)
+        rows = [row for r in reports if (row := Row.from_properties(r.user_properties))]
+        others = tuple(
+            Other(r.nodeid.rpartition("::")[2] or r.nodeid, _STATUS[r.outcome], _why(r))
+            for r in reports
+            if Row.from_properties(r.user_properties) is None
+        )
+        arguments = [str(argument) for argument in session.config.invocation_params.args]
+        return Report(
+            f"lpcvc-conformance {version('lpcvc-conformance')}",
+            datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            shlex.join(["pytest", *arguments]),
+            "; ".join([*_ended(session, exitstatus), *self._lost]),
+            subjects_of(rows),
+            others,
+            merged([*self._sections, *_unmeasured(rows, self._sections)]),
+            environment(),
+        )
+
+
+def _why(report: pytest.TestReport) -> str:
+    """The line that says what went wrong, empty for what passed."""
+    if report.outcome == "passed":
+        return ""
+    if isinstance(report.longrepr, tuple):  # of a skip: file, line, reason
+        return one_line(report.longrepr[2])
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return one_line(crash.message if crash else str(report.longrepr))
+
+
+def _ended(session: pytest.Session, exitstatus: int) -> list[str]:
+    """Why the run ended early, if it did."""
+    if session.shouldfail or session.shouldstop:
+        return [one_line(str(session.shouldfail or session.shouldstop))]
+    if exitstatus in _WHOLE:
+        return []
+    return [pytest.ExitCode(exitstatus).name.lower().replace("_", " ")]
+
+
+def _unmeasured(rows: list[Row], sections: list[Section]) -> list[Section]:
+    """The budget of each track that no device was timed for."""
+    timed = {section.subject.partition(" on ")[0] for section in sections if section.kind == "latency"}
+    tracks = dict.fromkeys(row.track for row in rows if row.track in TRACKS)
+    budgets = tuple(
+        (track.id, track.device, NOT_MEASURED, track.budget)
+        for track in (TRACKS[name] for name in tracks if name not in timed)
+    )
+    if not budgets:
+        return []
+    table = Table("Latency of one inference", ("track", "device", "measured", "budget"), budgets)
+    note = "No device was timed in this run: `pytest -m device --hub remote` does that on AI Hub."
+    return [Section("latency", "Latency against budget", "", (note,), (table,))]

@@ -1,0 +1,152 @@
+"""Writes a report: JSON for programs, Markdown for a job's page, HTML to read, and a badge."""
+
+import base64
+import dataclasses
+import html
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from conformance.report.badge import badge
+from conformance.report.charts import svg
+from conformance.report.document import SCHEMA, STATUSES, Report, Section, statement
+from conformance.report.palette import THEME
+from conformance.report.terminal import Row
+from reference.errors import SubmissionError
+
+if TYPE_CHECKING:
+    import jinja2
+
+# A GitHub job summary takes 1 MiB.
+MOST_MARKDOWN_BYTES = 1_000_000
+_TEMPLATES = Path(__file__).parent / "templates"
+_WORDS = {"fail": "FAIL", "warn": "warn", "pass": "pass", "skip": "skip"}
+
+
+def write_report(report: Report, folder: Path) -> list[Path]:
+    """Writes `report.json`, `.md`, `.html` and `badge.svg`, each as a whole or not at all.
+
+    Other files in `folder` stay.
+    """
+    texts = {
+        "report.json": as_json(report),
+        "report.md": as_markdown(report),
+        "report.html": as_html(report),
+        "badge.svg": badge(report.verdict),
+    }
+    drafts = {folder / f".{name}.part": text for name, text in texts.items()}
+    for draft, text in drafts.items():
+        draft.write_text(text, encoding="utf-8")
+    for draft, name in zip(drafts, texts, strict=True):
+        draft.replace(folder / name)
+    return [folder / name for name in texts]
+
+
+def check_folder(folder: Path) -> None:
+    """Makes `folder`; raises SubmissionError where no report can be written to it."""
+    try:
+        import jinja2  # noqa: F401 - needed at the end of a run, missed at its start
+    except ImportError:
+        raise SubmissionError(
+            "--report needs Jinja2, which is not installed",
+            'install "lpcvc-conformance[report]"',
+        ) from None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".report.part"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise SubmissionError(
+            f"--report {folder} cannot be written ({error.strerror})", "name a folder of your own"
+        ) from None
+
+
+def as_json(report: Report) -> str:
+    """The report as JSON, to `docs/report.schema.json`; of pictures what they show."""
+    document = {
+        "schema": SCHEMA,
+        "verdict": report.verdict,
+        "sentence": report.sentence,
+        "generator": report.generator,
+        "created": report.created,
+        "command": report.command,
+        "complete": not report.ended,
+        "ended": report.ended,
+        "counts": report.counts,
+        "subjects": [
+            {
+                "label": subject.label,
+                "track": subject.track,
+                "title": subject.title,
+                "edition": subject.edition,
+                "verdict": subject.verdict,
+                "counts": subject.counts,
+                "rules": [_rule(rule) for rule in subject.rules],
+            }
+            for subject in report.subjects
+        ],
+        "others": [dataclasses.asdict(other) for other in report.others],
+        "sections": [_section(section) for section in report.sections],
+        "environment": report.environment,
+    }
+    return json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def as_markdown(report: Report) -> str:
+    """The report as GitHub's Markdown, without pictures; cut where a job summary would end."""
+    environment = _environment(html_page=False)
+    environment.filters["cell"] = _cell
+    text = environment.get_template("report.md.j2").render(**_names(report))
+    text = re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+    if len(text.encode()) <= MOST_MARKDOWN_BYTES:
+        return text
+    end = "\n\nCut here: a job summary takes no more. The whole is in report.html.\n"
+    room = text.encode()[: MOST_MARKDOWN_BYTES - len(end)].decode(errors="ignore")
+    return room.rpartition("\n")[0] + end
+
+
+def as_html(report: Report) -> str:
+    """The report as one HTML file that loads nothing and runs nothing."""
+    environment = _environment(html_page=True)
+    environment.filters["data"] = lambda image: base64.b64encode(image).decode()
+    environment.filters["svg"] = svg
+    return environment.get_template("report.html.j2").render(theme=THEME, **_names(report))
+
+
+def _environment(*, html_page: bool) -> "jinja2.Environment":
+    import jinja2
+
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=html_page,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _names(report: Report) -> dict[str, Any]:
+    return {"report": report, "statement": statement, "statuses": STATUSES, "words": _WORDS}
+
+
+def _rule(rule: Row) -> dict[str, str]:
+    names = ("level", "seen", "expected", "source", "remedy", "again")
+    own = {"id": rule.rule, "statement": statement(rule), "status": rule.status.lower()}
+    return own | {name: getattr(rule, name) for name in names}
+
+
+def _section(section: Section) -> dict[str, Any]:
+    found = dataclasses.asdict(section)
+    for figure in found["figures"]:
+        del figure["image"]
+    for chart in found["charts"]:
+        chart["values"] = [value if abs(value) < 1e308 else None for value in chart["values"]]
+    return found
+
+
+def _cell(text: str) -> str:
+    """Text for a cell of a table: nothing in it is markup, and it ends where the cell does."""
+    flat = html.escape(" ".join(text.split()), quote=False)
+    return re.sub(r"([\\`*_\[\]|~@#])", r"\\\1", flat)
