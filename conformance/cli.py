@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from conformance.verbs import device, estimate, hub, models, rules, score
+from conformance.verbs import device, doctor, estimate, hub, models, rules, score
 from reference.errors import SubmissionError
 
 
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lpcvc", description=__doc__)
     verbs = parser.add_subparsers(required=True, metavar="VERB")
-    for group in (rules, models, estimate, score, device, hub):
+    for group in (rules, models, estimate, score, device, hub, doctor):
         group.add_to(verbs)
     return parser
 

@@ -37,22 +37,10 @@ class Scale:
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One picture (JPEG). `alt` says what it shows; `legend` are colours in CSS with their names."""
-
-    caption: str
-    alt: str
-    image: bytes = field(repr=False)
-    size: tuple[int, int]
-    scale: Scale | None = None
-    legend: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True)
 class Chart:
     """Values to be drawn: horizontal `bars`, or a `trace` on a logarithmic scale.
 
-    `limit` is drawn as a line; `marked` is the index of the value that stands out.
+    `marked` is the index of the value that stands out.
     """
 
     kind: Literal["bars", "trace"]
@@ -61,8 +49,23 @@ class Chart:
     labels: tuple[str, ...]
     values: tuple[float, ...]
     unit: str
-    limit: float | None = None
     marked: int | None = None
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One picture (JPEG). `alt` says what it shows; `legend` are colours in CSS with their names.
+
+    A `chart` stands beside it.
+    """
+
+    caption: str
+    alt: str
+    image: bytes = field(repr=False)
+    size: tuple[int, int]
+    scale: Scale | None = None
+    legend: tuple[tuple[str, str], ...] = ()
+    chart: Chart | None = None
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,11 @@ class Subject:
         """The track's edition, empty where it has none."""
         known = TRACKS.get(self.track)
         return known.edition if known else ""
+
+    @property
+    def worst_first(self) -> list[Row]:
+        """The rules by status, and in order where that is the same."""
+        return sorted(self.rules, key=lambda rule: STATUSES.index(rule.status.lower()))
 
     @property
     def counts(self) -> dict[str, int]:

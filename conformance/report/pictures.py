@@ -1,6 +1,7 @@
 """Answers as pictures: a mask over its photograph, depth and classes in colours, differences."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -9,13 +10,13 @@ from PIL import Image
 
 from conformance.evidence import Run
 from conformance.probes import PHOTOS
-from conformance.report.document import Figure, Scale
+from conformance.report.document import Chart, Figure, Scale
 from conformance.report.palette import CITYSCAPES, Pixels, coloured, css, stops
 from reference.tracks import Track
 
 Array = npt.NDArray[np.generic]
 
-_PANEL = 320  # pixels that a picture is wide, of those side by side
+_PANEL, _GAP = 320, 2  # pixels that a picture is wide, and between those side by side
 _MASK = (230, 60, 20)
 _DEPTH, _DIFFERENCE = "viridis", "inferno"
 _RARE = 0.005  # the share of the picture below which a class is not in the legend
@@ -26,7 +27,8 @@ def photograph(track: Track, run: Run) -> Pixels:
     assert run.part.image is not None, "a model of pictures"
     fed = run.probe.feeds()[str(run.part.image.name)][0].transpose(1, 2, 0)
     height, width = run.probe.content or fed.shape[:2]
-    return (fed[:height, :width] * (255 / track.image_high)).clip(0, 255).astype(np.uint8)
+    pixels = fed[:height, :width] * (255 / track.image_high)
+    return np.asarray(pixels.clip(0, 255), np.uint8)
 
 
 def answer(track: Track, run: Run) -> Figure | None:
@@ -36,12 +38,12 @@ def answer(track: Track, run: Run) -> Figure | None:
         case "segmentation":
             mask = _cropped(run, run.output) > 0.5  # type: ignore[operator]
             text, share = PHOTOS[name][1], f"{mask.mean():.1%} of the picture"
-            legend = ((css(_MASK), f"mask, {share}"),)
+            key = ((css(_MASK), f"mask, {share}"),)
             alt = f"The photograph {name}; beside it the mask for {text!r} in red: {share}."
             panels = [photo, _overlay(photo, mask)]
-            return _figure(f"{name}: {text!r}", alt, panels, legend=legend)
+            return _figure(f"{name}: {text!r}", alt, panels, legend=key)
         case "depth":
-            depth = np.asarray(run.output, np.float64).reshape(run.output.shape[-2:])
+            depth = _depth(run)
             low, high = _range(depth)
             scale = Scale(stops(_DEPTH), f"{low:.4g}", f"{high:.4g}", "relative depth")
             alt = (
@@ -69,13 +71,13 @@ def difference(track: Track, host: Run, other: Run, device: str) -> Figure | Non
             share = f"{flipped.mean():.3%} of the pixels flipped"
             panels.append(_overlay(panels[0] // 2, flipped))
             return _figure(
-                f"{name}: {share}", f"{start}{share}, in red.", panels, legend=((css(_MASK), share),)
+                f"{name}: {share}",
+                f"{start}{share}, in red.",
+                panels,
+                legend=((css(_MASK), share),),
             )
         case "depth":
-            maps = [
-                np.asarray(run.output, np.float64).reshape(run.output.shape[-2:])
-                for run in (host, other)
-            ]
+            maps = [_depth(run) for run in (host, other)]
             apart = np.abs(maps[0] - maps[1])
             low, high = _range(maps[0])
             largest = _range(apart)[1]
@@ -94,10 +96,11 @@ def difference(track: Track, host: Run, other: Run, device: str) -> Figure | Non
     return None
 
 
-def thumbnail(track: Track, run: Run) -> Figure:
-    """The photograph alone."""
+def ranked(track: Track, run: Run, chart: Chart) -> Figure:
+    """A photograph, small, with the chart of what is nearest to it."""
     name = run.probe.name
-    return _figure(name, f"The photograph {name}.", [photograph(track, run)])
+    small = _figure(name, f"The photograph {name}.", [photograph(track, run)], width=_PANEL // 2)
+    return replace(small, chart=chart)
 
 
 def _figure(
@@ -107,14 +110,13 @@ def _figure(
     *,
     scale: Scale | None = None,
     legend: tuple[tuple[str, str], ...] = (),
+    width: int = _PANEL,
 ) -> Figure:
     """The panels side by side, each brought to the first one's aspect ratio."""
-    height = round(_PANEL * panels[0].shape[0] / panels[0].shape[1])
-    shrunk = [_resized(panel, (_PANEL, height)) for panel in panels]
-    gap = 6
-    whole = Image.new("RGB", (len(panels) * (_PANEL + gap) - gap, height), "white")
-    for index, panel in enumerate(shrunk):
-        whole.paste(panel, (index * (_PANEL + gap), 0))
+    height = round(width * panels[0].shape[0] / panels[0].shape[1])
+    whole = Image.new("RGB", (len(panels) * (width + _GAP) - _GAP, height), "grey")
+    for index, panel in enumerate(panels):
+        whole.paste(_resized(panel, (width, height)), (index * (width + _GAP), 0))
     data = BytesIO()
     whole.save(data, "JPEG", quality=85, subsampling=0)
     return Figure(caption, alt, data.getvalue(), whole.size, scale, legend)
@@ -130,6 +132,10 @@ def _resized(panel: Pixels, size: tuple[int, int]) -> Image.Image:
 def _cropped(run: Run, output: Array) -> Array:
     height, width = run.probe.content or output.shape[-2:]
     return np.asarray(output.reshape(output.shape[-2:])[:height, :width])
+
+
+def _depth(run: Run) -> npt.NDArray[np.float64]:
+    return np.asarray(run.output, np.float64).reshape(run.output.shape[-2:])
 
 
 def _overlay(photo: Pixels, mask: npt.NDArray[np.bool_]) -> Pixels:

@@ -13,7 +13,7 @@ from conformance.evidence import Evidence, Run
 from conformance.graph import megabytes
 from conformance.npu_evidence import NpuEvidence
 from conformance.report.document import Chart, Figure, Section, Table
-from conformance.report.pictures import answer, difference, thumbnail
+from conformance.report.pictures import answer, difference, ranked
 from reference.npu.compile import Compiled
 
 if TYPE_CHECKING:
@@ -62,9 +62,9 @@ def retrieval(suite: "Suite") -> Iterator[Section]:
                 f"Cosine similarity among the {len(texts)} texts of the suite, on this machine;"
                 f" at most {_TEXTS_SHOWN} are shown. No score: the gallery is too small.",
             ),
-            figures=tuple(thumbnail(e.track, run) for run in photos),
-            charts=tuple(
-                _ranking(run.probe.name, names, row) for run, row in zip(photos, table, strict=True)
+            figures=tuple(
+                ranked(e.track, run, _ranking(run.probe.name, names, row))
+                for run, row in zip(photos, table, strict=True)
             ),
         )
 
@@ -219,8 +219,17 @@ def _ranking(photo: str, names: Sequence[str], similarities: np.ndarray) -> Char
     order = np.argsort(-similarities, kind="stable")[:_TEXTS_SHOWN]
     labels = tuple(names[i] for i in order)
     values = tuple(round(float(similarities[i]), 4) for i in order)
-    alt = "; ".join(f"{k}: {label}, {v:.3f}" for k, (label, v) in enumerate(zip(labels, values, strict=True), 1))
-    return Chart("bars", f"Texts for {photo}", f"Ranking for {photo}. {alt}.", labels, values, "cosine")
+    alt = "; ".join(
+        f"{k}: {label}, {v:.3f}" for k, (label, v) in enumerate(zip(labels, values, strict=True), 1)
+    )
+    return Chart(
+        "bars",
+        f"Texts nearest to {photo}",
+        f"Texts nearest to {photo}. {alt}.",
+        labels,
+        values,
+        "cosine",
+    )
 
 
 def _trace(caption: str, errors: Sequence[tuple[str, float]]) -> Chart:
@@ -238,7 +247,7 @@ def _trace(caption: str, errors: Sequence[tuple[str, float]]) -> Chart:
 
 def _unit(runs: Sequence[Run]) -> np.ndarray:
     rows = np.array([np.asarray(run.output, np.float64).reshape(-1) for run in runs])
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))
 
 
 def _cosine(x: np.ndarray, y: np.ndarray) -> float:

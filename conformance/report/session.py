@@ -51,7 +51,7 @@ class ReportSession:
         """Takes what a worker of pytest-xdist has seen; one that crashed has nothing to give."""
         seen = getattr(node, "workeroutput", {}).get(_HANDED_OVER)
         if seen is not None:
-            self._sections += pickle.loads(seen)  # noqa: S301 - of our own process
+            self._sections += pickle.loads(seen)
         else:
             self._lost.append(one_line(f"{node.gateway.id} ended without its evidence"))
 
@@ -113,7 +113,9 @@ def _ended(session: pytest.Session, exitstatus: int) -> list[str]:
 
 def _unmeasured(rows: list[Row], sections: list[Section]) -> list[Section]:
     """The budget of each track that no device was timed for."""
-    timed = {section.subject.partition(" on ")[0] for section in sections if section.kind == "latency"}
+    timed = {
+        section.subject.partition(" on ")[0] for section in sections if section.kind == "latency"
+    }
     tracks = dict.fromkeys(row.track for row in rows if row.track in TRACKS)
     budgets = tuple(
         (track.id, track.device, NOT_MEASURED, track.budget)
@@ -122,5 +124,5 @@ def _unmeasured(rows: list[Row], sections: list[Section]) -> list[Section]:
     if not budgets:
         return []
     table = Table("Latency of one inference", ("track", "device", "measured", "budget"), budgets)
-    note = "No device was timed in this run: `pytest -m device --hub remote` does that on AI Hub."
+    note = "No device was timed in this run; pytest -m device --hub remote has AI Hub do it."
     return [Section("latency", "Latency against budget", "", (note,), (table,))]

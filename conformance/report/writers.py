@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from conformance.report.badge import badge
-from conformance.report.charts import svg
+from conformance.report.charts import bars, svg
 from conformance.report.document import SCHEMA, STATUSES, Report, Section, statement
 from conformance.report.palette import THEME
 from conformance.report.terminal import Row
@@ -111,7 +111,7 @@ def as_html(report: Report) -> str:
     """The report as one HTML file that loads nothing and runs nothing."""
     environment = _environment(html_page=True)
     environment.filters["data"] = lambda image: base64.b64encode(image).decode()
-    environment.filters["svg"] = svg
+    environment.filters |= {"svg": svg, "bars": bars}
     return environment.get_template("report.html.j2").render(theme=THEME, **_names(report))
 
 
@@ -141,7 +141,8 @@ def _section(section: Section) -> dict[str, Any]:
     found = dataclasses.asdict(section)
     for figure in found["figures"]:
         del figure["image"]
-    for chart in found["charts"]:
+    drawn = [figure["chart"] for figure in found["figures"] if figure["chart"]]
+    for chart in (*found["charts"], *drawn):
         chart["values"] = [value if abs(value) < 1e308 else None for value in chart["values"]]
     return found
 
