@@ -201,9 +201,10 @@ def verdict_of(counts: dict[str, int]) -> Verdict:
 
 
 def subjects_of(rows: Iterable[Row]) -> tuple[Subject, ...]:
-    """Rows by their subject, in the order in which they came."""
+    """Rows by their subject as these came, in the order of the rulebook: that of a run varies."""
+    order = {id: place for place, id in enumerate(all_rules())}
     own: dict[str, list[Row]] = {}
-    for row in rows:
+    for row in sorted(rows, key=lambda row: order.get(row.rule, len(order))):
         own.setdefault(row.subject, []).append(row)
     return tuple(Subject(label, tuple(rules)) for label, rules in own.items())
 

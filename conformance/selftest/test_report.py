@@ -1,0 +1,220 @@
+"""`--report` end to end: what a run leaves behind, in one process and in several."""
+
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import jsonschema
+import onnx
+import pytest
+
+from conformance.rulebook import rules_for
+from conformance.selftest.gate import Gate, run_gate
+from conformance.selftest.models import conforming, write
+from conformance.selftest.page import read_page
+from conformance.selftest.surgery import after, step
+from conformance.selftest.test_gate import poison, save_mutant
+from reference.errors import SubmissionError
+from reference.npu.toolchain import find_toolchain
+from reference.tracks import DEPTH_2025, PIDNET, RETRIEVAL_2026, SEGMENTATION_2025
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = json.loads((ROOT / "docs" / "report.schema.json").read_text(encoding="utf-8"))
+FILES = {"report.json", "report.md", "report.html", "badge.svg"}
+MOST_PAGE_BYTES = 3_000_000
+
+
+def reported(folder: Path) -> dict:
+    """The report in `folder`, held to its schema; the page and the badge say the same."""
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    jsonschema.validate(report, SCHEMA)
+    page = read_page((folder / "report.html").read_text(encoding="utf-8"))
+    assert page.headings[0][1].lower() == f"{report['verdict']}: {report['sentence']}".lower()
+    assert len(page.rules) == sum(len(s["rules"]) for s in report["subjects"])
+    for place, subject in enumerate(report["subjects"], 1):
+        for rule in subject["rules"]:
+            words = page.rules[f"rule-{place}-{rule['id'].replace(' ', '-')}"]
+            for name in (
+                "id",
+                "statement",
+                "level",
+                "seen",
+                "expected",
+                "source",
+                "remedy",
+                "again",
+            ):
+                assert " ".join(rule[name].split()) in words, (rule["id"], name)
+    tables = [t for section in report["sections"] for t in section["tables"]]
+    cells = {" ".join(cell.split()) for t in tables for row in t["rows"] for cell in row}
+    assert cells <= page.cells
+    assert f"conformance: {report['verdict']}</title>" in (folder / "badge.svg").read_text()
+    markdown = (folder / "report.md").read_text(encoding="utf-8")
+    assert markdown.startswith(f"# LPCVC conformance: {report['verdict']}\n")
+    assert len(markdown.encode()) < 2**20
+    assert (folder / "report.html").stat().st_size < MOST_PAGE_BYTES
+    return report
+
+
+def gate_with_report(folder: Path, *options: str, suite: str = "contract") -> tuple[Gate, dict]:
+    gate = run_gate(folder, *options, "--report=out", suite=suite)
+    return gate, reported(folder / "out")
+
+
+def section(report: dict, kind: str) -> dict:
+    return next(found for found in report["sections"] if found["kind"] == kind)
+
+
+def test_a_failing_submission(tmp_path: Path) -> None:
+    save_mutant("depth up to 1.001", tmp_path / "my.onnx")
+    gate, report = gate_with_report(tmp_path, "--track=depth", "--submission=my.onnx")
+    assert gate.code == 1
+    assert "report: out/report.html" in gate.out
+    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
+    count = len(rules_for(DEPTH_2025))
+    assert report["verdict"] == "failing"
+    assert report["counts"] == {"fail": 1, "warn": 0, "pass": count - 1, "skip": 0}
+    (subject,) = report["subjects"]
+    assert (subject["label"], subject["edition"]) == ("depth-2025, my.onnx", "2025")
+    broken = next(rule for rule in subject["rules"] if rule["status"] == "fail")
+    assert broken["id"] == "DEP-7"
+    assert broken["expected"] == "values in [0, 1]"
+    assert broken["source"].startswith("sample solution README")
+    assert broken["again"] in gate.out, "the command is the one of the terminal"
+    figures = section(report, "answers")["figures"]
+    assert [f["caption"] for f in figures] == ["astronaut", "chelsea", "coffee", "rocket"]
+    assert figures[0]["scale"]["high"] == "1.001"
+    assert "from 0 (dark violet) to 1.001 (yellow)" in figures[0]["alt"]
+    ((track, _, measured, budget),) = section(report, "latency")["tables"][0]["rows"]
+    assert (track, measured, budget) == ("depth-2025", "not measured", "30 FPS or better")
+    assert report["environment"]["onnx"] == onnx.__version__
+    markdown = (tmp_path / "out" / "report.md").read_text()
+    assert "| **DEP-7** Depth lies in \\[0, 1\\] on the host. | documented | **FAIL** |" in markdown
+
+
+def test_warnings_and_files_of_others(tmp_path: Path) -> None:
+    """Ours are replaced, what else is in the folder stays."""
+    save_mutant("inverse depth", tmp_path / "my.onnx")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    (tmp_path / "out" / "report.html").write_text("old")
+    gate, report = gate_with_report(tmp_path, "--track=depth", "--submission=my.onnx")
+    assert gate.code == 0
+    assert report["verdict"] == "warnings"
+    assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
+    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES | {"notes.txt"}
+
+
+def test_segmentation_in_two_workers(tmp_path: Path) -> None:
+    """Rows come from both, and of what both have seen the pictures come once."""
+    write(SEGMENTATION_2025, tmp_path)
+    options = ["--track=segmentation", "--submission=model.onnx", "-n", "2"]
+    gate, report = gate_with_report(tmp_path, *options)
+    assert gate.code == 0, gate.out
+    assert report["verdict"] == "passing"
+    assert report["complete"]
+    ids = [rule["id"] for rule in report["subjects"][0]["rules"]]
+    assert sorted(ids) == sorted(rule.id for rule in rules_for(SEGMENTATION_2025))
+    assert ids[:3] == ["COM-1", "COM-2", "COM-3"], "whoever was first"
+    assert [other["status"] for other in report["others"]] == ["pass", "pass"]
+    assert [found["kind"] for found in report["sections"]] == ["answers", "latency"]
+    astronaut = section(report, "answers")["figures"][0]
+    assert "mask for 'an astronaut in an orange suit.'" in astronaut["alt"]
+    assert astronaut["legend"][0][1].startswith("mask, ")
+
+
+def test_retrieval_and_pidnet_in_one_run(tmp_path: Path) -> None:
+    """The ranking is that of the embeddings; of a run with -x what there is, which it says."""
+    write(RETRIEVAL_2026, tmp_path)
+    parts = ["--submission=image=image.onnx", "--submission=text=text.onnx"]
+    _, report = gate_with_report(tmp_path, "--track=retrieval", *parts)
+    figures = section(report, "retrieval")["figures"]
+    assert len(figures) == 4
+    for figure in figures:
+        values = figure["chart"]["values"]
+        assert values == sorted(values, reverse=True)
+        assert len(values) == 6
+        assert all(-1 <= value <= 1 for value in values)
+    model = conforming(PIDNET)
+    onnx.save(model, tmp_path / "my.onnx")
+    _, report = gate_with_report(tmp_path, "--track=pidnet", "--submission=my.onnx")
+    shares = section(report, "answers")["figures"][0]["legend"]
+    assert ["#804080", "road 38%"] in shares
+
+
+def test_a_run_that_ends_early_says_so(tmp_path: Path) -> None:
+    save_mutant("float16 depth", tmp_path / "my.onnx")
+    gate, report = gate_with_report(tmp_path, "--track=depth", "--submission=my.onnx", "-x")
+    assert gate.code == 1
+    assert not report["complete"]
+    assert "stopping after 1 failures" in report["ended"]
+    assert report["verdict"] == "failing"
+    gate, report = gate_with_report(
+        tmp_path, "--track=depth", "--submission=my.onnx", "-k", "DEP-5 or DEP-6", "--maxfail=1"
+    )
+    assert report["counts"]["pass"] == 1
+    gate = run_gate(tmp_path, "--track=depth", "--submission=my.onnx", "-k=none", "--report=out")
+    report = reported(tmp_path / "out")
+    assert report["verdict"] == "incomplete"
+    assert report["sentence"] == "The run ended early (no tests collected): 0 rules checked."
+
+
+def test_what_cannot_be_written(tmp_path: Path) -> None:
+    write(DEPTH_2025, tmp_path)
+    (tmp_path / "file").write_text("")
+    options = ["--track=depth", "--submission=model.onnx"]
+    gate = run_gate(tmp_path, *options, "--report=file/out")
+    assert gate.code == pytest.ExitCode.USAGE_ERROR
+    assert gate.err.strip() == (
+        "ERROR: --report file/out cannot be written (Not a directory); name a folder of your own"
+    )
+    for name in ("jinja2",):
+        (tmp_path / "none").mkdir()
+        (tmp_path / "none" / f"{name}.py").write_text("raise ImportError")
+    gate = run_gate(tmp_path, *options, "--report=out", PYTHONPATH=f"{tmp_path / 'none'}:{ROOT}")
+    assert gate.code == pytest.ExitCode.USAGE_ERROR
+    assert gate.err.strip() == (
+        'ERROR: --report needs Jinja2, which is not installed; install "lpcvc-conformance[report]"'
+    )
+    poisoned = poison(tmp_path, "jinja2")
+    poisoned["PYTHONPATH"] += f":{ROOT}"
+    assert run_gate(tmp_path, *options, **poisoned).code == 0, "without --report it is not needed"
+
+
+def test_junit_has_what_the_report_has(tmp_path: Path) -> None:
+    save_mutant("depth up to 1.001", tmp_path / "my.onnx")
+    options = ["--track=depth", "--submission=my.onnx", "--junitxml=junit.xml"]
+    _, report = gate_with_report(tmp_path, *options)
+    cases = ET.parse(tmp_path / "junit.xml").getroot().iter("testcase")
+    found = [{p.get("name"): p.get("value") for p in case.iter("property")} for case in cases]
+    own = {each["lpcvc_rule"]: each for each in found if "lpcvc_rule" in each}
+    for rule in report["subjects"][0]["rules"]:
+        for name in ("level", "seen", "expected", "source", "remedy", "again"):
+            assert own[rule["id"]][f"lpcvc_{name}"] == rule[name]
+
+
+def test_npu_and_parity(tmp_path: Path) -> None:
+    """An image encoder with numbers that float16 does not have: where they come from is drawn."""
+    try:
+        find_toolchain()
+    except SubmissionError as error:
+        pytest.skip(str(error))
+    write(RETRIEVAL_2026, tmp_path)
+    model = onnx.load(tmp_path / "image.onnx")
+    after("normalised", step("Mul", 1e5), step("Relu"), step("Mul", 1e-5))(model)
+    onnx.save(model, tmp_path / "image.onnx")
+    parts = ["--submission=image=image.onnx", "--submission=text=text.onnx"]
+    gate, report = gate_with_report(tmp_path, "--track=retrieval", *parts, suite="npu or parity")
+    assert gate.code == 1
+    made = section(report, "placement")
+    assert "Latency on a device: not measured" in made["notes"][0]
+    columns = made["tables"][0]["columns"]
+    image = dict(zip(columns, made["tables"][0]["rows"][0], strict=True))
+    assert (image["part"], image["compiles"], image["nodes on CPU"]) == ("image", "whole", "0")
+    assert int(image["nodes on NPU"]) == len(model.graph.node)
+    rows = section(report, "differences")["tables"][0]["rows"]
+    assert [float(row[2]) > 0.99999 for row in rows] == [False, True]
+    drawn = section(report, "parity")
+    (chart,) = drawn["charts"]
+    assert chart["labels"][chart["marked"]] in drawn["notes"][0]
+    assert chart["values"][chart["marked"]] > 0.1
