@@ -14,9 +14,14 @@ def bars(chart: Chart) -> list[tuple[str, float, float, float]]:
     percent; all bars are from a common zero.
     """
     low, high = min(0.0, *chart.values), max(0.0, *chart.values)
-    scale = 100 / ((high - low) or 1.0)
+    span = (high - low) or 1.0
     return [
-        (label, value, round((min(value, 0.0) - low) * scale, 1), round(abs(value) * scale, 1))
+        (
+            label,
+            value,
+            round((min(value, 0.0) - low) / span * 100, 1),
+            round(abs(value) / span * 100, 1),
+        )
         for label, value in zip(chart.labels, chart.values, strict=True)
     ]
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
-VOID = {"meta", "link", "img", "input", "br", "line", "polyline", "circle", "rect"}
+VOID = {"meta", "link", "img", "input", "br", "line", "polyline"}
 
 
 @dataclass

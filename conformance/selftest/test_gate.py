@@ -173,7 +173,7 @@ def test_the_wheel_checks_a_model_from_any_folder(tmp_path: Path) -> None:
     subprocess.run([*install, str(wheel)], check=True, capture_output=True)
     work.mkdir()
     write(DEPTH_2025, work)
-    options = ["--track=depth", "--submission=model.onnx", "-v", "-s"]
+    options = ["--track=depth", "--submission=model.onnx", "-v", "-s", "--report=out"]
     gate = run_gate(work, *options, PYTHONPATH=str(site))
     assert gate.code == 0, gate.out + gate.err
     assert counts(gate)["passed"] == len(rules_for(DEPTH_2025))
@@ -182,5 +182,6 @@ def test_the_wheel_checks_a_model_from_any_folder(tmp_path: Path) -> None:
         where, cwd=work, env={"PYTHONPATH": str(site)}, capture_output=True, text=True, check=True
     )
     assert found.stdout.strip() == str(site / "reference" / "fixtures" / "photos")
+    assert (work / "out" / "report.html").exists(), "its templates are in the wheel"
     assert not (site / "conformance" / "selftest").exists()
     assert not (site / "fixtures").exists(), "PyPI has a package of that name"

@@ -10,17 +10,22 @@ import pytest
 
 from conformance.rulebook import rules_for
 from conformance.selftest.gate import Gate, run_gate
-from conformance.selftest.models import conforming, write
+from conformance.selftest.models import write
 from conformance.selftest.page import read_page
 from conformance.selftest.surgery import after, step
 from conformance.selftest.test_gate import poison, save_mutant
 from reference.errors import SubmissionError
 from reference.npu.toolchain import find_toolchain
-from reference.tracks import DEPTH_2025, PIDNET, RETRIEVAL_2026, SEGMENTATION_2025
+from reference.tracks import DEPTH_2025, RETRIEVAL_2026
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((ROOT / "docs" / "report.schema.json").read_text(encoding="utf-8"))
 FILES = {"report.json", "report.md", "report.html", "badge.svg"}
+RETRIEVAL = [
+    "--track=retrieval",
+    "--submission=image=image.onnx",
+    "--submission=text=text.onnx",
+]
 MOST_PAGE_BYTES = 3_000_000
 
 
@@ -67,7 +72,8 @@ def section(report: dict, kind: str) -> dict:
 
 def test_a_failing_submission(tmp_path: Path) -> None:
     save_mutant("depth up to 1.001", tmp_path / "my.onnx")
-    gate, report = gate_with_report(tmp_path, "--track=depth", "--submission=my.onnx")
+    options = ["--track=depth", "--submission=my.onnx", "--junitxml=junit.xml"]
+    gate, report = gate_with_report(tmp_path, *options)
     assert gate.code == 1
     assert "report: out/report.html" in gate.out
     assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
@@ -90,56 +96,28 @@ def test_a_failing_submission(tmp_path: Path) -> None:
     assert report["environment"]["onnx"] == onnx.__version__
     markdown = (tmp_path / "out" / "report.md").read_text()
     assert "| **DEP-7** Depth lies in \\[0, 1\\] on the host. | documented | **FAIL** |" in markdown
+    cases = ET.parse(tmp_path / "junit.xml").getroot().iter("testcase")
+    found = [{p.get("name"): p.get("value") for p in case.iter("property")} for case in cases]
+    own = {each["lpcvc_rule"]: each for each in found}
+    for rule in subject["rules"]:
+        for name in ("level", "seen", "expected", "source", "remedy", "again"):
+            assert own[rule["id"]][f"lpcvc_{name}"] == rule[name]
 
 
-def test_warnings_and_files_of_others(tmp_path: Path) -> None:
-    """Ours are replaced, what else is in the folder stays."""
-    save_mutant("inverse depth", tmp_path / "my.onnx")
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "notes.txt").write_text("mine")
-    (tmp_path / "out" / "report.html").write_text("old")
-    gate, report = gate_with_report(tmp_path, "--track=depth", "--submission=my.onnx")
-    assert gate.code == 0
-    assert report["verdict"] == "warnings"
-    assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
-    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES | {"notes.txt"}
-
-
-def test_segmentation_in_two_workers(tmp_path: Path) -> None:
+def test_two_workers(tmp_path: Path) -> None:
     """Rows come from both, and of what both have seen the pictures come once."""
-    write(SEGMENTATION_2025, tmp_path)
-    options = ["--track=segmentation", "--submission=model.onnx", "-n", "2"]
-    gate, report = gate_with_report(tmp_path, *options)
+    write(RETRIEVAL_2026, tmp_path)
+    gate, report = gate_with_report(tmp_path, *RETRIEVAL, "-n", "2")
     assert gate.code == 0, gate.out
     assert report["verdict"] == "passing"
     assert report["complete"]
     ids = [rule["id"] for rule in report["subjects"][0]["rules"]]
-    assert sorted(ids) == sorted(rule.id for rule in rules_for(SEGMENTATION_2025))
+    assert sorted(ids) == sorted(rule.id for rule in rules_for(RETRIEVAL_2026))
     assert ids[:3] == ["COM-1", "COM-2", "COM-3"], "whoever was first"
     assert [other["status"] for other in report["others"]] == ["pass", "pass"]
-    assert [found["kind"] for found in report["sections"]] == ["answers", "latency"]
-    astronaut = section(report, "answers")["figures"][0]
-    assert "mask for 'an astronaut in an orange suit.'" in astronaut["alt"]
-    assert astronaut["legend"][0][1].startswith("mask, ")
-
-
-def test_retrieval_and_pidnet_in_one_run(tmp_path: Path) -> None:
-    """The ranking is that of the embeddings; of a run with -x what there is, which it says."""
-    write(RETRIEVAL_2026, tmp_path)
-    parts = ["--submission=image=image.onnx", "--submission=text=text.onnx"]
-    _, report = gate_with_report(tmp_path, "--track=retrieval", *parts)
-    figures = section(report, "retrieval")["figures"]
-    assert len(figures) == 4
-    for figure in figures:
-        values = figure["chart"]["values"]
-        assert values == sorted(values, reverse=True)
-        assert len(values) == 6
-        assert all(-1 <= value <= 1 for value in values)
-    model = conforming(PIDNET)
-    onnx.save(model, tmp_path / "my.onnx")
-    _, report = gate_with_report(tmp_path, "--track=pidnet", "--submission=my.onnx")
-    shares = section(report, "answers")["figures"][0]["legend"]
-    assert ["#804080", "road 38%"] in shares
+    assert [found["kind"] for found in report["sections"]] == ["retrieval", "latency"]
+    names = [figure["caption"] for figure in section(report, "retrieval")["figures"]]
+    assert names == ["astronaut", "chelsea", "coffee", "rocket"]
 
 
 def test_a_run_that_ends_early_says_so(tmp_path: Path) -> None:
@@ -149,14 +127,6 @@ def test_a_run_that_ends_early_says_so(tmp_path: Path) -> None:
     assert not report["complete"]
     assert "stopping after 1 failures" in report["ended"]
     assert report["verdict"] == "failing"
-    gate, report = gate_with_report(
-        tmp_path, "--track=depth", "--submission=my.onnx", "-k", "DEP-5 or DEP-6", "--maxfail=1"
-    )
-    assert report["counts"]["pass"] == 1
-    gate = run_gate(tmp_path, "--track=depth", "--submission=my.onnx", "-k=none", "--report=out")
-    report = reported(tmp_path / "out")
-    assert report["verdict"] == "incomplete"
-    assert report["sentence"] == "The run ended early (no tests collected): 0 rules checked."
 
 
 def test_what_cannot_be_written(tmp_path: Path) -> None:
@@ -168,9 +138,8 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
     assert gate.err.strip() == (
         "ERROR: --report file/out cannot be written (Not a directory); name a folder of your own"
     )
-    for name in ("jinja2",):
-        (tmp_path / "none").mkdir()
-        (tmp_path / "none" / f"{name}.py").write_text("raise ImportError")
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "jinja2.py").write_text("raise ImportError")
     gate = run_gate(tmp_path, *options, "--report=out", PYTHONPATH=f"{tmp_path / 'none'}:{ROOT}")
     assert gate.code == pytest.ExitCode.USAGE_ERROR
     assert gate.err.strip() == (
@@ -178,22 +147,11 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
     )
     poisoned = poison(tmp_path, "jinja2")
     poisoned["PYTHONPATH"] += f":{ROOT}"
-    assert run_gate(tmp_path, *options, **poisoned).code == 0, "without --report it is not needed"
+    control = run_gate(tmp_path, *options, "-k=COM-1]", **poisoned)
+    assert control.code == 0, "without --report it is not needed"
 
 
-def test_junit_has_what_the_report_has(tmp_path: Path) -> None:
-    save_mutant("depth up to 1.001", tmp_path / "my.onnx")
-    options = ["--track=depth", "--submission=my.onnx", "--junitxml=junit.xml"]
-    _, report = gate_with_report(tmp_path, *options)
-    cases = ET.parse(tmp_path / "junit.xml").getroot().iter("testcase")
-    found = [{p.get("name"): p.get("value") for p in case.iter("property")} for case in cases]
-    own = {each["lpcvc_rule"]: each for each in found if "lpcvc_rule" in each}
-    for rule in report["subjects"][0]["rules"]:
-        for name in ("level", "seen", "expected", "source", "remedy", "again"):
-            assert own[rule["id"]][f"lpcvc_{name}"] == rule[name]
-
-
-def test_npu_and_parity(tmp_path: Path) -> None:
+def test_every_suite_in_one_run(tmp_path: Path) -> None:
     """An image encoder with numbers that float16 does not have: where they come from is drawn."""
     try:
         find_toolchain()
@@ -203,15 +161,21 @@ def test_npu_and_parity(tmp_path: Path) -> None:
     model = onnx.load(tmp_path / "image.onnx")
     after("normalised", step("Mul", 1e5), step("Relu"), step("Mul", 1e-5))(model)
     onnx.save(model, tmp_path / "image.onnx")
-    parts = ["--submission=image=image.onnx", "--submission=text=text.onnx"]
-    gate, report = gate_with_report(tmp_path, "--track=retrieval", *parts, suite="npu or parity")
+    gate, report = gate_with_report(tmp_path, *RETRIEVAL, suite="contract or npu or parity")
     assert gate.code == 1
+    for figure in section(report, "retrieval")["figures"]:
+        values = figure["chart"]["values"]
+        assert values == sorted(values, reverse=True)
+        assert len(values) == 6
+        assert all(-1 <= value <= 1 for value in values)
     made = section(report, "placement")
     assert "Latency on a device: not measured" in made["notes"][0]
     columns = made["tables"][0]["columns"]
     image = dict(zip(columns, made["tables"][0]["rows"][0], strict=True))
     assert (image["part"], image["compiles"], image["nodes on CPU"]) == ("image", "whole", "0")
-    assert int(image["nodes on NPU"]) == len(model.graph.node)
+    total = sum(int(row[columns.index("nodes on NPU")]) for row in made["tables"][0]["rows"])
+    placed = next(r for s in report["subjects"] for r in s["rules"] if r["id"] == "NPU-2")
+    assert placed["seen"] == f"{total} nodes, all on the NPU"
     rows = section(report, "differences")["tables"][0]["rows"]
     assert [float(row[2]) > 0.99999 for row in rows] == [False, True]
     drawn = section(report, "parity")
