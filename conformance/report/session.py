@@ -55,6 +55,7 @@ class ReportSession:
         else:
             self._lost.append(one_line(f"{node.gateway.id} ended without its evidence"))
 
+    @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Writes the report, or in a worker hands over what it needs."""
         suite = self._suite()
