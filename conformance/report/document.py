@@ -180,9 +180,9 @@ class Report:
             case "incomplete":
                 return "Nothing was checked."
             case "warnings":
-                return f"No rule fails the gate, {found['warn']} warn; {found['pass']} passed."
+                return f"Nothing fails the gate: {found['warn']} warned, {found['pass']} passed."
             case _:
-                return f"All {plural(checked, 'rule')} that could be checked passed."
+                return f"{plural(checked, 'rule')} checked, all passed."
 
 
 def count(rules: Iterable[Row]) -> dict[str, int]:

@@ -11,6 +11,7 @@ import numpy as np
 from conformance.device.evidence import DeviceEvidence
 from conformance.evidence import Evidence, Run
 from conformance.graph import megabytes
+from conformance.look import is_finite
 from conformance.npu_evidence import NpuEvidence
 from conformance.report.document import Chart, Figure, Section, Table
 from conformance.report.pictures import answer, difference, ranked
@@ -29,7 +30,8 @@ _TEXTS_SHOWN = 10
 
 def sections_of(suite: "Suite") -> list[Section]:
     """Everything that can be shown of what the suite has seen in this process."""
-    return [section for build in BUILDERS for section in build(suite)]
+    with np.errstate(all="ignore"):  # an answer may hold anything
+        return [section for build in BUILDERS for section in build(suite)]
 
 
 def answers_to_photographs(suite: "Suite") -> Iterator[Section]:
@@ -49,8 +51,9 @@ def answers_to_photographs(suite: "Suite") -> Iterator[Section]:
 def retrieval(suite: "Suite") -> Iterator[Section]:
     """The texts of the suite nearest to each photograph."""
     for label, e in _collected(suite, Evidence):
-        photos, texts = e.kept("photo", part="image"), e.kept("text", part="text")
-        if not photos or not texts or photos[0].output.size != texts[0].output.size:
+        photos = [run for run in e.kept("photo", part="image") if is_finite(run)]
+        texts = [run for run in e.kept("text", part="text") if is_finite(run)]
+        if not photos or not texts or len({run.output.size for run in photos + texts}) > 1:
             continue
         table = _unit(photos) @ _unit(texts).T
         names = [run.probe.name for run in texts]

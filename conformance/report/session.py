@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _HANDED_OVER = "lpcvc_sections"
 _WHOLE = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+_REASONS = {int(code): code.name.lower().replace("_", " ") for code in pytest.ExitCode}
 _STATUS = {"passed": "pass", "failed": "fail", "skipped": "skip"}
 
 
@@ -74,11 +75,12 @@ class ReportSession:
 
     def _report(self, session: pytest.Session, exitstatus: int) -> Report:
         reports = sorted(self._reports, key=lambda report: report.start)
-        rows = [row for r in reports if (row := Row.from_properties(r.user_properties))]
+        found = [(r, Row.from_properties(r.user_properties)) for r in reports]
+        rows = [row for r, row in found if row and r.when == "call"]
         others = tuple(
-            Other(r.nodeid.rpartition("::")[2] or r.nodeid, _STATUS[r.outcome], _why(r))
-            for r in reports
-            if Row.from_properties(r.user_properties) is None
+            Other(r.nodeid.rpartition("::")[2] or r.nodeid, _STATUS.get(r.outcome, "skip"), _why(r))
+            for r, row in found
+            if row is None or r.when != "call"
         )
         arguments = [str(argument) for argument in session.config.invocation_params.args]
         return Report(
@@ -109,7 +111,7 @@ def _ended(session: pytest.Session, exitstatus: int) -> list[str]:
         return [one_line(str(session.shouldfail or session.shouldstop))]
     if exitstatus in _WHOLE:
         return []
-    return [pytest.ExitCode(exitstatus).name.lower().replace("_", " ")]
+    return [_REASONS.get(exitstatus, f"exit code {int(exitstatus)}")]
 
 
 def _unmeasured(rows: list[Row], sections: list[Section]) -> list[Section]:

@@ -3,7 +3,6 @@
 import base64
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest

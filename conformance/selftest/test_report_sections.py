@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from conformance.device.evidence import DeviceEvidence
@@ -13,7 +14,7 @@ from conformance.npu_evidence import NpuEvidence
 from conformance.report.document import Section
 from conformance.report.sections import sections_of
 from conformance.report.session import ReportSession, _unmeasured
-from conformance.selftest.facts import evidence
+from conformance.selftest.facts import answered, evidence
 from conformance.selftest.reports import RAMP, ROWS, depth_of
 from reference.npu.compile import Compiled
 from reference.npu.devices import find_device
@@ -86,6 +87,26 @@ def test_the_npu_against_the_host() -> None:
     assert found.title == "This machine against the emulated NPU of Samsung Galaxy S24"
     assert found.tables[0].rows == (("probe 'astronaut'", "0.1", "1.0000000"),)
     assert [figure.caption for figure in found.figures] == ["astronaut: largest difference 0.1"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_answers_that_are_no_numbers() -> None:
+    """They break rules, not the report."""
+    answers = {"astronaut": np.ones((1, 4)), "chelsea": np.full((1, 4), np.nan)}
+    answers |= {"'dog.'": np.full((1, 4), np.inf), "''": -np.ones((1, 4))}
+    answers = {name: array.astype(np.float32) for name, array in answers.items()}
+    (figure,) = sections(answered(RETRIEVAL_2026, answers))["retrieval"].figures
+    assert (figure.caption, figure.chart.labels, figure.chart.values) == (
+        "astronaut",
+        ("''",),
+        (-1.0,),
+    )
+    answers["''"] = np.ones((1, 5), np.float32)
+    assert sections(answered(RETRIEVAL_2026, answers)) == {}, "another width"
+    infinite = depth_of(np.full_like(RAMP, np.inf))
+    e = on_npu(infinite)
+    e._attempts["model"] = infinite.kept("photo")[:1]
+    assert sections(e)["differences"].tables[0].rows[0][1:] == ("nan", "nan")
 
 
 def on_device(milliseconds: float | None, *, emulated: bool) -> DeviceEvidence:
