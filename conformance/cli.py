@@ -11,7 +11,8 @@ from reference.errors import SubmissionError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb; 0 on success, 1 if the selftest finds something, a model does not compile
-    whole or an item has no score, 2 with one line on stderr for what the user can put right.
+    whole, an item has no score or what is installed is broken, 2 with one line on stderr for what
+    the user can put right.
     """
     options = _parser().parse_args(arguments)
     code = 0
