@@ -80,16 +80,15 @@ def _extras() -> Iterator[Finding]:
 
 def _clashes() -> Iterator[Finding]:
     """Versions that an installed package does not accept, and files that AI Hub does not read."""
-    wanted = [(PROJECT, requirement) for _, requirement in _own_requirements()]
-    wanted += [(name, r) for name in _CLIENTS for r in _requirements(name, "")]
+    asked = [(PROJECT, requirement) for _, requirement in _own_requirements()]
+    asked += [(name, r) for name in _CLIENTS for r in _requirements(name, "")]
     found = False
-    for owner, requirement in wanted:
-        version = installed(requirement.name)
-        if version and not requirement.specifier.contains(version, prereleases=True):
+    for owner, name, wanted in dict.fromkeys((o, r.name, r.specifier) for o, r in asked):
+        version = installed(name)
+        if version and not wanted.contains(version, prereleases=True):
             found = True
-            seen = f"{requirement.name} {version}, and {owner} needs {requirement.specifier}"
-            remedy = f"pip install '{requirement.name}{requirement.specifier}'"
-            yield Finding("versions", "clash", seen, remedy, broken=True)
+            seen = f"{name} {version}, and {owner} needs {wanted}"
+            yield Finding("versions", "clash", seen, f"pip install '{name}{wanted}'", broken=True)
     yield from _onnx_writer()
     if not found:
         checked = ", ".join(name for name in (PROJECT, *_CLIENTS) if installed(name))
