@@ -48,6 +48,7 @@ def compiled(folder: Path, *, cpu: int) -> Compiled:
         remedy="",
         traffic=Traffic(spill=1_000_000, fill=2_000_000, written=4_000_000, read=5_000_000),
         simulated=SimulatedTime(1.5, 1.0, 2.0, 0),
+        schedule=None,
         seconds=1.0,
         peak_memory=None,
         cached=False,
