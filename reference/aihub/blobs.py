@@ -33,9 +33,18 @@ class Blobs:
         self._partial = folder / "partial"
         self._partial.mkdir(parents=True, exist_ok=True)
 
+    def clean(self) -> None:
+        """Removes what a hub that was killed had not received whole."""
+        for path in self._partial.iterdir():
+            path.unlink()
+
     def path(self, digest: str) -> Path:
         """Where the file of that hash lies."""
         return self._folder / digest[:2] / digest
+
+    def size(self, digest: str) -> int:
+        """Its bytes."""
+        return self.path(digest).stat().st_size
 
     async def receive(self, chunks: AsyncIterator[bytes], limit: int) -> Blob:
         """Keeps what arrives; raises TooLarge beyond `limit` bytes, and leaves nothing then."""
@@ -64,20 +73,6 @@ class Blobs:
                 os.write(file, chunk)
             return self._keep(file, partial, Blob(hashed.hexdigest(), size))
 
-    def join(self, digests: list[str]) -> Blob:
-        """Keeps the files of `digests`, one after the other, as one."""
-        if len(digests) == 1:
-            return Blob(digests[0], self.path(digests[0]).stat().st_size)
-        with self._writing() as (file, partial):
-            hashed, size = hashlib.sha256(), 0
-            for digest in digests:
-                with self.path(digest).open("rb") as source:
-                    while chunk := source.read(_CHUNK):
-                        hashed.update(chunk)
-                        size += len(chunk)
-                        os.write(file, chunk)
-            return self._keep(file, partial, Blob(hashed.hexdigest(), size))
-
     @contextlib.contextmanager
     def _writing(self) -> Iterator[tuple[int, Path]]:
         file, name = tempfile.mkstemp(dir=self._partial)
@@ -93,6 +88,7 @@ class Blobs:
         if not target.exists():
             os.fsync(file)
             target.parent.mkdir(exist_ok=True)
+            _sync_folder(self._folder)
             partial.replace(target)
             _sync_folder(target.parent)
         return blob

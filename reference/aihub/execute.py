@@ -15,6 +15,7 @@ from pathlib import Path
 
 from reference.aihub.blobs import Blobs
 from reference.aihub.folders import zip_folder
+from reference.aihub.names import EXTENSIONS
 from reference.aihub.records import DatasetRecord, JobRecord, JobState, Made, ModelRecord, new_id
 from reference.aihub.store import Store
 from reference.aihub.tasks import (
@@ -122,18 +123,9 @@ def _model(id: str, store: Store, blobs: Blobs, folder: Path) -> Model:
         (inner, *more) = sorted((folder / id).iterdir())
         return Model(inner if inner.is_dir() and not more else folder / id, record.kind)
     # What reads it goes by the extension, and the name need not have one.
-    path = folder / f"{id}{_EXTENSION.get(record.kind.name, '.bin')}"
+    path = folder / f"{id}{EXTENSIONS[record.kind]}"
     shutil.copyfile(source, path)
     return Model(path, record.kind)
-
-
-_EXTENSION = {
-    "TORCHSCRIPT": ".pt",
-    "TORCH_EXPORTED_PROGRAM": ".pt2",
-    "ONNX": ".onnx",
-    "TFLITE": ".tflite",
-    "QNN_DLC": ".dlc",
-}
 
 
 def _dataset(id: str, store: Store, blobs: Blobs, folder: Path) -> Path:

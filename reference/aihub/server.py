@@ -89,8 +89,10 @@ def application(settings: Settings) -> "Starlette":
     from starlette.applications import Starlette
     from starlette.routing import Mount, Route
 
-    from reference.aihub.app import Api, Changes, api_routes, login
+    from reference.aihub.app import api_routes, login
+    from reference.aihub.changes import Changes
     from reference.aihub.pages.site import page_routes
+    from reference.aihub.responses import Api
     from reference.aihub.scheduler import Scheduler
     from reference.aihub.service import Service
     from reference.aihub.storage import storage

@@ -2,7 +2,7 @@
 
 import time
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from reference.aihub.records import (
     new_id,
 )
 from reference.aihub.scheduler import Scheduler
-from reference.aihub.store import R, Record, Store, Unknown
+from reference.aihub.store import R, Record, Store, U, Unknown
 from reference.aihub.tasks import (
     CompileTask,
     InferenceTask,
@@ -84,41 +84,40 @@ class Service:
         self.store.insert(record)
         return record
 
-    def check_size(self, size: int) -> None:
-        """Raises Oversized for an upload of more bytes than allowed."""
+    def begin_upload(self, user: User, kind: type[U], id: str, size: int) -> U:
+        """The thing that `size` bytes are to be uploaded for."""
+        record = self.own(user, kind, id)
+        if record.producer:
+            raise Refused(f"{id} is made by job {record.producer}, and cannot be uploaded")
         if size > self.max_upload:
             raise Oversized(
                 f"{size / 1e6:.1f} MB is more than this hub takes ({self.max_upload / 1e6:.1f} MB)"
             )
+        return record
 
-    def complete_model(self, user: User, id: str, upload: str) -> ModelRecord:
-        """The model is uploaded; said again it changes nothing."""
+    def complete_model(self, user: User, id: str, digests: Sequence[str]) -> ModelRecord:
+        """The model is uploaded, in the parts `digests`; said again it changes nothing."""
         model = self.own(user, ModelRecord, id)
         if model.blob:
             return model
-        digests = self.store.parts(upload)
-        if not digests:
-            raise Refused("nothing was uploaded")
-        blob = self.blobs.join(digests)
-        self.check_size(blob.size)
+        digest = self._uploaded(id)
+        if list(digests) != [digest]:
+            raise Refused(f"{model.name} is not what was uploaded last: upload it again")
         zipped = model.is_directory or model.kind in _ZIPPED
-        if zipped and not zipfile.is_zipfile(self.blobs.path(blob.digest)):
+        if zipped and not zipfile.is_zipfile(self.blobs.path(digest)):
             raise Refused(f"{model.name} is no archive or was cut short: export it again")
-        return self.store.update(model, blob=blob.digest, size=blob.size)
+        return self.store.update(model, blob=digest, size=self.blobs.size(digest))
 
     def complete_dataset(self, user: User, id: str) -> DatasetRecord:
         """The data set is uploaded; said again it changes nothing."""
         dataset = self.own(user, DatasetRecord, id)
         if dataset.blob:
             return dataset
-        digests = self.store.parts(id)
-        if not digests:
-            raise Refused("nothing was uploaded")
-        path = self.blobs.path(digests[0])
-        with path.open("rb") as file:
+        digest = self._uploaded(id)
+        with self.blobs.path(digest).open("rb") as file:
             if file.read(len(_HDF5)) != _HDF5:
                 raise Refused("the data set is not an HDF5 file")
-        return self.store.update(dataset, blob=digests[0], size=path.stat().st_size)
+        return self.store.update(dataset, blob=digest, size=self.blobs.size(digest))
 
     def submit(self, user: User, asked: Asked, project: str) -> JobRecord:
         """A new job, with the model that it is to make. Raises Refused for what cannot be done."""
@@ -164,6 +163,12 @@ class Service:
         if record.owner != user.email:
             raise Forbidden(f"{id} belongs to somebody else")
         return record
+
+    def _uploaded(self, id: str) -> str:
+        digest = self.store.upload(id)
+        if digest is None:
+            raise Refused("nothing was uploaded")
+        return digest
 
     def _usable(self, user: User, id: str) -> ModelRecord:
         try:

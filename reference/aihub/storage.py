@@ -2,16 +2,14 @@
 
 from collections.abc import AsyncIterator
 
-from starlette.datastructures import UploadFile
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response
 
-from reference.aihub.app import problem
-from reference.aihub.blobs import Blob, TooLarge
+from reference.aihub.blobs import TooLarge
+from reference.aihub.form import MalformedError, file_of_form
+from reference.aihub.responses import FILE_FIELD, problem
 from reference.aihub.service import Service
 from reference.aihub.store import Unknown
-
-_CHUNK = 1 << 20
 
 
 async def storage(request: Request) -> Response:
@@ -28,28 +26,18 @@ async def storage(request: Request) -> Response:
     if link.purpose != "upload":
         return problem(403, "this address gives a download")
     try:
-        blob = await _receive(request, service)
+        blob = await service.blobs.receive(_bytes(request), service.max_upload)
     except TooLarge:
         return problem(413, f"larger than this hub takes ({service.max_upload / 1e6:.1f} MB)")
-    if blob is None:
-        return problem(400, "the form has no file")
-    upload, _, number = link.target.partition("/")
-    service.store.add_part(upload, int(number), blob.digest)
+    except MalformedError as error:
+        return problem(400, str(error))
+    except ClientDisconnect:
+        return problem(400, "the upload was cut short")  # for the record: nobody reads it
+    service.store.add_upload(link.target, blob.digest)
     return Response(status_code=204, headers={"ETag": f'"{blob.digest}"'})
 
 
-async def _receive(request: Request, service: Service) -> Blob | None:
+def _bytes(request: Request) -> AsyncIterator[bytes]:
     if request.method == "PUT":
-        return await service.blobs.receive(request.stream(), service.max_upload)
-    if int(request.headers.get("content-length", 0)) > service.max_upload + _CHUNK:
-        raise TooLarge
-    async with request.form() as form:
-        file = form.get("file")
-        if not isinstance(file, UploadFile):
-            return None
-        return await service.blobs.receive(_chunks(file), service.max_upload)
-
-
-async def _chunks(file: UploadFile) -> AsyncIterator[bytes]:
-    while chunk := await file.read(_CHUNK):
-        yield chunk
+        return request.stream()
+    return file_of_form(request.headers.get("content-type", ""), request.stream(), FILE_FIELD)

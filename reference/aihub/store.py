@@ -10,19 +10,18 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import TypeAdapter
-
+from reference.aihub.codec import decode, encode
 from reference.aihub.records import DatasetRecord, JobRecord, JobState, ModelRecord, User, new_id
 
 Record = ModelRecord | DatasetRecord | JobRecord
 R = TypeVar("R", ModelRecord, DatasetRecord, JobRecord)
+U = TypeVar("U", ModelRecord, DatasetRecord)  # what can be uploaded
 
 _TABLES: dict[type[Any], str] = {
     ModelRecord: "models",
     DatasetRecord: "datasets",
     JobRecord: "jobs",
 }
-_ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in _TABLES}
 _SCHEMA = """
 create table if not exists users (email text primary key, token text unique not null);
 create table if not exists models (id text primary key, owner text, project text, created real,
@@ -34,8 +33,7 @@ create table if not exists jobs (id text primary key, owner text, project text, 
 create table if not exists job_assets (job text, asset text, primary key (job, asset));
 create index if not exists asset_jobs on job_assets (asset);
 create table if not exists shares (asset text, email text, primary key (asset, email));
-create table if not exists parts (upload text, number integer, digest text not null,
-    primary key (upload, number));
+create table if not exists uploads (id text primary key, digest text not null);
 create table if not exists links (key text primary key, purpose text, target text, filename text,
     expires real);
 """
@@ -90,19 +88,19 @@ class Store:
                 self._write(db, record)
 
     def update(self, record: R, **changes: Any) -> R:
-        """The record with `changes`, in the database too."""
-        changed = dataclasses.replace(record, **changes)
-        self.insert(changed)
+        """The record as it is now with `changes`; what was changed meanwhile stays."""
+        with self._writing() as db:
+            changed = dataclasses.replace(self.get(type(record), record.id), **changes)
+            self._write(db, changed)
         return changed
 
     def get(self, kind: type[R], id: str, viewer: str | None = None) -> R:
         """One record; raises Unknown, also where `viewer` may not see it."""
         query = f"select owner, body from {_TABLES[kind]} where id = ?"
         row = self._db.execute(query, (id,)).fetchone()
-        if row is None or not (viewer in (None, row[0]) or self._shared(id, str(viewer))):
+        if row is None or not (viewer in (None, row[0]) or self._shared(id, row[0], str(viewer))):
             raise Unknown(id)
-        record: R = _ADAPTERS[kind].validate_json(row[1])
-        return record
+        return decode(kind, row[1])
 
     def find(
         self,
@@ -134,7 +132,7 @@ class Store:
             " order by created desc, rowid desc limit ? offset ?"
         )
         rows = self._db.execute(query, (*values, limit, offset))
-        return [_ADAPTERS[kind].validate_json(body) for (body,) in rows]
+        return [decode(kind, body) for (body,) in rows]
 
     def shares(self, asset: str) -> list[str]:
         """Who else may see it."""
@@ -169,28 +167,27 @@ class Store:
             raise Unknown(key)
         return StorageLink(*row)
 
-    def add_part(self, upload: str, number: int, digest: str) -> None:
-        """Notes one part of an upload; sent again it replaces the first."""
+    def add_upload(self, id: str, digest: str) -> None:
+        """Notes what was uploaded for a model or data set; sent again it replaces the first."""
         with self._writing() as db:
-            values = upload, number, digest
-            db.execute("insert or replace into parts values (?, ?, ?)", values)
+            db.execute("insert or replace into uploads values (?, ?)", (id, digest))
 
-    def parts(self, upload: str) -> list[str]:
-        """The blobs of an upload, in order."""
-        query = "select digest from parts where upload = ? order by number"
-        return [digest for (digest,) in self._db.execute(query, (upload,))]
+    def upload(self, id: str) -> str | None:
+        """The blob that was uploaded, None while there is none."""
+        query = "select digest from uploads where id = ?"
+        row = self._db.execute(query, (id,)).fetchone()
+        return row[0] if row else None
 
     def unfinished(self) -> list[JobRecord]:
         """The jobs that are not finished, the oldest first."""
         ends = int(JobState.DONE), int(JobState.FAILED)
         query = "select body from jobs where state not in (?, ?) order by created, rowid"
-        return [_ADAPTERS[JobRecord].validate_json(b) for (b,) in self._db.execute(query, ends)]
+        return [decode(JobRecord, body) for (body,) in self._db.execute(query, ends)]
 
     def finish(self, job: JobRecord, *others: Record) -> bool:
         """Writes a finished job with what it made, unless that attempt is not the present one."""
         with self._writing() as db:
-            row = db.execute("select body from jobs where id = ?", (job.id,)).fetchone()
-            present: JobRecord = _ADAPTERS[JobRecord].validate_json(row[0])
+            present = self.get(JobRecord, job.id)
             if present.state.finished or present.attempt != job.attempt:
                 return False
             # The name may have been changed meanwhile.
@@ -198,17 +195,18 @@ class Store:
                 self._write(db, record)
         return True
 
-    def _shared(self, id: str, viewer: str) -> bool:
+    def _shared(self, id: str, owner: str, viewer: str) -> bool:
+        """Whether it is shared itself, or with a job of its owner: nobody else can share it."""
         query = (
-            "select 1 from shares where email = ?2 and (asset = ?1"
-            " or asset in (select job from job_assets where asset = ?1)) limit 1"
+            "select 1 from shares where email = ?3 and (asset = ?1 or asset in"
+            " (select job from job_assets join jobs on jobs.id = job"
+            " where job_assets.asset = ?1 and jobs.owner = ?2)) limit 1"
         )
-        return self._db.execute(query, (id, viewer)).fetchone() is not None
+        return self._db.execute(query, (id, owner, viewer)).fetchone() is not None
 
     @staticmethod
     def _write(db: sqlite3.Connection, record: Record) -> None:
-        body = _ADAPTERS[type(record)].dump_json(record).decode()
-        row: list[Any] = [record.id, record.owner, record.created, body]
+        row: list[Any] = [record.id, record.owner, record.created, encode(record)]
         if isinstance(record, JobRecord):
             asked = record.asked
             db.execute(

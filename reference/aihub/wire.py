@@ -34,7 +34,7 @@ _ONE_KIND = (0, 56)
 def client_version(text: str) -> tuple[int, ...]:
     """`0.56.0` as (0, 56); what cannot be read is taken for the latest."""
     parts = text.split(".")[:2]
-    return tuple(int(part) for part in parts) if all(p.isdigit() for p in parts) else _ONE_KIND
+    return tuple(int(part) for part in parts) if all(p.isdecimal() for p in parts) else _ONE_KIND
 
 
 def device_message(device: ListedDevice) -> Any:

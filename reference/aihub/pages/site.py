@@ -17,8 +17,8 @@ from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Re
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from reference.aihub.app import download_name
 from reference.aihub.listed import listed_devices
+from reference.aihub.names import download_name
 from reference.aihub.pages.render import render, size
 from reference.aihub.pages.views import AssetView, JobView, Kind, Link, Page, Sharing, State
 from reference.aihub.records import DatasetRecord, JobRecord, JobState, ModelRecord, User
