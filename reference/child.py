@@ -7,7 +7,9 @@ through what it returns.
 import json
 import os
 import re
+import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -128,7 +130,16 @@ def serve(child: Child, requests: IO[str], answers: IO[str]) -> None:
 def main(child: Child) -> None:
     """Entry point of a child: `python -P -m MODULE MEMORY_LIMIT_BYTES`."""
     set_limits(int(sys.argv[1]))
+    if hasattr(os, "killpg"):
+        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     # A model may print: what it prints goes to stderr, the protocol keeps the real stdout.
     with os.fdopen(os.dup(sys.stdout.fileno()), "w") as answers:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
         serve(child, sys.stdin, answers)
+
+
+def _end_with(parent: int) -> None:
+    """Ends this process and what it started when its parent is killed, whatever they are at."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.killpg(0, signal.SIGKILL)

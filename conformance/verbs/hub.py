@@ -30,6 +30,13 @@ def add_to(verbs: "Verbs") -> None:
         "--max-upload", type=float, default=4.0, metavar="GIB", help="default: %(default)s"
     )
     add_limits(serve, "one step of a job")
+    serve.add_argument(
+        "--deadline",
+        type=float,
+        default=4.0,
+        metavar="HOURS",
+        help="for a whole job; default: %(default)s",
+    )
     serve.set_defaults(verb=_serve)
 
     user = own.add_parser("add-user", help="let somebody in, or give them a new token")
@@ -53,7 +60,7 @@ def _serve(options: argparse.Namespace) -> Answer:
     from reference.aihub.local import OWNER
     from reference.aihub.server import Settings, add_user, serve, warnings
 
-    place = Place(options.state, limits=limits_of(options))
+    place = Place(options.state, limits=limits_of(options), deadline=options.deadline * 3600)
     first = ""
     if not (place.state / "hub.sqlite").exists():
         first = add_user(place, OWNER)

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from google.protobuf.message import Message
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -82,6 +82,8 @@ def _answering(call: Callable[[Request], Awaitable[Message]]) -> Handler:
             return problem(403, str(error))
         except (Refused, TaskError) as error:
             return problem(400, str(error))
+        except ClientDisconnect:
+            return problem(400, "the request was cut short")
         return Response(message.SerializeToString(), media_type=PROTOBUF)
 
     return handle

@@ -3,9 +3,11 @@
 import importlib
 import os
 import shutil
+import signal
 import tempfile
 import threading
 import time
+import traceback
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -29,7 +31,7 @@ from reference.aihub.tasks import (
     TaskError,
 )
 from reference.archive import unpack
-from reference.errors import SubmissionError
+from reference.errors import SubmissionError, one_line
 from reference.npu.devices import find_device
 from reference.process import Limits
 
@@ -40,12 +42,14 @@ Runner = Callable[[Task, Path, Limits], Result]
 class Place:
     """Where the hub keeps its things, and what its jobs may take.
 
-    `runner` is the `module:function` that does a job.
+    `runner` is the `module:function` that does a job, `limits` are for each step of one, and
+    `deadline` is in seconds, for all of it.
     """
 
     state: Path
     runner: str = "reference.aihub.work:run"
     limits: Limits = Limits()  # noqa: RUF009 - frozen
+    deadline: float = 4 * 3600.0
 
     def store(self) -> Store:
         """The database."""
@@ -63,6 +67,7 @@ class Place:
 
 def run_job(place: Place, id: str) -> None:
     """Does the job `id`, which is marked as started, and writes how it ended."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the hub, which stops its workers
     parent = parent_process()
     if parent is not None:  # a hub that was killed leaves no worker behind
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
@@ -70,11 +75,15 @@ def run_job(place: Place, id: str) -> None:
     job = store.get(JobRecord, id)
     with tempfile.TemporaryDirectory(dir=place.scratch, prefix=f"{id}-") as folder:
         try:
-            result = _runner(place)(_task(job, store, blobs, Path(folder)), Path(folder) / "made",
-                                    place.limits)  # fmt: skip
+            task = _task(job, store, blobs, Path(folder))
+            result = _runner(place)(task, Path(folder) / "made", place.limits)
             done, others = _keep(job, result, store, blobs, Path(folder))
         except (TaskError, SubmissionError) as error:
             done, others = failed(job, str(error)), []
+        except Exception as error:
+            traceback.print_exc()
+            reason = one_line(f"{type(error).__name__}: {error}")
+            done, others = failed(job, f"a fault of this hub, not of the job: {reason}"), []
     store.finish(done, *others)
 
 

@@ -57,11 +57,13 @@ def local_hub(
     workers: int = 1,
     max_upload: int = 4 * 2**30,
     tokens: dict[str, str] | None = None,
+    deadline: float = 3600.0,
 ) -> Iterator[LocalHub]:
     """Runs a hub on this machine's loopback until the end of the `with`.
 
     Its things are kept in `state`, or nowhere. `tokens` gives its users the tokens of an earlier
-    run. Raises SubmissionError where it does not start.
+    run. `max_upload` is in bytes, `deadline` in seconds for each job. Raises SubmissionError where
+    it does not start.
     """
     known = tokens or {email: new_token() for email in users}
     with contextlib.ExitStack() as stack:
@@ -83,6 +85,7 @@ def local_hub(
             "runner": runner,
             "workers": workers,
             "max_upload": max_upload,
+            "deadline": deadline,
             "tokens": known,
         }
         process.stdin.write(json.dumps(asked) + "\n")

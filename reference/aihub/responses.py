@@ -1,4 +1,4 @@
-"""What the hub's API answers: a request with its user goes in, a message of the protocol comes out."""
+"""What the hub's API answers: from a request, with its user, to a message of the protocol."""
 
 import asyncio
 import re

@@ -2,10 +2,12 @@
 
 import multiprocessing
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass
+from multiprocessing import connection, forkserver
 from multiprocessing.process import BaseProcess
 
 from reference.aihub.execute import Place, failed, run_job
@@ -13,12 +15,20 @@ from reference.aihub.records import DatasetRecord, JobRecord, JobState, ModelRec
 from reference.aihub.store import Store, Unknown
 
 _ATTEMPTS = 2
-_PAUSE_SECONDS = 0.25
 _RUNNING: dict[str, JobState] = {
     "compile": JobState.OPTIMIZING_MODEL,
     "quantize": JobState.QUANTIZING_MODEL,
     "link": JobState.LINKING_MODELS,
 }
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A job at work; `until` is when it is stopped, of the monotonic clock."""
+
+    job: JobRecord
+    process: BaseProcess
+    until: float
 
 
 class Scheduler:
@@ -33,7 +43,7 @@ class Scheduler:
         self._workers = workers
         self._changed = changed
         self._store: Store = place.store()
-        self._running: dict[str, tuple[JobRecord, BaseProcess]] = {}
+        self._running: dict[str, _Running] = {}
         self._wake = threading.Event()
         self._stop = False
         self._thread = threading.Thread(target=self._loop, daemon=True)
@@ -48,6 +58,7 @@ class Scheduler:
     def __enter__(self) -> "Scheduler":
         shutil.rmtree(self._place.scratch, ignore_errors=True)
         self._place.scratch.mkdir(parents=True)
+        forkserver.ensure_running()
         self._thread.start()
         return self
 
@@ -55,26 +66,31 @@ class Scheduler:
         self._stop = True
         self._wake.set()
         self._thread.join()
-        for _job, process in self._running.values():
-            process.kill()
-            process.join()
+        for running in self._running.values():
+            running.process.kill()
+            running.process.join()
 
     def _loop(self) -> None:
         while not self._stop:
+            self._wake.clear()
             self._reap()
             self._start()
-            self._wake.wait(_PAUSE_SECONDS if not self._running else 0.02)
-            self._wake.clear()
+            ends = [running.until for running in self._running.values()]
+            self._wake.wait(max(0.0, min(ends) - time.monotonic()) if ends else None)
 
     def _reap(self) -> None:
-        for id, (job, process) in list(self._running.items()):
-            if process.is_alive():
+        for id, running in list(self._running.items()):
+            if time.monotonic() >= running.until:
+                running.process.kill()
+                running.process.join()
+                reason = f"this job took more than {self._place.deadline:.0f} s and was stopped"
+            elif running.process.is_alive():
                 continue
-            process.join()
+            else:
+                running.process.join()
+                reason = f"the worker of this job ended with {_exit(running.process.exitcode)}"
             del self._running[id]
-            reason = f"the worker of this job ended with exit code {process.exitcode}"
-            self._store.finish(failed(job, reason))  # unless it has come to an end of its own
-            self._changed()
+            self._end(running.job, reason)  # unless it has come to an end of its own
 
     def _start(self) -> None:
         if len(self._running) >= self._workers:
@@ -117,12 +133,22 @@ class Scheduler:
         if state is None:
             measured = job.asked.profile
             state = JobState.MEASURING_PERFORMANCE if measured else JobState.RUNNING_INFERENCE
-        begun = replace(job, state=state, started=time.time(), attempt=job.attempt + 1)
-        self._store.insert(begun)
+        begun = self._store.update(job, state=state, started=time.time(), attempt=job.attempt + 1)
         process = self._context.Process(target=run_job, args=(self._place, job.id), daemon=False)
         process.start()
-        self._running[job.id] = begun, process
+        self._running[job.id] = _Running(begun, process, time.monotonic() + self._place.deadline)
+        threading.Thread(target=self._watch, args=(process,), daemon=True).start()
+
+    def _watch(self, process: BaseProcess) -> None:
+        connection.wait([process.sentinel])
+        self._wake.set()
 
     def _end(self, job: JobRecord, reason: str) -> None:
         self._store.finish(failed(job, reason))
         self._changed()
+
+
+def _exit(code: int | None) -> str:
+    if code is not None and code < 0:
+        return f"exit code {code} ({signal.Signals(-code).name})"
+    return f"exit code {code}"

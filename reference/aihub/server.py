@@ -6,8 +6,10 @@ import json
 import netrc
 import os
 import secrets
+import signal
 import socket
 import sys
+import threading
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -67,6 +69,7 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
             "add --allow-remote if that is meant",
         )
     with _locked(settings.place.state), _socket(settings) as listener:
+        settings.place.blobs().clean()
         host, port = listener.getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
@@ -163,15 +166,24 @@ def _socket(settings: Settings) -> Iterator[socket.socket]:
 
 
 def main() -> None:
-    """For `local_hub`: settings come as JSON on standard input, the address goes to the output."""
+    """For `local_hub`: settings come as JSON on standard input, the address goes to the output.
+
+    It ends when the input does, that is with the process that started it.
+    """
     asked = json.loads(sys.stdin.readline())
-    place = Place(Path(asked["state"]), asked["runner"])
+    threading.Thread(target=_end_with_input, daemon=True).start()
+    place = Place(Path(asked["state"]), asked["runner"], deadline=asked["deadline"])
     place.state.mkdir(parents=True, exist_ok=True)
     store = place.store()
     for email, token in asked["tokens"].items():
         store.add_user(email, token)
     settings = Settings(place, workers=asked["workers"], max_upload=asked["max_upload"])
     serve(settings, lambda url: print(url, flush=True))
+
+
+def _end_with_input() -> None:
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

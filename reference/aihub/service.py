@@ -7,7 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reference.aihub.blobs import Blobs
-from reference.aihub.options import check_options, compile_target
+from reference.aihub.options import (
+    check_options,
+    compile_options,
+    compile_target,
+    target_runtime,
+)
 from reference.aihub.records import (
     Asked,
     DatasetRecord,
@@ -40,6 +45,7 @@ _TARGET_NAMES: dict[ModelKind, str] = {
     ModelKind.QNN_CONTEXT_BINARY: "optimized_bin",
     ModelKind.QNN_DLC: "optimized_dlc",
 }
+_FOR_ONE_CHIP = ("qnn_context_binary", "precompiled_qnn_onnx")
 _ZIPPED = (ModelKind.TORCHSCRIPT, ModelKind.TORCH_EXPORTED_PROGRAM)
 
 
@@ -196,8 +202,7 @@ class Service:
             check_options(_outline(asked, models))
             match asked.kind:
                 case "compile":
-                    device = find_device(asked.devices[0])
-                    kind = compile_target(asked.options, device, models[0].kind)
+                    kind = _compile_target(asked, models[0].kind)
                     name = _TARGET_NAMES[kind]
                 case "quantize":
                     kind, name = ModelKind.ONNX, "quantized_onnx"
@@ -217,6 +222,16 @@ class Service:
             asked.project,
             job.id,
         )
+
+
+def _compile_target(asked: Asked, source: ModelKind) -> ModelKind:
+    devices = [find_device(name) for name in asked.devices]
+    runtime = target_runtime(compile_options(asked.options), devices[0])
+    if runtime in _FOR_ONE_CHIP and len({device.soc for device in devices}) > 1:
+        raise TaskError(
+            f"{runtime} is for one chip: submit a job for each device (single_compile=False)"
+        )
+    return compile_target(asked.options, devices[0], source)
 
 
 def _outline(asked: Asked, models: list[ModelRecord]) -> Task:
