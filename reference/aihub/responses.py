@@ -265,7 +265,9 @@ class Api:
 
 def problem(status: int, detail: str) -> JSONResponse:
     """An error as the client reads it."""
-    return JSONResponse({"detail": detail}, status_code=status)
+    # The rest of what is too large is not listened to.
+    headers = {"Connection": "close"} if status == 413 else None
+    return JSONResponse({"detail": detail}, status, headers)
 
 
 async def read_body(request: Request) -> bytes:
