@@ -44,9 +44,7 @@ def hub(state: Path) -> Iterator[LocalHub]:
 
 def ask(hub: LocalHub, method: str, path: str, user: str = ME, **more) -> requests.Response:
     headers = {"Authorization": f"token {hub.tokens[user]}"}
-    return requests.request(
-        method, f"{hub.url}/api/v1/{path}", headers=headers, timeout=30, **more
-    )
+    return requests.request(method, f"{hub.url}/api/v1/{path}", headers=headers, timeout=30, **more)
 
 
 def new_model(hub: LocalHub, **fields) -> str:
@@ -224,9 +222,7 @@ def test_one_context_binary_is_not_for_two_chips(hub: LocalHub, tmp_path: Path) 
     context = "--target_runtime qnn_context_binary"
     with pytest.raises(UserError, match="for one chip: submit a job for each device"):
         hub.client.submit_compile_job(str(path), devices, options=context)
-    jobs = hub.client.submit_compile_job(
-        str(path), devices, options=context, single_compile=False
-    )
+    jobs = hub.client.submit_compile_job(str(path), devices, options=context, single_compile=False)
     assert [job.wait().success for job in jobs] == [True, True]
 
 
