@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from conformance.report.parity import branch_table
+from conformance.report.regression import version_lines
 from conformance.report.terminal import Row, table
 
 if TYPE_CHECKING:
     from conformance.suite import Suite
 
 _SUITE = pytest.StashKey["Suite"]()
+_SAVED = pytest.StashKey[list[str]]()
+_FILES = ("baseline", "save_baseline")
 _GIVEN = ("track", "submission", "weights", "device", "as_evaluated")
 # The arguments of items that hold a submission to one rule, with the method that lists them.
 _CASES = {
@@ -21,9 +24,10 @@ _CASES = {
     "npu_case": "npu_cases",
     "parity_case": "parity_cases",
     "device_case": "device_cases",
+    "regression_case": "regression_cases",
 }
-# Suites that take minutes at full size, or an account.
-_LONG = ("npu", "parity", "device")
+# Suites that take minutes at full size, an account, or a baseline.
+_LONG = ("npu", "parity", "device", "regression")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -102,6 +106,32 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="let documented rules that the evaluator does not enforce warn only",
     )
+    group.addoption(
+        "--baseline",
+        type=Path,
+        metavar="FILE",
+        help="the baseline that -m regression compares with",
+    )
+    group.addoption(
+        "--save-baseline",
+        type=Path,
+        metavar="FILE",
+        help="keep what -m regression finds in FILE; other submissions there stay",
+    )
+    group.addoption(
+        "--with",
+        action="append",
+        choices=("compile", "npu", "parity"),
+        help="what -m regression looks at beside the contract: what the NPU compiler makes of it,"
+        " that and the emulated NPU's answers, or how far those are from the host's; repeatable",
+    )
+    group.addoption(
+        "--tolerance",
+        action="append",
+        metavar="ENTRY=VALUE",
+        help="how far an entry of the baseline may be off, * in its key stands for anything:"
+        " 'outputs/*=0.01', 'rules/DEP-8=inf'; repeatable",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -110,6 +140,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "npu: does Qualcomm's compiler take it, and the NPU answer?")
     config.addinivalue_line("markers", "parity: do PyTorch, ONNX and the emulated NPU agree?")
     config.addinivalue_line("markers", "device: does it hold on a device of AI Hub?")
+    config.addinivalue_line("markers", "regression: is anything lost against a baseline?")
+    _check_regression(config)
     if config.getoption("report"):
         _follow(config, Path(config.getoption("report")))
     if any(config.getoption(name) for name in _GIVEN):
@@ -128,10 +160,20 @@ def _follow(config: pytest.Config, folder: Path) -> None:
     config.pluginmanager.register(session, "lpcvc-report")
 
 
+def _check_regression(config: pytest.Config) -> None:
+    """Raises UsageError where the options of a baseline do not fit the rest."""
+    given = [name for name in (*_FILES, "with", "tolerance") if config.getoption(name)]
+    if given and "regression" not in config.getoption("markexpr"):
+        raise pytest.UsageError(f"--{given[0].replace('_', '-')} is for -m regression; add that")
+    if config.getoption("save_baseline") and config.getoption("numprocesses", None):
+        raise pytest.UsageError("--save-baseline needs one process; leave -n out")
+
+
 def _suite(config: pytest.Config) -> "Suite":
     """The suite of this run; made when first needed, for most pytest runs are not about it."""
     if _SUITE not in config.stash:
         from conformance.device.assessment import DeviceOptions
+        from conformance.regression.suite import RegressionOptions
         from conformance.suite import Suite
         from reference.errors import SubmissionError
         from reference.process import Limits
@@ -157,10 +199,29 @@ def _suite(config: pytest.Config) -> "Suite":
                     repeats=max(1, config.getoption("profile_runs")),
                     results=config.getoption("save"),
                 ),
+                regression=RegressionOptions(
+                    config.getoption("baseline"),
+                    config.getoption("save_baseline"),
+                    config.getoption("with") or (),
+                    config.getoption("tolerance") or (),
+                    latencies=config.getoption("save"),
+                ),
             )
         except SubmissionError as error:
             raise pytest.UsageError(str(error)) from None
     return config.stash[_SUITE]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Keeps the baseline that was asked for, before the summary says so."""
+    if _SUITE in session.config.stash:
+        from reference.errors import SubmissionError
+
+        try:
+            session.config.stash[_SAVED] = session.config.stash[_SUITE].save_baseline()
+        except SubmissionError as error:
+            session.config.stash[_SAVED] = [f"ERROR: {error}"]
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -179,6 +240,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("text_track", tracks, ids=[track.id for track in tracks])
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Drops the tokenizer's items where no chosen track has a text, and those of the long suites
     unless they are asked for.
@@ -188,6 +250,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         unwanted.add("text_track")
     unwanted |= {f"{name}_case" for name in _LONG if name not in config.getoption("markexpr")}
     items[:] = [i for i in items if not unwanted & set(getattr(i, "fixturenames", ()))]
+    compared = any("regression_case" in getattr(item, "fixturenames", ()) for item in items)
+    if compared and not any(config.getoption(name) for name in _FILES):
+        raise pytest.UsageError(
+            "-m regression needs a baseline; add --baseline FILE, or --save-baseline FILE for a"
+            " first one"
+        )
 
 
 @pytest.hookimpl(wrapper=True)
@@ -230,5 +298,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("conformance")
         for line, markup in table(rows, terminalreporter._screen_width):
             terminalreporter.write_line(line, **markup)
-        for line in branch_table({k: str(v) for k, v in r.user_properties} for r in reports):
+        properties = [{k: str(v) for k, v in r.user_properties} for r in reports]
+        saved = terminalreporter.config.stash.get(_SAVED, [])
+        for line in (*branch_table(properties), *version_lines(properties), *saved):
             terminalreporter.write_line(line)

@@ -11,6 +11,13 @@ from typing import TYPE_CHECKING
 from conformance.assessment import Assessment, BaseAssessment, NpuAssessment, Opener, fails_gate
 from conformance.device.assessment import DeviceOptions, DeviceRun
 from conformance.evidence import Progress
+from conformance.regression.suite import (
+    Makers,
+    RegressionCase,
+    RegressionOptions,
+    RegressionRun,
+    regression_cases,
+)
 from conformance.report.terminal import Row, Status, repeat_rule
 from conformance.rulebook import Rule, Verdict
 from conformance.runtimes.process import ModelProcess
@@ -82,7 +89,9 @@ class Suite:
         strict: bool,
         limits: Limits = Limits(),  # noqa: B008 - frozen
         on_devices: DeviceOptions = DeviceOptions(),  # noqa: B008 - frozen
+        regression: RegressionOptions = RegressionOptions(),  # noqa: B008 - frozen
     ) -> None:
+        self._regression = RegressionRun(regression)
         self._limits = limits
         self._on_devices = on_devices
         if as_evaluated and strict:
@@ -154,6 +163,22 @@ class Suite:
             for subject in self._all_subjects()
             for device in self._device_names or [subject.track.device]
         )
+
+    def regression_cases(self) -> list[RegressionCase]:
+        """Every group of a baseline's entries for the same."""
+        return regression_cases(
+            self._regression,
+            self._all_subjects(),
+            Makers(self._contract, self._npu),
+            self._devices,
+            Path(self._scratch.name),
+            self._limits,
+            self.options,
+        )
+
+    def save_baseline(self) -> list[str]:
+        """Writes the baseline, if that was asked for; what it replaced, in lines."""
+        return self._regression.save()
 
     @property
     def text_tracks(self) -> list[Track]:
