@@ -73,6 +73,11 @@ class NpuEvidence:
         """As `compiled`, empty where no rule has asked for it; nothing is compiled for it."""
         return dict(vars(self).get("compiled", {}))
 
+    @property
+    def kept_estimates(self) -> dict[str, Estimate | SubmissionError]:
+        """As `estimates`, empty where no rule has asked for it; nothing is compiled for it."""
+        return dict(vars(self).get("estimates", {}))
+
     def attempts(self, *roles: Role) -> list[Run]:
         """All emulated passes, those that raised included."""
         return [

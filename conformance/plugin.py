@@ -126,6 +126,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         " that and the emulated NPU's answers, or how far those are from the host's; repeatable",
     )
     group.addoption(
+        "--scores",
+        type=Path,
+        metavar="FILE",
+        help="for -m regression: what `lpcvc score --keep FILE` kept of the submission",
+    )
+    group.addoption(
         "--tolerance",
         action="append",
         metavar="ENTRY=VALUE",
@@ -162,7 +168,7 @@ def _follow(config: pytest.Config, folder: Path) -> None:
 
 def _check_regression(config: pytest.Config) -> None:
     """Raises UsageError where the options of a baseline do not fit the rest."""
-    given = [name for name in (*_FILES, "with", "tolerance") if config.getoption(name)]
+    given = [name for name in (*_FILES, "with", "tolerance", "scores") if config.getoption(name)]
     if given and "regression" not in config.getoption("markexpr"):
         raise pytest.UsageError(f"--{given[0].replace('_', '-')} is for -m regression; add that")
     if config.getoption("save_baseline") and config.getoption("numprocesses", None):
@@ -205,6 +211,7 @@ def _suite(config: pytest.Config) -> "Suite":
                     config.getoption("with") or (),
                     config.getoption("tolerance") or (),
                     latencies=config.getoption("save"),
+                    scores=config.getoption("scores"),
                 ),
             )
         except SubmissionError as error:

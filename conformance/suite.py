@@ -30,6 +30,7 @@ from reference.tracks import DEFAULTS, Track, find_track
 if TYPE_CHECKING:
     from conformance.parity.comparison import Comparison
     from conformance.parity.suite import ParityCase
+    from conformance.regression.compare import Change
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,11 @@ class Suite:
             for subject in self._all_subjects()
             for device in self._devices or [find_device(subject.track.device)]
         )
+
+    @property
+    def compared(self) -> "list[tuple[RegressionCase, list[Change]]]":
+        """What came of the comparisons with a baseline so far."""
+        return self._regression.compared
 
     def device_cases(self) -> list[Case]:
         """Every rule of the device for the same, on each device: by default the track's."""

@@ -13,6 +13,7 @@ from conformance.parity.comparison import Comparison, NotCompared
 from conformance.parity.tolerances import tolerances
 from conformance.regression.entries import Answer, Better, Entry, Nodes, Number, short
 from conformance.regression.fingerprint import summarise
+from conformance.scoring.kept import read_scores
 from reference.errors import SubmissionError
 from reference.npu.compile import Compiled
 from reference.npu.toolchain import find_toolchain
@@ -131,6 +132,24 @@ def latency_group(own: Assessment, submission: str, results: Path) -> Group:
         return entries
 
     return Group("latency/", own, gather)
+
+
+def score_group(own: Assessment, submission: str, scores: Path) -> Group:
+    """The scores that `lpcvc score` kept of the submission, by runtime and data set."""
+
+    def gather() -> dict[str, Entry]:
+        entries: dict[str, Entry] = {
+            f"scores/{score.runtime}/{score.data}": Number(
+                short(score.value), score.metric, "higher", score.interval
+            )
+            for score in read_scores(scores)
+            if (score.track, score.submission) == (own.track.id, submission)
+        }
+        if not entries:
+            raise NotCompared(f"{scores.name} has no score of it")
+        return entries
+
+    return Group("scores/", own, gather)
 
 
 def compiled_entries(compiled: Compiled) -> dict[str, Entry]:

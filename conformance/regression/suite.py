@@ -28,7 +28,8 @@ Beside = Literal["compile", "npu", "parity"]
 class RegressionOptions:
     """What a run was asked to compare and to keep.
 
-    `beside` is what is looked at beside the contract. `latencies` is the file of device runs.
+    `beside` is what is looked at beside the contract. `latencies` is the file of device runs,
+    and `scores` the one that `lpcvc score` kept.
     """
 
     baseline: Path | None = None
@@ -36,6 +37,7 @@ class RegressionOptions:
     beside: Sequence[Beside] = ()
     tolerances: Sequence[str] = ()
     latencies: Path | None = None
+    scores: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -79,20 +81,22 @@ class RegressionCase:
         entries = self.group.gather()
         self.run.gathered.append((self.subject, self.group.prefix, entries))
         before = self.run.recorded(self.subject)
-        return compare(
-            _of_group(before, self.group.prefix) if before else {}, entries, self.run.tolerances
-        )
+        kept = _of_group(before, self.group.prefix) if before else {}
+        changes = compare(kept, entries, self.run.tolerances)
+        self.run.compared.append((self, changes))
+        return changes
 
 
 class RegressionRun:
     """One run of the suite: the baseline that it compares with, and what it has `gathered`.
 
-    Raises SubmissionError for options that cannot be used.
+    `compared` is what came of each group. Raises SubmissionError for options that cannot be used.
     """
 
     def __init__(self, options: RegressionOptions) -> None:
         self.options = options
         self.gathered: list[tuple[Subject, str, dict[str, Entry]]] = []
+        self.compared: list[tuple[RegressionCase, list[Change]]] = []
         self.tolerances = read_tolerances(options.tolerances)
         self._baseline: Baseline = {}
         if options.baseline is not None:
@@ -197,6 +201,8 @@ def regression_cases(
                 groups += gather.parity_groups(Comparison(own, device, place, limits))
         if run.options.latencies is not None:
             groups.append(gather.latency_group(own, subject.label, run.options.latencies))
+        if run.options.scores is not None:
+            groups.append(gather.score_group(own, subject.label, run.options.scores))
         cases += [RegressionCase(run, subject, group, options) for group in groups]
     return cases
 

@@ -16,7 +16,9 @@ _SHOWN = 12
 
 def regression_row(case: "RegressionCase", status: Status, seen: str) -> Row:
     """The line of the table."""
-    return Row(f"{case.label}: regression", case.group.name, "baseline", status, seen, "")
+    subject = f"{case.label}: regression"
+    track = case.subject.track.id
+    return Row(subject, case.group.name, "baseline", status, seen, "", track, again=_again(case))
 
 
 def tally(changes: Sequence["Change"]) -> str:
@@ -38,19 +40,24 @@ def explain_regression(case: "RegressionCase", changes: Sequence["Change"]) -> s
     lines = [f"  {c.status:<9}{c.key}: {c.text}" for c in lost[:_SHOWN]]
     if len(lost) > _SHOWN:
         lines.append(f"  and {len(lost) - _SHOWN} more")
+    fields = {
+        "versions": "; ".join(case.versions) or "all as in the baseline",
+        "remedy": "mend it; or accept it, for once with --tolerance"
+        f" {shlex.quote(f'{lost[0].key}=inf')}, for good with --save-baseline",
+        "again": _again(case),
+    }
+    return "\n".join([head, *lines, *(f"  {name:<9}{text}" for name, text in fields.items())])
+
+
+def _again(case: "RegressionCase") -> str:
     asked = case.run.options
     options = [f"--baseline {shlex.quote(str(asked.baseline))}"]
     options += [f"--with {name}" for name in asked.beside]
     options += [f"--tolerance {shlex.quote(text)}" for text in asked.tolerances]
     options += [f"--save {shlex.quote(str(asked.latencies))}"] if asked.latencies else []
+    options += [f"--scores {shlex.quote(str(asked.scores))}"] if asked.scores else []
     again = f"pytest --pyargs conformance -m regression --track {case.subject.track.id}"
-    fields = {
-        "versions": "; ".join(case.versions) or "all as in the baseline",
-        "remedy": "mend it; or accept it, for once with --tolerance"
-        f" {shlex.quote(f'{lost[0].key}=inf')}, for good with --save-baseline",
-        "again": " ".join([again, *case.options, *options]),
-    }
-    return "\n".join([head, *lines, *(f"  {name:<9}{text}" for name, text in fields.items())])
+    return " ".join([again, *case.options, *options])
 
 
 def version_lines(reports: Iterable[Mapping[str, str]]) -> Iterable[str]:

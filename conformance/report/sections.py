@@ -16,6 +16,7 @@ from conformance.npu_evidence import NpuEvidence
 from conformance.report.document import Chart, Figure, Section, Table
 from conformance.report.pictures import answer, difference, ranked
 from reference.npu.compile import Compiled
+from reference.npu.latency import Estimate
 
 if TYPE_CHECKING:
     from conformance.suite import Suite
@@ -140,6 +141,32 @@ def latency(suite: "Suite") -> Iterator[Section]:
         yield Section("latency", "Latency against budget", label, tables=(table,))
 
 
+def estimates(suite: "Suite") -> Iterator[Section]:
+    """How fast a device might be, where the NPU's rules asked."""
+    for label, e in _collected(suite, NpuEvidence):
+        lines = [own.summary for own in e.kept_estimates.values() if isinstance(own, Estimate)]
+        if lines:
+            yield Section("estimate", f"Estimated latency on {e.device.name}", label, tuple(lines))
+
+
+def history(suite: "Suite") -> Iterator[Section]:
+    """What is otherwise than in the baseline."""
+    by_subject: dict[str, list[tuple[str, ...]]] = {}
+    versions: dict[str, list[str]] = {}
+    for case, changes in suite.compared:
+        rows = by_subject.setdefault(case.label, [])
+        versions[case.label] = case.versions
+        rows += [(c.key, c.status, c.text) for c in changes if c.status != "same"]
+        rows.append(
+            (case.group.name, "same", f"{sum(c.status == 'same' for c in changes)} entries")
+        )
+    for label, rows in by_subject.items():
+        differ = "; ".join(versions[label])
+        notes = (f"Versions that are not the baseline's: {differ}.",) if differ else ()
+        table = Table("Entries of the baseline", ("entry", "now", "what changed"), tuple(rows))
+        yield Section("history", "Against the baseline", label, notes, (table,))
+
+
 BUILDERS: tuple[Callable[["Suite"], Iterable[Section]], ...] = (
     answers_to_photographs,
     retrieval,
@@ -147,6 +174,8 @@ BUILDERS: tuple[Callable[["Suite"], Iterable[Section]], ...] = (
     placement,
     parity_by_layer,
     latency,
+    estimates,
+    history,
 )
 
 

@@ -16,6 +16,7 @@ from conformance.report.score import Scoring, score_report, write_table
 from conformance.scoring.datasets import Dataset, open_dataset
 from conformance.scoring.engines import Engine
 from conformance.scoring.job import Job, Result
+from conformance.scoring.kept import keep_score, read_scores, score_of
 from conformance.scoring.measures import measure_of
 from conformance.scoring.pictures import draw
 from conformance.scoring.ranking import VERSION, rank
@@ -46,6 +47,7 @@ class Options:
     pictures: Path | None
     table: Path | None
     compare: Path | None
+    keep: Path | None = None
 
 
 def score_submission(
@@ -65,6 +67,8 @@ def score_submission(
             f"unknown runtime {options.runtime!r}", f"choose one of: {', '.join(RUNTIMES)}"
         )
     find_device(options.device)
+    if options.keep is not None and options.keep.exists():
+        read_scores(options.keep)
     if options.compare not in (None, options.results):
         with Store(options.compare, create=False):
             pass
@@ -86,6 +90,11 @@ def score_submission(
             first = next(iter(runs.values()))
             final, close = scorer.ranked(runs) if len(runs) > 1 else (first, 0)
             scoring = replace(scorer.scoring(final, runs), new=new, close_calls=close)
+            if options.keep is not None:
+                label = submission.label
+                keep_score(
+                    options.keep, score_of(track, label, dataset.folder, final, scoring.summary)
+                )
             if options.table is not None:
                 write_table(options.table, scoring.summary)
             drawn = []

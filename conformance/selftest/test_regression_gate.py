@@ -13,6 +13,7 @@ from onnx import numpy_helper
 from conformance.device.history import Saved, save
 from conformance.regression.document import Recorded, read_baseline, write_baseline
 from conformance.regression.suite import RegressionOptions, RegressionRun
+from conformance.scoring.kept import Score, keep_score
 from conformance.selftest.gate import Gate, counts, run_gate
 from conformance.selftest.models import conforming, write
 from conformance.selftest.mutants import MUTANTS
@@ -215,7 +216,7 @@ def test_an_operator_that_leaves_the_npu(folder: Path, tmp_path: Path) -> None:
 def test_latencies_of_a_device_run(folder: Path) -> None:
     device = Saved(
         "2026-05-01T00:00:00+00:00", *LABEL, "XR2 Gen 2 (Proxy)", "qnn_dlc", emulated=False,
-        milliseconds=20.0, spread=(19.9, 20.1), memory=None, units={}, jobs={},
+        milliseconds=20.0, spread=(19.9, 20.1), memory=None, units={}, parts={},
     )  # fmt: skip
     save(folder / "runs.json", [device])
     options = ["--save=runs.json", "-k", "latency"]
@@ -224,3 +225,17 @@ def test_latencies_of_a_device_run(folder: Path) -> None:
     gate = run(folder, *options, "--baseline=kept.json")
     assert gate.code == 1
     assert "worse    latency/XR2 Gen 2 (Proxy)/qnn_dlc: 20 -> 23 ms, measured (+15" in gate.out
+
+
+def test_scores_that_were_kept(folder: Path) -> None:
+    score = Score(*LABEL, "my_data", "ab", "onnxruntime 1", "Recall@10", 50.0, (48.0, 52.0), 10, 0)
+    keep_score(folder / "scores.json", score)
+    options = ["--scores=scores.json", "-k", "scores"]
+    assert run(folder, *options, "--save-baseline=kept.json").code == 0
+    keep_score(folder / "scores.json", replace(score, value=47.0, interval=(45.0, 49.0)))
+    assert run(folder, *options, "--baseline=kept.json").code == 0
+    keep_score(folder / "scores.json", replace(score, value=44.0, interval=(42.0, 46.0)))
+    gate = run(folder, *options, "--baseline=kept.json", "--report=out")
+    assert gate.code == 1
+    assert "worse    scores/onnxruntime 1/my_data: 50 -> 44 Recall@10" in gate.out
+    assert "scores/onnxruntime 1/my_data" in (folder / "out" / "report.json").read_text()

@@ -49,6 +49,9 @@ def add_to(verbs: "Verbs") -> None:
         help="results by item, continued where they are there; default: %(default)s",
     )
     score.add_argument("--table", type=Path, metavar="FILE.csv", help="write a row for each item")
+    score.add_argument(
+        "--keep", type=Path, metavar="FILE.json", help="keep the score for baselines and reports"
+    )
     score.add_argument("--pictures", type=Path, metavar="DIR", help="draw the worst items")
     score.add_argument(
         "--compare", type=Path, metavar="FILE", help="compare with the runs of a file of results"
@@ -87,5 +90,6 @@ def _score(options: argparse.Namespace) -> Answer:
             pictures=options.pictures,
             table=options.table,
             compare=options.compare,
+            keep=options.keep,
         ),
     )

@@ -1,0 +1,82 @@
+"""The score of a run as a small JSON file, which baselines and reports take in."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from conformance.scoring.store import Run
+from conformance.scoring.summary import Summary
+from reference.errors import SubmissionError
+from reference.tracks import Track
+
+_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Score:
+    """The score of one submission; `interval` is the bootstrap's, `data` names the data set.
+
+    `digest` tells data sets of one name apart.
+    """
+
+    track: str
+    submission: str
+    data: str
+    digest: str
+    runtime: str
+    metric: str
+    value: float
+    interval: tuple[float, float] | None
+    items: int
+    failed: int
+
+
+def score_of(track: Track, submission: str, data: Path, run: Run, summary: Summary) -> Score:
+    """The score of a run. Raises SubmissionError where no item has an answer."""
+    if summary.value is None:
+        raise SubmissionError("no item has an answer, so there is no score to keep", "see above")
+    bounds = summary.interval
+    return Score(
+        track.id,
+        submission,
+        data.name,
+        run.data,
+        run.runtime,
+        summary.headline.name,
+        summary.value,
+        (bounds.low, bounds.high) if bounds else None,
+        len(summary.results),
+        len(summary.failed),
+    )
+
+
+def keep_score(path: Path, score: Score) -> None:
+    """Adds a score to a file; one of the same submission, data and runtime is replaced."""
+    others = [s for s in (read_scores(path) if path.exists() else []) if _key(s) != _key(score)]
+    document = {"schema": _SCHEMA, "scores": [asdict(each) for each in [*others, score]]}
+    partial = path.with_name(f"{path.name}.part")
+    partial.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def read_scores(path: Path) -> list[Score]:
+    """The scores in a file. Raises SubmissionError for one that is not ours."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if document["schema"] != _SCHEMA:
+            raise ValueError(f"schema {document['schema']}, not {_SCHEMA}")
+        scores = [Score(**entry) for entry in document["scores"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SubmissionError(
+            f"{path.name} does not hold scores: {error}",
+            "give a file that `lpcvc score --keep FILE` has written",
+        ) from None
+    bounds = [score.interval for score in scores]
+    return [
+        Score(**{**vars(score), "interval": (own[0], own[1]) if own else None})
+        for score, own in zip(scores, bounds, strict=True)
+    ]
+
+
+def _key(score: Score) -> tuple[str, ...]:
+    return score.track, score.submission, score.digest, score.runtime
