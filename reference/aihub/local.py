@@ -58,8 +58,9 @@ def local_hub(
     max_upload: int = 4 * 2**30,
     tokens: dict[str, str] | None = None,
     deadline: float = 3600.0,
+    port: int = 0,
 ) -> Iterator[LocalHub]:
-    """Runs a hub on this machine's loopback until the end of the `with`.
+    """Runs a hub on this machine's loopback until the end of the `with`; `port` 0 is any.
 
     Its things are kept in `state`, or nowhere. `tokens` gives its users the tokens of an earlier
     run. `max_upload` is in bytes, `deadline` in seconds for each job. Raises SubmissionError where
@@ -86,6 +87,7 @@ def local_hub(
             "workers": workers,
             "max_upload": max_upload,
             "deadline": deadline,
+            "port": port,
             "tokens": known,
         }
         process.stdin.write(json.dumps(asked) + "\n")

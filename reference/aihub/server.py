@@ -177,7 +177,9 @@ def main() -> None:
     store = place.store()
     for email, token in asked["tokens"].items():
         store.add_user(email, token)
-    settings = Settings(place, workers=asked["workers"], max_upload=asked["max_upload"])
+    settings = Settings(
+        place, port=asked["port"], workers=asked["workers"], max_upload=asked["max_upload"]
+    )
     serve(settings, lambda url: print(url, flush=True))
 
 

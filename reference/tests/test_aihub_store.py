@@ -1,0 +1,152 @@
+"""The rows of the hub, what its files survive, and how its processes end."""
+
+import asyncio
+import hashlib
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+pytest.importorskip("qai_hub", reason="needs the hub extra")
+
+from reference.aihub.blobs import Blob, Blobs, TooLarge
+from reference.aihub.codec import decode, encode
+from reference.aihub.execute import failed
+from reference.aihub.local import local_hub
+from reference.aihub.records import (
+    Asked,
+    DatasetRecord,
+    JobRecord,
+    JobState,
+    ModelRecord,
+)
+from reference.aihub.store import Store, Unknown
+
+
+@given(st.one_of(*map(st.from_type, (JobRecord, ModelRecord, DatasetRecord))))
+def test_records_come_back_as_they_were(record) -> None:
+    assert repr(decode(type(record), encode(record))) == repr(record)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "hub.sqlite")
+
+
+def new_job(store: Store) -> JobRecord:
+    asked = Asked("inference", "name", ("m1",), ("Samsung Galaxy S24",))
+    job = JobRecord("j1", "me@team.org", asked, JobState.CREATED, 1.0, "name", attempt=1)
+    store.insert(job)
+    return job
+
+
+def test_changes_do_not_undo_each_other(store: Store) -> None:
+    """Renamed by somebody who had read it before it was finished, and the other way round."""
+    job = new_job(store)
+    done = replace(job, state=JobState.DONE)
+    assert store.finish(done)
+    store.update(job, name="another")
+    kept = store.get(JobRecord, job.id)
+    assert (kept.state, kept.name) == (JobState.DONE, "another")
+    assert store.unfinished() == []
+
+    again = replace(job, id="j2")
+    store.insert(again)
+    store.update(again, name="another")
+    assert store.finish(replace(again, state=JobState.DONE))
+    assert store.get(JobRecord, "j2").name == "another"
+
+
+def test_an_attempt_that_was_given_up_changes_nothing(store: Store) -> None:
+    job = new_job(store)
+    store.update(job, attempt=2)
+    assert not store.finish(replace(job, state=JobState.DONE))
+    assert store.get(JobRecord, job.id).state == JobState.CREATED
+    assert store.finish(failed(replace(job, attempt=2), "why"))
+    assert not store.finish(replace(job, attempt=2, state=JobState.DONE)), "finished once"
+    assert store.get(JobRecord, job.id).failure == "why"
+
+
+def test_records_are_added_all_or_none(store: Store) -> None:
+    job = new_job(store)
+    with pytest.raises(AttributeError):
+        store.insert(replace(job, id="j2"), None)
+    with pytest.raises(Unknown):
+        store.get(JobRecord, "j2")
+
+
+def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path)
+
+    async def chunks(*sizes: int) -> AsyncIterator[bytes]:
+        for size in sizes:
+            yield bytes(size)
+
+    async def cut_short() -> AsyncIterator[bytes]:
+        yield b"half"
+        raise ConnectionError
+
+    kept = asyncio.run(blobs.receive(chunks(3, 4), 7))
+    assert kept == Blob(hashlib.sha256(bytes(7)).hexdigest(), 7)
+    assert blobs.path(kept.digest).read_bytes() == bytes(7)
+    assert asyncio.run(blobs.receive(chunks(7), 7)) == kept, "the same content is one file"
+    with pytest.raises(TooLarge):
+        asyncio.run(blobs.receive(chunks(3, 5), 7))
+    with pytest.raises(ConnectionError):
+        asyncio.run(blobs.receive(cut_short(), 7))
+    (tmp_path / "partial" / "of a hub that was killed").write_bytes(b"half")
+    blobs.clean()
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert files == [blobs.path(kept.digest)]
+
+
+def test_a_job_that_hangs_is_stopped(tmp_path: Path) -> None:
+    import qai_hub
+
+    device, dlc = qai_hub.Device("Samsung Galaxy S24"), "--target_runtime qnn_dlc"
+    path = tmp_path / "model.onnx"
+    with local_hub(runner="reference.tests.hub_runner:run", deadline=1) as hub:
+        path.write_text("compile sleep 600")
+        hanging = hub.client.submit_compile_job(str(path), device, options=dlc)
+        path.write_text("compile sleep 0")
+        next_one = hub.client.submit_compile_job(str(path), device, options=dlc)
+        assert hanging.wait().message == "this job took more than 1 s and was stopped"
+        assert next_one.wait().success
+
+
+def alive(pid: str) -> bool:
+    try:
+        return "(zombie)" not in (Path("/proc") / pid / "status").read_text()
+    except OSError:
+        return False
+
+
+_PARENT = """
+import tempfile
+from pathlib import Path
+from reference.process import ChildProcess, Limits
+with ChildProcess("reference.tests.sleeping_child", "it", Path(tempfile.gettempdir()),
+                  lambda seconds: None, Limits()) as child:
+    print(child.ask("pid")["pid"], flush=True)
+    child.ask("sleep")
+"""
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="looks for the process in /proc")
+def test_a_child_at_work_ends_with_its_parent() -> None:
+    """A job that is stopped leaves no compiler behind."""
+    parent = subprocess.Popen([sys.executable, "-c", _PARENT], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    pid = parent.stdout.readline().strip()
+    assert alive(pid)
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    while alive(pid):
+        time.sleep(0.1)
