@@ -32,9 +32,9 @@ _ONE_KIND = (0, 56)
 
 
 def client_version(text: str) -> tuple[int, ...]:
-    """`0.56.0` as (0, 56); what cannot be read is taken for the latest."""
+    """`0.56.0` as (0, 56); the old ones (0.50 does) send none, which is () and less than any."""
     parts = text.split(".")[:2]
-    return tuple(int(part) for part in parts) if all(p.isdecimal() for p in parts) else _ONE_KIND
+    return tuple(int(part) for part in parts) if all(p.isdecimal() for p in parts) else ()
 
 
 def device_message(device: ListedDevice) -> Any:

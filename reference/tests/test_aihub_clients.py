@@ -48,7 +48,7 @@ def test_the_client_that_is_installed(hub: LocalHub, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("version", ["0.30.0", "0.42.0", "0.50.0", "0.53.0"])
+@pytest.mark.parametrize("version", ["0.30.0", "0.42.0", "0.50.0", "0.55.0"])
 def test_an_older_client(hub: LocalHub, version: str, tmp_path: Path) -> None:
     """In an environment that pip makes for it."""
     venv.create(tmp_path / "venv", with_pip=True)
