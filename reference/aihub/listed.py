@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
-from reference.npu.devices import Device, all_devices
+from reference.errors import SubmissionError
+from reference.npu.devices import Device, all_devices, find_device
 
 # Of every device of this hub: there is no such device behind it.
 EMULATED = "emulated:true"
@@ -21,18 +22,6 @@ class ListedDevice:
     attributes: tuple[str, ...]
 
 
-# By what a name says: form and operating system. AI Hub lists more than is known of the others.
-_FORMS = (
-    (r"^Samsung|^Snapdragon 8", "phone", "android"),
-    (r"^Snapdragon X", "compute", "windows"),
-    (r"^SA\d", "auto", "android"),
-    (r"^XR", "xr", "android"),
-    (r"", "iot", "qc_linux"),
-)
-_OS_VERSION = {"windows": "11"}
-_FRAMEWORKS = {"windows": ("onnx", "qnn")}
-
-
 @cache
 def listed_devices() -> tuple[ListedDevice, ...]:
     """Every device of `fixtures/devices.tsv`, by each of its names."""
@@ -42,32 +31,45 @@ def listed_devices() -> tuple[ListedDevice, ...]:
 
 
 def _listed(device: Device, name: str) -> ListedDevice:
-    form, system = next((f, s) for pattern, f, s in _FORMS if re.search(pattern, device.name))
+    frameworks = ("onnx", "qnn") if device.os == "windows" else ("onnx", "qnn", "tflite")
     attributes = [
-        f"chipset:{device.soc.lower()}",
+        *(f"chipset:{chipset}" for chipset in device.chipsets),
         EMULATED,
-        f"format:{form}",
-        *(f"framework:{each}" for each in _FRAMEWORKS.get(system, ("onnx", "qnn", "tflite"))),
+        f"format:{device.form}",
+        *(f"framework:{framework}" for framework in frameworks),
         f"hexagon:{device.hexagon}",
         f"htp-supports-fp16:{str(device.float16).lower()}",
-        f"os:{system}",
+        *([f"os:{device.os}"] if device.os else []),
         f"soc-model:{device.soc_model}",
-        "vendor:qualcomm" if not name.startswith("Samsung") else "vendor:samsung",
+        "vendor:samsung" if name.startswith("Samsung") else "vendor:qualcomm",
     ]
-    return ListedDevice(device, name, _OS_VERSION.get(system, ""), tuple(attributes))
+    return ListedDevice(device, name, device.os_version, tuple(attributes))
 
 
 def matching(name: str, os: str, attributes: Iterable[str]) -> list[ListedDevice]:
     """The devices that fit what the client asks for; an empty word fits all.
 
-    `os` is a version, or an interval such as `[14,15)` with either end left out.
+    A name that is not listed, such as "Samsung Galaxy S24 (Family)", is looked for as
+    `find_device` does. `os` is a version, or an interval such as `[14,15)` with either end left
+    out.
     """
     wanted = set(attributes)
     return [
         device
-        for device in listed_devices()
-        if name in ("", device.name) and wanted <= set(device.attributes) and _fits(device.os, os)
+        for device in _called(name)
+        if wanted <= set(device.attributes) and _fits(device.os, os)
     ]
+
+
+def _called(name: str) -> list[ListedDevice]:
+    called = [device for device in listed_devices() if name in ("", device.name)]
+    if called:
+        return called
+    try:
+        known = find_device(name)
+    except SubmissionError:
+        return []
+    return [device for device in listed_devices() if device.name == known.name]
 
 
 def _fits(version: str, asked: str) -> bool:
@@ -75,8 +77,8 @@ def _fits(version: str, asked: str) -> bool:
     if not asked or interval is None:
         return asked in ("", version)
     low, high = interval.groups()
-    own = _numbers(version)
-    return (not low or own >= _numbers(low)) and (not high or own < _numbers(high))
+    own = _numbers(version)  # none where it is not known
+    return bool(own) and own >= _numbers(low) and (not high or own < _numbers(high))
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -18,7 +18,9 @@ class Device:
 
     `soc` is what the compiler calls the chip and `soc_model` the number that selects it
     (`Qnn_SocModel_t` of Qualcomm's QnnTypes.h). `hexagon` is the NPU's architecture, `vtcm_mb` its
-    on-chip memory in MiB. Without `float16` it takes quantised models alone.
+    on-chip memory in MiB. Without `float16` it takes quantised models alone. `chipsets`, `os`,
+    `os_version` and `form` (phone, compute, iot, auto, xr) are AI Hub's words, `os` and its version
+    empty where they are not known.
     """
 
     name: str
@@ -28,6 +30,10 @@ class Device:
     hexagon: str
     vtcm_mb: int
     float16: bool
+    chipsets: tuple[str, ...] = ()
+    os: str = ""
+    os_version: str = ""
+    form: str = ""
 
 
 @cache
@@ -36,7 +42,9 @@ def all_devices() -> tuple[Device, ...]:
 
     `fixtures/devices.tsv`: names as AI Hub lists them; chip, architecture, memory and float16 as
     onnxruntime-qnn 2.7.0 (QAIRT 2.51) reports them when it compiles. It has no record of the
-    SA8650, which is taken for the SA8255.
+    SA8650, which is taken for the SA8255. Chipset names, systems and forms are those of
+    `devices_and_chipsets.yaml` in github.com/qualcomm/ai-hub-models (commit b61a009); it has no
+    system of three proxies.
     """
     with fixture("devices.tsv").open(encoding="utf-8", newline="") as file:
         return tuple(_device(row) for row in csv.DictReader(file, delimiter="\t"))
@@ -45,13 +53,21 @@ def all_devices() -> tuple[Device, ...]:
 def _device(row: dict[str, str]) -> Device:
     return Device(
         name=row["name"],
-        also=tuple(name for name in row["also"].split(", ") if name),
+        also=_names(row["also"]),
         soc=row["soc"],
         soc_model=int(row["soc_model"]),
         hexagon=row["hexagon"],
         vtcm_mb=int(row["vtcm_mb"]),
         float16=row["float16"] == "yes",
+        chipsets=_names(row["chipsets"]),
+        os=row["os"],
+        os_version=row["os_version"],
+        form=row["form"],
     )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for name in text.split(", ") if name)
 
 
 def find_device(name: str) -> Device:

@@ -23,6 +23,7 @@ ME, OTHER, ORGANISER = "me@team.org", "other@team.org", "organiser@lpcv.org"
 RUNNER = "reference.tests.hub_runner:run"
 S24 = qai_hub.Device("Samsung Galaxy S24")
 DLC = "--target_runtime qnn_dlc"
+QNN = "framework:qnn"
 MB = 2**20
 
 
@@ -157,8 +158,12 @@ def test_devices_are_found_as_the_client_asks(client) -> None:
     assert [d.name for d in client.get_devices(name="Samsung Galaxy S24")] == [S24.name]
     found = client.get_devices(attributes=["os:windows", "hexagon:v73"])
     assert {d.name for d in found} == {"Snapdragon X Elite CRD", "Snapdragon X Elite"}
-    assert client.get_devices(os="[11,12)", attributes="hexagon:v73") == found[:2] == found
-    assert client.get_devices(os="[12,)", attributes="os:windows") == []
+    assert client.get_devices(os="[11,12)", attributes="hexagon:v73") == found
+    assert {d.os for d in client.get_devices(os="[15,)", attributes=QNN)} == {"15", "16"}
+    assert {d.os for d in client.get_devices(os="[,12)", attributes=QNN)} == {"1.6", "1.7", "11"}
+    (family,) = client.get_devices(name="Samsung Galaxy S24 (Family)")
+    assert (family.name, family.os) == (S24.name, "14")
+    assert {"format:phone", "chipset:qualcomm-snapdragon-8gen3"} < set(family.attributes)
     every = client.get_devices()
     assert all(a.count(":") == 1 for device in every for a in device.attributes)
     assert all("emulated:true" in device.attributes for device in every)
