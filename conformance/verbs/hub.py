@@ -44,6 +44,10 @@ def add_to(verbs: "Verbs") -> None:
     user.add_argument("email")
     user.set_defaults(verb=_add_user)
 
+    users = own.add_parser("users", help="list who is let in")
+    _add_state(users)
+    users.set_defaults(verb=_users)
+
 
 def _add_state(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -61,9 +65,6 @@ def _serve(options: argparse.Namespace) -> Answer:
     from reference.aihub.server import Settings, add_user, serve, warnings
 
     place = Place(options.state, limits=limits_of(options), deadline=options.deadline * 3600)
-    first = ""
-    if not (place.state / "hub.sqlite").exists():
-        first = add_user(place, OWNER)
     settings = Settings(
         place,
         options.host,
@@ -74,10 +75,11 @@ def _serve(options: argparse.Namespace) -> Answer:
     )
 
     def ready(url: str) -> None:
-        for warning in warnings(options.host):
+        for warning in warnings(url):
             print(f"lpcvc: {warning}", file=sys.stderr)
         if options.allow_remote:
             print("lpcvc: other machines can reach this hub, unencrypted", file=sys.stderr)
+        first = "" if place.store().users() else add_user(place, OWNER)
         token = first or "TOKEN"
         print(f"{url}  (Ctrl-C ends it; everything stays in {options.state})")
         print(f"qai-hub configure --api_url {url} --web_url {url} --api_token {token}")
@@ -95,3 +97,10 @@ def _add_user(options: argparse.Namespace) -> Answer:
 
     token = add_user(Place(options.state), options.email)
     return f"{options.email}: {token}\nThe token is not shown again.", 0
+
+
+def _users(options: argparse.Namespace) -> Answer:
+    from reference.aihub.execute import Place
+    from reference.aihub.server import users
+
+    return "\n".join(users(Place(options.state))), 0

@@ -3,18 +3,17 @@
 import contextlib
 import fcntl
 import json
-import netrc
 import os
 import secrets
 import signal
 import socket
 import sys
 import threading
-import urllib.request
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from reference.aihub.execute import Place
 from reference.errors import SubmissionError
@@ -55,6 +54,15 @@ def add_user(place: Place, email: str) -> str:
     return token
 
 
+def users(place: Place) -> list[str]:
+    """The addresses of those who are let in; raises SubmissionError where there is no hub."""
+    if not (place.state / "hub.sqlite").exists():
+        raise SubmissionError(
+            f"there is no hub in {place.state}", "give the --state of `lpcvc hub serve`"
+        )
+    return place.store().users()
+
+
 def serve(settings: Settings, ready: Callable[[str], None]) -> None:
     """Runs the hub until it is interrupted; `ready` gets its address once it answers.
 
@@ -84,7 +92,8 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
             timeout_graceful_shutdown=1,
             lifespan="on",
         )
-        Server(config).run(sockets=[listener])
+        with contextlib.suppress(KeyboardInterrupt):  # when all is put away
+            Server(config).run(sockets=[listener])
 
 
 def application(settings: Settings) -> "Starlette":
@@ -124,14 +133,16 @@ def application(settings: Settings) -> "Starlette":
     return app
 
 
-def warnings(host: str, environment: Sequence[str] = ("HTTP_PROXY", "http_proxy")) -> list[str]:
-    """What on this machine keeps the client from reaching a hub at `host`."""
+def warnings(url: str) -> list[str]:
+    """What on this machine keeps the client, which talks through requests, from a hub at `url`."""
+    from requests.utils import get_environ_proxies, get_netrc_auth
+
+    host = urlsplit(url).hostname
     found = []
-    if any(os.environ.get(name) for name in environment) and not urllib.request.proxy_bypass(host):
+    if {"http", "all"} & set(get_environ_proxies(url)):
         found.append(f"a proxy is set: the client goes there unless NO_PROXY={host}")
-    with contextlib.suppress(OSError, netrc.NetrcParseError):
-        if netrc.netrc().authenticators(host):
-            found.append(f"~/.netrc has an entry for {host}: the client sends that for its token")
+    if get_netrc_auth(url):
+        found.append(f"~/.netrc has an entry for {host}: the client sends that for its token")
     return found
 
 
