@@ -3,8 +3,10 @@
 import multiprocessing
 import shutil
 import signal
+import sqlite3
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import connection, forkserver
@@ -15,6 +17,7 @@ from reference.aihub.records import DatasetRecord, JobRecord, JobState, ModelRec
 from reference.aihub.store import Store, Unknown
 
 _ATTEMPTS = 2
+_RETRY_SECONDS = 1.0
 _RUNNING: dict[str, JobState] = {
     "compile": JobState.OPTIMIZING_MODEL,
     "quantize": JobState.QUANTIZING_MODEL,
@@ -73,8 +76,13 @@ class Scheduler:
     def _loop(self) -> None:
         while not self._stop:
             self._wake.clear()
-            self._reap()
-            self._start()
+            try:
+                self._reap()
+                self._start()
+            except (OSError, sqlite3.Error):  # such as a full disk: nothing is lost, only later
+                traceback.print_exc()
+                self._wake.wait(_RETRY_SECONDS)
+                self._wake.set()
             ends = [running.until for running in self._running.values()]
             self._wake.wait(max(0.0, min(ends) - time.monotonic()) if ends else None)
 

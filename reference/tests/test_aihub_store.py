@@ -2,8 +2,10 @@
 
 import asyncio
 import hashlib
+import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -17,7 +19,7 @@ pytest.importorskip("qai_hub", reason="needs the hub extra")
 
 from reference.aihub.blobs import Blob, Blobs, TooLarge
 from reference.aihub.codec import decode, encode
-from reference.aihub.execute import failed
+from reference.aihub.execute import Place, failed
 from reference.aihub.local import local_hub
 from reference.aihub.records import (
     Asked,
@@ -26,6 +28,7 @@ from reference.aihub.records import (
     JobState,
     ModelRecord,
 )
+from reference.aihub.scheduler import Scheduler
 from reference.aihub.store import Store, Unknown
 
 
@@ -125,6 +128,24 @@ def alive(pid: str) -> bool:
         return "(zombie)" not in (Path("/proc") / pid / "status").read_text()
     except OSError:
         return False
+
+
+def test_a_disk_that_is_full_for_a_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = Place(tmp_path, "reference.tests.hub_runner:run")
+    store = place.store()
+    job = new_job(store)
+    unfinished, asked, ended = Store.unfinished, [], threading.Event()
+
+    def full_at_first(self: Store) -> list[JobRecord]:
+        asked.append(1)
+        if len(asked) == 1:
+            raise sqlite3.OperationalError("database or disk is full")
+        return unfinished(self)
+
+    monkeypatch.setattr(Store, "unfinished", full_at_first)
+    with Scheduler(place, 1, ended.set):
+        ended.wait(60)
+    assert store.get(JobRecord, job.id).failure == "m1 is not there any more"
 
 
 _PARENT = """
