@@ -148,7 +148,7 @@ def test_a_disk_that_is_full_for_a_moment(tmp_path: Path, monkeypatch: pytest.Mo
     assert store.get(JobRecord, job.id).failure == "m1 is not there any more"
 
 
-_PARENT = """
+_OF_A_CHILD = """
 import tempfile
 from pathlib import Path
 from reference.process import ChildProcess, Limits
@@ -157,17 +157,26 @@ with ChildProcess("reference.tests.sleeping_child", "it", Path(tempfile.gettempd
     print(child.ask("pid")["pid"], flush=True)
     child.ask("sleep")
 """
+_OF_A_HUB = """
+import sys
+from reference.aihub.local import local_hub
+with local_hub() as hub:
+    print(hub.process.pid, flush=True)
+    sys.stdin.read()
+"""
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="looks for the process in /proc")
-def test_a_child_at_work_ends_with_its_parent() -> None:
-    """A job that is stopped leaves no compiler behind."""
-    parent = subprocess.Popen([sys.executable, "-c", _PARENT], stdout=subprocess.PIPE, text=True)
-    assert parent.stdout is not None
-    pid = parent.stdout.readline().strip()
-    assert alive(pid)
-    parent.kill()
-    parent.wait()
-    parent.stdout.close()
+@pytest.mark.parametrize("program", [_OF_A_CHILD, _OF_A_HUB], ids=["child at work", "hub"])
+def test_what_a_killed_process_had_started_ends(program: str) -> None:
+    """A job that is stopped leaves no compiler behind, a test that is no hub."""
+    parent = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with parent:
+        assert parent.stdout is not None
+        pid = parent.stdout.readline().strip()
+        assert alive(pid)
+        parent.kill()
     while alive(pid):
         time.sleep(0.1)
