@@ -234,6 +234,66 @@ def test_login_takes_the_token_for_a_password(hub: LocalHub) -> None:
         assert requests.post(url, json=wrong, timeout=30).status_code == 400
 
 
+@pytest.mark.parametrize(
+    ("headers", "kind"),
+    [
+        ({}, "profile_job"),
+        ({"Client-Version": "0.55.0"}, "profile_job"),
+        ({"Client-Version": "0.56.0"}, "inference_job"),
+        ({"Client-Version": "1.0.0"}, "inference_job"),
+    ],
+)
+def test_a_profile_job_as_each_client_knows_it(
+    hub: LocalHub, headers: dict[str, str], kind: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_text("nothing special")
+    target = hub.client.submit_compile_job(str(path), S24, options=DLC).get_target_model()
+    message = pb.Job()
+    asked = getattr(message, kind)
+    asked.MergeFrom(type(asked)(model=pb.Model(model_id=target.model_id), name="mine"))
+    asked.device.name = S24.name
+    if kind == "inference_job":
+        asked.is_profiling_on = True
+    headers = {**headers, "Authorization": f"token {hub.token}"}
+
+    def get(what: str, message: type) -> object:
+        url = f"{hub.url}/api/v1/{what}"
+        return message.FromString(requests.get(url, headers=headers, timeout=30).content)
+
+    url = f"{hub.url}/api/v1/jobs/"
+    made = requests.post(url, headers=headers, data=message.SerializeToString(), timeout=30)
+    id = pb.CreateUpdateResponse.FromString(made.content).id
+    job = get(f"jobs/{id}/", pb.Job)
+    assert job.WhichOneof("job") == kind
+    assert getattr(job, kind).job_state == pb.JOB_STATE_DONE
+    (summary,) = get("job_summaries/?limit=1", pb.JobSummaryList).job_summaries
+    assert getattr(summary, f"{kind}_summary").job_id == id
+    result = getattr(get(f"jobs/{id}/result/", pb.JobResult), f"{kind}_result")
+    detail = result.profile if kind == "profile_job" else result.detail
+    assert detail.execution_time == 2000
+    run = f"jobs/{id}/device_runs/latest"
+    log = get(f"{run}/artifacts/5/", pb.FileDownloadURL)
+    (same,) = get(f"{run}/artifact_list/5/", pb.NamedArtifactDownloadURLList).artifacts
+    assert log.filename == same.filename == "job.log"
+    assert requests.get(log.url, timeout=30).text == requests.get(same.url, timeout=30).text
+
+
+def test_projects(hub: LocalHub, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_text("nothing special")
+    client = hub.client
+    model = client.upload_model(str(path), project="mine")
+    job = client.submit_compile_job(model, S24, options=DLC, project="mine")
+    other = client.submit_compile_job(model, S24, options=DLC)
+    assert [s.job_id for s in client.get_job_summaries(project="mine")] == [job.job_id]
+    assert client.get_job_summaries(limit=1)[0].job_id == other.job_id
+    assert {m.model_id for m in client.get_models(project="mine")} == {
+        model.model_id,
+        job.get_target_model().model_id,
+    }
+
+
 _IDS = st.sampled_from(["j0", "m0", "d0", "%00", "..", "é", "x" * 300])
 _PATHS = st.one_of(
     st.builds(
