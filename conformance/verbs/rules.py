@@ -1,7 +1,8 @@
-"""`lpcvc rules` and `lpcvc selftest`: the rulebook, printed and proved."""
+"""`lpcvc rules`, `check` and `selftest`: the rulebook printed, applied to files, and proved."""
 
 import argparse
 import importlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conformance.report.rules import rules_explained, rules_markdown, rules_table
@@ -14,12 +15,18 @@ if TYPE_CHECKING:
 
 
 def add_to(verbs: "Verbs") -> None:
-    """Adds the two parsers."""
+    """Adds the three parsers."""
     rules = verbs.add_parser("rules", help="print the rulebook")
     rules.add_argument("--track", help="only the rules of one track")
     rules.add_argument("--explain", metavar="ID", help="everything about one rule, such as SEG-7")
     rules.add_argument("--markdown", action="store_true", help="the text of docs/rules.md")
     rules.set_defaults(verb=_rules)
+
+    check = verbs.add_parser("check", help="hold .onnx files to the rules that need no run")
+    check.add_argument("files", nargs="+", type=Path, metavar="FILE.onnx")
+    check.add_argument("--track", help="its rules too; default: those of every track alone")
+    check.add_argument("--strict", action="store_true", help="advice fails too")
+    check.set_defaults(verb=_check)
 
     selftest = verbs.add_parser("selftest", help="hold every rule against models that break it")
     selftest.set_defaults(verb=_selftest)
@@ -30,6 +37,13 @@ def _rules(options: argparse.Namespace) -> Answer:
         return rules_explained(options.explain), 0
     track = find_track(options.track) if options.track else None
     return rules_markdown() if options.markdown else rules_table(track), 0
+
+
+def _check(options: argparse.Namespace) -> Answer:
+    from conformance.check import check_files
+
+    track = find_track(options.track) if options.track else None
+    return check_files(options.files, track, strict=options.strict)
 
 
 def _selftest(options: argparse.Namespace) -> Answer:

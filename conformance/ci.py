@@ -1,0 +1,200 @@
+"""What a CI job runs: `python -m conformance.ci`, with the inputs of action.yml in the environment.
+
+`requirement` says what to install and needs the standard library alone; `key` names the cache of
+compiled models; `gate` runs the suites and keeps their exit code; a folder with a report shows it:
+its Markdown in the job's summary, and an annotation for each rule that is broken.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from reference.errors import SubmissionError
+
+EXTRAS = {
+    "contract": (),
+    "npu": ("npu",),
+    "parity": ("npu", "torch"),
+    "device": ("hub", "npu"),
+    "regression": (),
+}
+# GitHub shows ten annotations of a kind for a step, and cuts a summary of more than 1 MiB.
+MOST_ANNOTATIONS = 10
+_KINDS = {"fail": "error", "warn": "warning"}
+_ONNX = (".onnx", ".zip")
+
+
+def requirement(source: str, environ: Mapping[str, str]) -> str:
+    """What pip is to install: the project at `source` with the extras that the inputs need."""
+    extras = {"report", *(extra for suite in _suites(environ) for extra in EXTRAS[suite])}
+    targets = [_target(spec) for spec in _lines(environ, "SUBMISSION")]
+    if not targets or any(not _is_onnx(Path(target)) for target in targets):
+        extras.add("torch")
+    return f"{source}[{','.join(sorted(extras))}]"
+
+
+def gate_arguments(environ: Mapping[str, str]) -> list[str]:
+    """The arguments of pytest. Each input is one argument, whatever is in it."""
+    arguments = ["--pyargs", "conformance", "-m", " or ".join(_suites(environ))]
+    arguments += [f"--track={track}" for track in _lines(environ, "TRACK")]
+    arguments += [f"--submission={spec}" for spec in _lines(environ, "SUBMISSION")]
+    arguments += [f"--device={name}" for name in _lines(environ, "DEVICE")]
+    arguments += [f"--baseline={file}" for file in _lines(environ, "BASELINE")]
+    arguments += ["--strict"] if _truth(environ, "STRICT") else []
+    return [*arguments, f"--report={environ['LPCVC_REPORT']}"]
+
+
+def cache_key(environ: Mapping[str, str]) -> str:
+    """`lpcvc-QNN-MODEL`: what was compiled holds for one toolchain and one content.
+
+    A wrong key costs a compilation and no more: the cache itself goes by content.
+    """
+    sha = hashlib.sha256()
+    for spec in _lines(environ, "SUBMISSION"):
+        for file in _files(Path(_target(spec))):
+            with file.open("rb") as stream:
+                sha.update(hashlib.file_digest(stream, "sha256").digest())
+    return f"lpcvc-{_qnn()}-{sha.hexdigest()[:16]}"
+
+
+def annotations(report: Mapping[str, Any]) -> list[str]:
+    """GitHub's workflow commands for what a report (docs/report.schema.json) says is broken."""
+    broken = [
+        (subject["label"], rule)
+        for subject in report["subjects"]
+        for rule in subject["rules"]
+        if rule["status"] in _KINDS
+    ]
+    broken.sort(key=lambda pair: pair[1]["level"] != "required")
+    shown = []
+    for status, kind in _KINDS.items():
+        own = [_of_rule(kind, label, rule) for label, rule in broken if rule["status"] == status]
+        own += [
+            command(kind, other["id"], other["seen"])
+            for other in report["others"]
+            if other["status"] == status
+        ]
+        left = len(own) - MOST_ANNOTATIONS
+        if left > 0:
+            more = f"{left + 1} more are in the summary and in report.html"
+            own = [*own[: MOST_ANNOTATIONS - 1], command(kind, "lpcvc", more)]
+        shown += own
+    return shown if report["complete"] else [command("error", "lpcvc", report["sentence"]), *shown]
+
+
+def command(kind: str, title: str, message: str) -> str:
+    """`::error title=SEG-7::...`, with what would end the value or the command escaped."""
+    for sign, escaped in (("%", "%25"), ("\r", "%0D"), ("\n", "%0A")):
+        title, message = title.replace(sign, escaped), message.replace(sign, escaped)
+    title = title.replace(":", "%3A").replace(",", "%2C")
+    return f"::{kind} title={title}::{message}"
+
+
+def show(folder: Path, environ: Mapping[str, str]) -> None:
+    """Prints the annotations and adds the report to the job's summary, if there is one."""
+    try:
+        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        summary = (folder / "report.md").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        summary = "The gate ended before it had a report; its log says why.\n"
+        print(command("error", "lpcvc", summary.strip()))
+    else:
+        print("\n".join(annotations(report)))
+    if "GITHUB_STEP_SUMMARY" in environ:
+        with Path(environ["GITHUB_STEP_SUMMARY"]).open("a", encoding="utf-8") as page:
+            page.write(summary)
+
+
+def main(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> int:
+    """Does what the first of `arguments` says; 2 with one line for an input that is wrong."""
+    try:
+        match arguments:
+            case ["requirement", source]:
+                print(requirement(source, environ))
+            case ["key"]:
+                print(f"key={cache_key(environ)}")
+                print(f"toolchain=lpcvc-{_qnn()}-")
+            case ["gate"]:
+                return _gate(gate_arguments(environ), environ)
+            case [folder]:
+                show(Path(folder), environ)
+            case _:
+                raise SubmissionError("nothing to do", "give requirement SOURCE, key, gate or DIR")
+    except SubmissionError as error:
+        print(command("error", "lpcvc", str(error)), file=sys.stderr)
+        return 2
+    return 0
+
+
+def _gate(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Runs pytest; names in a stranger's model, which it prints, are no commands to GitHub."""
+    token = secrets.token_hex(16) if "GITHUB_ACTIONS" in environ else ""
+    if token:
+        print(f"::stop-commands::{token}", flush=True)
+    code = subprocess.call([sys.executable, "-m", "pytest", *arguments])
+    if token:
+        print(f"::{token}::", flush=True)
+    return code
+
+
+def _of_rule(kind: str, label: str, rule: Mapping[str, str]) -> str:
+    expected = f", expected {rule['expected']}" if rule["expected"] else ""
+    text = f"{label}: {rule['seen']}{expected}\n{rule['statement']}\nremedy: {rule['remedy']}"
+    return command(kind, rule["id"], text)
+
+
+def _lines(environ: Mapping[str, str], name: str) -> list[str]:
+    return [line.strip() for line in environ.get(f"LPCVC_{name}", "").splitlines() if line.strip()]
+
+
+def _suites(environ: Mapping[str, str]) -> list[str]:
+    found = " ".join(_lines(environ, "SUITES")).replace(",", " ").split() or ["contract"]
+    found += ["regression"] if _lines(environ, "BASELINE") else []
+    for name in found:
+        if name not in EXTRAS:
+            raise SubmissionError(f"no suite is called {name!r}", f"name of {', '.join(EXTRAS)}")
+    return list(dict.fromkeys(found))
+
+
+def _truth(environ: Mapping[str, str], name: str) -> bool:
+    word = " ".join(_lines(environ, name)).lower() or "false"
+    if word not in ("true", "false"):
+        raise SubmissionError(f"{name.lower()} cannot be {word!r}", "give true or false")
+    return word == "true"
+
+
+def _target(spec: str) -> str:
+    part, equals, target = spec.partition("=")
+    return target if equals and part.isidentifier() and not Path(spec).exists() else spec
+
+
+def _is_onnx(path: Path) -> bool:
+    return path.is_dir() or path.suffix.lower() in _ONNX
+
+
+def _files(path: Path) -> list[Path]:
+    """Those of a folder; of a file itself and its external data, such as `my.onnx.data`."""
+    if path.is_dir():
+        return sorted(file for file in path.rglob("*") if file.is_file())
+    if not path.is_file():
+        return []
+    beside = (file for file in path.parent.iterdir() if file.name.startswith(path.name))
+    return sorted(file for file in beside if file.is_file())
+
+
+def _qnn() -> str:
+    try:
+        return version("onnxruntime-qnn")
+    except PackageNotFoundError:
+        return "none"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
