@@ -1,0 +1,78 @@
+"""`python -m conformance.selftest.make_pictures`: the pictures of the documentation, docs/pictures.
+
+They are sections of real reports: the small conforming models of the tests, and one that breaks a
+rule, held to the contract and photographed in headless Chromium.
+"""
+
+import tempfile
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import onnx
+from PIL import Image
+
+from conformance.selftest.gate import run_gate
+from conformance.selftest.models import conforming, write
+from conformance.selftest.mutants import MUTANTS
+from reference.tracks import DEFAULTS, Track
+
+FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
+WIDTH, COLOURS = 860, 128
+BROKEN = "depth up to 1.001"
+
+
+def main() -> None:
+    """Writes them all anew."""
+    FOLDER.mkdir(exist_ok=True)
+    browser = _browser()
+    try:
+        for track in DEFAULTS.values():
+            page = _report(track, write(track, _folder()))
+            _photograph(browser, page, "#section-1", FOLDER / f"{track.name}.png", 420)
+        _photograph(browser, _report_of_broken(), "body", FOLDER / "report.png", 840)
+    finally:
+        browser.quit()
+
+
+def _report_of_broken() -> Path:
+    found = next(mutant for mutant in MUTANTS if mutant.name == BROKEN)
+    model = conforming(found.track)
+    found.change(model)
+    path = _folder() / "my.onnx"
+    onnx.save(model, path)
+    return _report(DEFAULTS["depth"], {"model": path})
+
+
+def _folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix="lpcvc-pictures-"))
+
+
+def _report(track: Track, models: dict[str, Path]) -> Path:
+    folder = next(iter(models.values())).parent
+    parts = [f"--submission={part}={path.name}" for part, path in models.items()]
+    run_gate(folder, f"--track={track.name}", *parts, "--report=report")
+    return folder / "report" / "report.html"
+
+
+def _photograph(browser: Any, page: Path, what: str, picture: Path, height: int) -> None:
+    """The top of an element, at most `height` pixels of it."""
+    browser.get(page.as_uri())
+    data = browser.find_element("css selector", what).screenshot_as_png
+    image = Image.open(BytesIO(data)).convert("RGB")
+    image = image.crop((0, 0, image.width, min(height, image.height)))
+    image.quantize(COLOURS).save(picture, optimize=True)
+
+
+def _browser() -> Any:
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    for argument in ("--headless=new", "--no-sandbox", f"--window-size={WIDTH},1000"):
+        options.add_argument(argument)
+    options.binary_location = "/usr/bin/chromium"
+    return webdriver.Chrome(options, webdriver.ChromeService("/usr/bin/chromedriver"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,221 @@
+"""The documentation: every command runs or at least parses, every quoted message is printed by the
+code, every link leads somewhere.
+"""
+
+import ast
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import onnx
+import pytest
+
+from conformance.cli import _parser
+from conformance.selftest.models import conforming, write
+from conformance.selftest.test_gate import save_mutant
+from reference.data import fixture
+from reference.tracks import DEPTH_2025, RETRIEVAL_2026
+
+ROOT = Path(__file__).parents[2]
+PAGES = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "CONTRIBUTING.md"]
+BLOCK = re.compile(r"(?P<marks>(?:^<!--.*?-->\n)*)^```console\n(?P<body>.*?)^```", re.M | re.S)
+MARK = re.compile(r"<!-- (?P<word>not run here: \S.*|slow|exit (?P<code>\d))( -->)")
+# What a reader has beside the suite; their options are not the suite's to check.
+OTHER_PROGRAMS = {"pip", "qai-hub", "ray", "tox"}
+MOST_PICTURE_BYTES = 1_000_000
+
+
+@dataclass(frozen=True)
+class Block:
+    """The commands of one fenced block, and what the comments ahead of it say."""
+
+    page: str
+    line: int
+    commands: tuple[str, ...]
+    reason: str
+    slow: bool
+    code: int
+
+    @property
+    def id(self) -> str:
+        return f"{self.page}:{self.line}"
+
+
+def blocks() -> Iterator[Block]:
+    for path in PAGES:
+        text = path.read_text(encoding="utf-8")
+        assert len(BLOCK.findall(text)) == text.count("```console"), f"{path.name}: hidden blocks"
+        assert not re.search("```(bash|sh|shell)", text), f"{path.name}: write ```console"
+        for found in BLOCK.finditer(text):
+            marks = [MARK.fullmatch(line) for line in found["marks"].splitlines()]
+            assert all(marks), f"{path.name}: a comment that means nothing: {found['marks']}"
+            words = [mark["word"] for mark in marks if mark]
+            lines = [line for line in found["body"].splitlines() if line.startswith("$ ")]
+            yield Block(
+                path.relative_to(ROOT).as_posix(),
+                text.count("\n", 0, found.start("body")),
+                tuple(line.removeprefix("$ ") for line in lines),
+                next((word for word in words if word.startswith("not run")), ""),
+                "slow" in words,
+                next((int(mark["code"]) for mark in marks if mark and mark["code"]), 0),
+            )
+
+
+BLOCKS = list(blocks())
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files that the documents speak of, all small and conforming but for `broken.onnx`."""
+    folder = tmp_path_factory.mktemp("docs")
+    write(RETRIEVAL_2026, folder)
+    shutil.copy(folder / "image.onnx", folder / "a.onnx")
+    shutil.copy(folder / "text.onnx", folder / "b.onnx")
+    for name, track in {"my": "depth", "segmentation": "segmentation", "pidnet": "pidnet"}.items():
+        onnx.save(conforming(track), folder / f"{name}.onnx")
+    save_mutant("depth up to 1.001", folder / "broken.onnx")
+    shutil.copytree(fixture("photos"), folder / "my_pictures", ignore=_not_pictures)
+    for name, track in {"my_data": DEPTH_2025, "my_texts": RETRIEVAL_2026}.items():
+        shutil.copytree(fixture("samples") / track.name, folder / name)
+    measured = [{"model": "my.onnx", "device": "Samsung Galaxy S24", "ms": 2.5}]
+    (folder / "measured.json").write_text(json.dumps(measured))
+    (folder / "captions.txt").write_text("a cat\na cup of coffee\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        pytest.param(block, marks=[pytest.mark.slow] if block.slow else [], id=block.id)
+        for block in BLOCKS
+        if not block.reason
+    ],
+)
+def test_commands_run(block: Block, shelf: Path, tmp_path: Path) -> None:
+    """In a folder with the files that the pages speak of, one after the other."""
+    work = tmp_path / "work"
+    shutil.copytree(shelf, work, copy_function=os.link)
+    for command in block.commands:
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=work,
+            env={
+                **{k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST")},
+                "HOME": str(tmp_path),
+                "LPCVC_CACHE": str(shelf.parent / "cache"),
+                "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+                "PYTEST_ADDOPTS": "-p no:cacheprovider -p no:benchmark",
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
+        )
+        assert done.returncode == block.code, f"$ {command}\n{done.stdout}{done.stderr}"
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.id)
+def test_commands_parse(block: Block, pytestconfig: pytest.Config) -> None:
+    """Every option is one that the program has, of the commands that are not run too."""
+    assert block.commands
+    for command in block.commands:
+        for program, *arguments in _simple(command):
+            if program == "lpcvc":
+                _parser().parse_args(arguments)
+            elif program == "pytest":
+                _, unknown = pytestconfig._parser.parse_known_and_unknown_args(arguments)
+                assert unknown == [], command
+            elif program != "python":
+                assert program in OTHER_PROGRAMS, command
+
+
+def test_the_verbs_are_documented() -> None:
+    """Each verb of `lpcvc` is used by some command."""
+    used = {
+        " ".join(arguments[:1])
+        for block in BLOCKS
+        for line in block.commands
+        for program, *arguments in _simple(line)
+        if program == "lpcvc"
+    }
+    text = _parser().format_help()
+    verbs = set(re.findall(r"^    ([a-z][a-z-]*)", text, re.MULTILINE))
+    assert verbs - used == {"selftest"}, "selftest is for those who work on the suite"
+
+
+def test_messages_are_those_of_the_code() -> None:
+    """What stands between the ellipses of each heading is in one string of the source."""
+    text = (ROOT / "docs" / "faq.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^### `(.+)`$", text, re.MULTILINE)
+    assert len(headings) > 25
+    assert len(headings) == text.count("\n### ")
+    strings = _strings()
+    for heading in headings:
+        for piece in filter(None, map(str.strip, heading.split("…"))):
+            assert any(piece in string for string in strings), (heading, piece)
+
+
+def test_pictures_are_small_and_used() -> None:
+    pictures = set((ROOT / "docs" / "pictures").iterdir())
+    assert sum(path.stat().st_size for path in pictures) < MOST_PICTURE_BYTES
+    used = set()
+    for page in PAGES:
+        for alt, target in re.findall(
+            r"!\[([^\]]*)\]\(([^)]+)\)", page.read_text(encoding="utf-8")
+        ):
+            assert len(alt) > 20, f"{page.name}: {target} needs a text alternative"
+            used.add((page.parent / target).resolve())
+    assert used == pictures
+
+
+@pytest.mark.skipif(find_spec("mkdocs") is None, reason="MkDocs is missing: install the docs extra")
+def test_the_site_builds_and_loads_nothing(tmp_path: Path) -> None:
+    """Strictly: a link or an anchor that leads nowhere fails. No page asks another machine."""
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", str(tmp_path / "site")]
+    environ = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(build, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    pages = list((tmp_path / "site").rglob("*.html"))
+    assert len(pages) > len(BLOCKS) / 5
+    loaded = re.compile(
+        r"<(?:script|img|iframe)[^>]+src=\"?(?:https?:)?//|<link[^>]+stylesheet[^>]+//"
+    )
+    for page in pages:
+        assert not loaded.search(page.read_text(encoding="utf-8")), page.name
+
+
+def _simple(command: str) -> Iterator[list[str]]:
+    """The simple commands of a line, without comments and assignments."""
+    words: list[str] = []
+    for word in [*shlex.split(command, comments=True), "&&"]:
+        if word != "&&":
+            words += [] if not words and re.match(r"[A-Z_]+=", word) else [word]
+        elif words:
+            yield words
+            words = []
+
+
+@cache
+def _strings() -> frozenset[str]:
+    """Every string of the source; pieces that Python joins are joined."""
+    files = [*(ROOT / "conformance").rglob("*.py"), *(ROOT / "reference").rglob("*.py")]
+    own = [path for path in [*files, ROOT / "conftest.py"] if "test" not in path.parent.name]
+    return frozenset(
+        node.value
+        for path in own
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )
+
+
+def _not_pictures(folder: str, names: list[str]) -> list[str]:
+    return [name for name in names if name.endswith(".md")]
