@@ -106,7 +106,8 @@ def show(folder: Path, environ: Mapping[str, str]) -> None:
         summary = "The gate ended before it had a report; its log says why.\n"
         print(command("error", "lpcvc", summary.strip()))
     else:
-        print("\n".join(annotations(report)))
+        for line in annotations(report):
+            print(line)
     if "GITHUB_STEP_SUMMARY" in environ:
         with Path(environ["GITHUB_STEP_SUMMARY"]).open("a", encoding="utf-8") as page:
             page.write(summary)

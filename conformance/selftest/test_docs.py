@@ -41,6 +41,7 @@ class Block:
     page: str
     line: int
     commands: tuple[str, ...]
+    printed: tuple[str, ...]
     reason: str
     slow: bool
     code: int
@@ -59,11 +60,13 @@ def blocks() -> Iterator[Block]:
             marks = [MARK.fullmatch(line) for line in found["marks"].splitlines()]
             assert all(marks), f"{path.name}: a comment that means nothing: {found['marks']}"
             words = [mark["word"] for mark in marks if mark]
-            lines = [line for line in found["body"].splitlines() if line.startswith("$ ")]
+            lines = found["body"].splitlines()
+            commands = [line for line in lines if line.startswith("$ ")]
             yield Block(
                 path.relative_to(ROOT).as_posix(),
                 text.count("\n", 0, found.start("body")),
-                tuple(line.removeprefix("$ ") for line in lines),
+                tuple(line.removeprefix("$ ") for line in commands),
+                tuple(line for line in lines if line not in commands),
                 next((word for word in words if word.startswith("not run")), ""),
                 "slow" in words,
                 next((int(mark["code"]) for mark in marks if mark and mark["code"]), 0),
@@ -101,8 +104,11 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_commands_run(block: Block, shelf: Path, tmp_path: Path) -> None:
-    """In a folder with the files that the pages speak of, one after the other."""
+    """In a folder with the files that the pages speak of, one after the other; what the page
+    shows of their output they print, with anything for an ellipsis.
+    """
     work = tmp_path / "work"
+    out = ""
     shutil.copytree(shelf, work, copy_function=os.link)
     for command in block.commands:
         done = subprocess.run(
@@ -121,6 +127,9 @@ def test_commands_run(block: Block, shelf: Path, tmp_path: Path) -> None:
             timeout=600,
         )
         assert done.returncode == block.code, f"$ {command}\n{done.stdout}{done.stderr}"
+        out += done.stdout
+    for line in block.printed:
+        assert re.search(".*".join(map(re.escape, line.split("…"))), out), line
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.id)
