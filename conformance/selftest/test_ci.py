@@ -139,6 +139,24 @@ def test_every_input_is_used() -> None:
     assert [step["if"] for step in uploads] == ["${{ always() }}"]
 
 
+def test_the_documented_jobs_are_possible() -> None:
+    """What docs/ci.md shows of the action, of GitLab and of pre-commit goes with what there is."""
+    text = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
+    github, gitlab, hooks = map(yaml.safe_load, re.findall("```yaml\n(.*?)```", text, re.DOTALL))
+    step = github["jobs"]["gate"]["steps"][-1]
+    needed = {name for name, spec in ACTION["inputs"].items() if spec.get("required")}
+    assert needed <= step["with"].keys() <= ACTION["inputs"].keys()
+    for name in ACTION["inputs"]:
+        assert f"`{name}`" in text, name
+    known = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
+    assert [hook["id"] for hook in hooks["repos"][0]["hooks"]] == [known[0]["id"]]
+    paths = gitlab["lpcvc"]["artifacts"]["paths"] + gitlab["lpcvc"]["cache"]["paths"]
+    script = " ".join(gitlab["lpcvc"]["script"])
+    assert f"--report {paths[0].rstrip('/')} " in script
+    assert gitlab["lpcvc"]["variables"]["LPCVC_CACHE"].endswith(paths[1].rstrip("/"))
+    assert gitlab["lpcvc"]["artifacts"]["reports"]["junit"] in script
+
+
 @pytest.mark.parametrize(
     ("inputs", "extras"),
     [

@@ -26,7 +26,8 @@ from reference.data import fixture
 from reference.tracks import DEPTH_2025, RETRIEVAL_2026
 
 ROOT = Path(__file__).parents[2]
-PAGES = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "CONTRIBUTING.md"]
+README = ROOT / "README.md"
+PAGES = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "CONTRIBUTING.md", README]
 BLOCK = re.compile(r"(?P<marks>(?:^<!--.*?-->\n)*)^```console\n(?P<body>.*?)^```", re.M | re.S)
 MARK = re.compile(r"<!-- (?P<word>not run here: \S.*|slow|exit (?P<code>\d))( -->)")
 # What a reader has beside the suite; their options are not the suite's to check.
@@ -67,7 +68,9 @@ def blocks() -> Iterator[Block]:
                 text.count("\n", 0, found.start("body")),
                 tuple(line.removeprefix("$ ") for line in commands),
                 tuple(line for line in lines if line not in commands),
-                next((word for word in words if word.startswith("not run")), ""),
+                next(
+                    (w for w in words if w.startswith("not run")), "" if path != README else "short"
+                ),
                 "slow" in words,
                 next((int(mark["code"]) for mark in marks if mark and mark["code"]), 0),
             )
