@@ -1,6 +1,15 @@
-"""For a checkout: says what is missing where the project is not installed."""
+"""For a checkout: what every test of it has in common."""
+
+from contextlib import suppress
 
 import pytest
+
+with suppress(ImportError):  # the gate alone does without
+    from hypothesis import settings
+
+    # No test fails for a slow machine.
+    settings.register_profile("untimed", deadline=None)
+    settings.load_profile("untimed")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -9,3 +18,12 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(
             "the lpcvc plugin is not installed; pip install -c constraints.txt -e '.[dev]'"
         )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Slow proof runs when it is asked for by name."""
+    if "slow" not in config.getoption("markexpr"):
+        skip = pytest.mark.skip(reason="takes long: run it with -m slow")
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(skip)

@@ -85,9 +85,14 @@ def _aihub(model: Model, job: Job, scratch: Path, tick: Tick) -> Iterator[Forwar
         return submitted
 
     def forward(feeds: Feeds) -> np.ndarray:
-        inputs = dataset(job.track, [feeds])
-        submit = partial(hub.client.submit_inference_job, target, device.device, inputs)
-        ((output, *_),) = answers(hub, finish(hub.ask(partial(submit, profile=False))))
+        submit = partial(
+            hub.client.submit_inference_job,
+            model=target,
+            device=device.device,
+            inputs=dataset(job.track, [feeds]),
+            profile=False,
+        )
+        ((output, *_),) = answers(hub, finish(hub.ask(submit)))
         return output
 
     onnx = _onnx_file(model, job, scratch, tick)

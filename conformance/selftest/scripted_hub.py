@@ -72,11 +72,13 @@ class Client:
         self.calls: list[str] = []
         self.options: list[str] = []
         self.datasets: list[dict[str, list[np.ndarray]]] = []
+        self.jobs: list[Job] = []
 
     def submit_compile_job(self, model: str, device: object, options: str, **_: object) -> Job:
         self.calls.append("compile")
         self.options.append(options)
-        return Job("compile", self._script, model=Path(model))
+        self.jobs.append(Job("compile", self._script, model=Path(model)))
+        return self.jobs[-1]
 
     def submit_inference_job(
         self,
@@ -122,8 +124,8 @@ class ScriptedHub(Hub):
     def __init__(self, script: Script) -> None:
         super().__init__("remote")
         self._client = Client(script)
-        self._script = script
+        self.script = script
 
     def device(self, name: str) -> HubDevice:
         listed = SimpleNamespace(name=name, os="14", attributes=["os:android", "chipset:made-up"])
-        return HubDevice(listed, self._script.emulated)
+        return HubDevice(listed, self.script.emulated)

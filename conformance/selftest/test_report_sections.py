@@ -29,7 +29,7 @@ DEVICE = find_device("Samsung Galaxy S24")
 
 def sections(e: Any) -> dict[str, Section]:
     assessments = [SimpleNamespace(label="mine", collected=e)]
-    suite: Any = SimpleNamespace(assessments=assessments, comparisons=[])
+    suite: Any = SimpleNamespace(assessments=assessments, comparisons=[], compared=[])
     return {section.kind: section for section in sections_of(suite)}
 
 
