@@ -14,9 +14,10 @@ _SCHEMA = 1
 
 @dataclass(frozen=True)
 class Score:
-    """The score of one submission; `interval` is the bootstrap's, `data` names the data set.
+    """The score of one submission as it is reported; `interval` is the bootstrap's.
 
-    `digest` tells data sets of one name apart.
+    `data` names the data set and `digest` tells those of one name apart. `runtime` is what
+    `--runtime` had, `computed_by` the same with its versions.
     """
 
     track: str
@@ -24,6 +25,7 @@ class Score:
     data: str
     digest: str
     runtime: str
+    computed_by: str
     metric: str
     value: float
     interval: tuple[float, float] | None
@@ -31,20 +33,21 @@ class Score:
     failed: int
 
 
-def score_of(track: Track, submission: str, data: Path, run: Run, summary: Summary) -> Score:
+def score_of(track: Track, data: Path, runtime: str, run: Run, summary: Summary) -> Score:
     """The score of a run. Raises SubmissionError where no item has an answer."""
     if summary.value is None:
         raise SubmissionError("no item has an answer, so there is no score to keep", "see above")
-    bounds = summary.interval
+    bounds, scale = summary.interval, summary.headline.scale
     return Score(
         track.id,
-        submission,
+        run.label,
         data.name,
         run.data,
+        runtime,
         run.runtime,
         summary.headline.name,
-        summary.value,
-        (bounds.low, bounds.high) if bounds else None,
+        summary.value * scale,
+        (bounds.low * scale, bounds.high * scale) if bounds else None,
         len(summary.results),
         len(summary.failed),
     )

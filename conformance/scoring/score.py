@@ -91,9 +91,9 @@ def score_submission(
             final, close = scorer.ranked(runs) if len(runs) > 1 else (first, 0)
             scoring = replace(scorer.scoring(final, runs), new=new, close_calls=close)
             if options.keep is not None:
-                label = submission.label
                 keep_score(
-                    options.keep, score_of(track, label, dataset.folder, final, scoring.summary)
+                    options.keep,
+                    score_of(track, dataset.folder, options.runtime, final, scoring.summary),
                 )
             if options.table is not None:
                 write_table(options.table, scoring.summary)

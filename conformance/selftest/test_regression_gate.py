@@ -228,7 +228,9 @@ def test_latencies_of_a_device_run(folder: Path) -> None:
 
 
 def test_scores_that_were_kept(folder: Path) -> None:
-    score = Score(*LABEL, "my_data", "ab", "onnxruntime 1", "Recall@10", 50.0, (48.0, 52.0), 10, 0)
+    score = Score(
+        *LABEL, "my_data", "ab", "ort", "onnxruntime 1", "Recall@10", 50.0, (48.0, 52.0), 10, 0
+    )
     keep_score(folder / "scores.json", score)
     options = ["--scores=scores.json", "-k", "scores"]
     assert run(folder, *options, "--save-baseline=kept.json").code == 0
@@ -237,5 +239,5 @@ def test_scores_that_were_kept(folder: Path) -> None:
     keep_score(folder / "scores.json", replace(score, value=44.0, interval=(42.0, 46.0)))
     gate = run(folder, *options, "--baseline=kept.json", "--report=out")
     assert gate.code == 1
-    assert "worse    scores/onnxruntime 1/my_data: 50 -> 44 Recall@10" in gate.out
-    assert "scores/onnxruntime 1/my_data" in (folder / "out" / "report.json").read_text()
+    assert "worse    scores/ort/my_data: 50 -> 44 Recall@10" in gate.out
+    assert "scores/ort/my_data" in (folder / "out" / "report.json").read_text()

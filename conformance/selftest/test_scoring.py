@@ -18,6 +18,7 @@ from PIL import Image
 from conformance.cli import main
 from conformance.scoring.datasets import open_dataset
 from conformance.scoring.job import Result
+from conformance.scoring.kept import read_scores
 from conformance.scoring.store import Run, Store
 from conformance.scoring.summary import compare, summarise
 from conformance.selftest import models
@@ -73,6 +74,7 @@ def test_the_number_is_the_metrics(
     data = fixture(f"samples/{track}")
     arguments = score(track, data, written[track], tmp_path / "r.sqlite")
     more = ["--table", str(tmp_path / "t.csv"), "--pictures", str(tmp_path / "worst")]
+    more += ["--keep", str(tmp_path / "kept.json")]
     assert main([*arguments, *more]) == 0
     told = capsys.readouterr().out
     dataset = open_dataset(find_track(track), data)
@@ -89,6 +91,11 @@ def test_the_number_is_the_metrics(
             confusion.add(answer, truth)
         wanted = confusion.score().miou
     assert f" {wanted:.4f} (95 % interval " in told
+    (kept,) = read_scores(tmp_path / "kept.json")
+    assert (kept.runtime, kept.submission, kept.items) == ("ort", "model.onnx", len(dataset.items))
+    assert kept.value == pytest.approx(wanted)
+    assert kept.interval is not None
+    assert f"interval {kept.interval[0]:.2f}..{kept.interval[1]:.2f})" in told
     with (tmp_path / "t.csv").open(encoding="utf-8") as file:
         table = list(csv.DictReader(file))
     assert [row["item"] for row in table] == [item.id for item in dataset.items]

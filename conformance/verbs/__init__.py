@@ -16,6 +16,26 @@ if TYPE_CHECKING:
 Answer = tuple[str, int]
 
 
+def add_models_and_devices(parser: argparse.ArgumentParser) -> None:
+    """Adds what is compiled, for which track, and for which devices."""
+    parser.add_argument(
+        "model",
+        nargs="*",
+        metavar="[PART=]MODEL",
+        help="as for --submission; default: the reference of the track with random weights",
+    )
+    parser.add_argument("--track", required=True)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--device",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="as AI Hub calls it; repeatable; default: the track's",
+    )
+    which.add_argument("--all-devices", action="store_true", help="every device that is known")
+
+
 def add_limits(parser: argparse.ArgumentParser, what: str) -> None:
     """Adds --timeout and --memory for `what`."""
     parser.add_argument(

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conformance.verbs import Answer, add_limits, limits_of
+from conformance.verbs import Answer, add_limits, add_models_and_devices, limits_of
 from reference.npu.calibration import RUNTIMES
 from reference.tracks import find_track
 
@@ -15,22 +15,7 @@ if TYPE_CHECKING:
 def add_to(verbs: "Verbs") -> None:
     """Adds the parser."""
     parser = verbs.add_parser("estimate", help="estimate the latency on a device, offline")
-    parser.add_argument(
-        "model",
-        nargs="*",
-        metavar="[PART=]MODEL",
-        help="as for --submission; default: the reference of the track with random weights",
-    )
-    parser.add_argument("--track", required=True)
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument(
-        "--device",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="as AI Hub calls it; repeatable; default: the track's",
-    )
-    which.add_argument("--all-devices", action="store_true", help="every device that is known")
+    add_models_and_devices(parser)
     parser.add_argument("--runtime", choices=RUNTIMES, help="default: the track's")
     parser.add_argument(
         "--what-if",

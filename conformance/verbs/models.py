@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conformance.verbs import Answer, add_limits, limits_of
+from conformance.verbs import Answer, add_limits, add_models_and_devices, limits_of
 from reference.errors import CheckpointWarning
 from reference.tracks import find_track
 
@@ -30,22 +30,7 @@ def add_to(verbs: "Verbs") -> None:
     export.set_defaults(verb=_export)
 
     compiler = verbs.add_parser("compile", help="compile for the NPU of a device, offline")
-    compiler.add_argument(
-        "model",
-        nargs="*",
-        metavar="[PART=]MODEL",
-        help="as for --submission; default: the reference of the track with random weights",
-    )
-    compiler.add_argument("--track", required=True)
-    which = compiler.add_mutually_exclusive_group()
-    which.add_argument(
-        "--device",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="as AI Hub calls it; repeatable; default: the track's",
-    )
-    which.add_argument("--all-devices", action="store_true", help="every device that is known")
+    add_models_and_devices(compiler)
     compiler.add_argument("--dlc", action="store_true", help="write a DLC too")
     compiler.add_argument(
         "--output", type=Path, metavar="FOLDER", help="copy what was made into FOLDER"
