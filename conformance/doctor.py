@@ -238,8 +238,8 @@ def _requirements(package: str, extra: str) -> "list[Requirement]":
 
 def _bringing(package: str) -> str:
     """What to install for `package`: the extra that asks for it, or the package itself."""
-    extras = (extra for extra, r in _own_requirements() if r.name == package)
-    extra = next(extras, None)
+    extras = [extra for extra, r in _own_requirements() if r.name == package]
+    extra = min(extras, key=lambda name: name == "dev", default=None)
     return package if extra is None else f"{PROJECT}[{extra}]" if extra else PROJECT
 
 

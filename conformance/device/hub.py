@@ -122,6 +122,6 @@ def import_client() -> Any:
         import qai_hub
     except ImportError:
         raise SubmissionError(
-            "qai-hub is not installed", 'install "lpcvc-conformance[hub]"'
+            "qai-hub is not installed", "pip install 'lpcvc-conformance[hub]'"
         ) from None
     return qai_hub

@@ -50,7 +50,7 @@ def check_folder(folder: Path) -> None:
     except ImportError:
         raise SubmissionError(
             "--report needs Jinja2, which is not installed",
-            'install "lpcvc-conformance[report]"',
+            "pip install 'lpcvc-conformance[report]'",
         ) from None
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -143,7 +143,8 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
     gate = run_gate(tmp_path, *options, "--report=out", PYTHONPATH=f"{tmp_path / 'none'}:{ROOT}")
     assert gate.code == pytest.ExitCode.USAGE_ERROR
     assert gate.err.strip() == (
-        'ERROR: --report needs Jinja2, which is not installed; install "lpcvc-conformance[report]"'
+        "ERROR: --report needs Jinja2, which is not installed;"
+        " pip install 'lpcvc-conformance[report]'"
     )
     poisoned = poison(tmp_path, "jinja2")
     poisoned["PYTHONPATH"] += f":{ROOT}"

@@ -97,7 +97,8 @@ def local_hub(
             log.seek(0)
             reason = log.read().strip().splitlines() or ["no reason given"]
             raise SubmissionError(
-                f"the local hub does not start: {reason[-1]}", 'install "lpcvc-conformance[hub]"'
+                f"the local hub does not start: {reason[-1]}",
+                "pip install 'lpcvc-conformance[hub]'",
             )
         yield LocalHub(url, known, process)
 

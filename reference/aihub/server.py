@@ -66,10 +66,16 @@ def users(place: Place) -> list[str]:
 def serve(settings: Settings, ready: Callable[[str], None]) -> None:
     """Runs the hub until it is interrupted; `ready` gets its address once it answers.
 
-    Raises SubmissionError for an address that is taken or not allowed, and a folder in use.
+    Raises SubmissionError for an address that is taken or not allowed, a folder in use, and where
+    the hub's packages are not installed.
     """
-    import uvicorn
-
+    try:
+        import qai_hub  # noqa: F401 - its protocol buffers
+        import uvicorn
+    except ImportError as error:
+        raise SubmissionError(
+            f"{error.name} is not installed", "pip install 'lpcvc-conformance[hub]'"
+        ) from None
     if settings.host not in LOOPBACK and not settings.remote:
         raise SubmissionError(
             f"{settings.host} can be reached from other machines, and whoever has a token can run"
