@@ -16,6 +16,8 @@ qai_hub = pytest.importorskip("qai_hub", reason="needs the hub extra")
 from qai_hub.client import UserError  # noqa: E402
 
 from reference.aihub.local import LocalHub, local_hub  # noqa: E402
+from reference.aihub.records import JobRecord  # noqa: E402
+from reference.aihub.store import Store  # noqa: E402
 from reference.errors import SubmissionError  # noqa: E402
 from reference.tests.hub_runner import SPECS  # noqa: E402
 
@@ -322,7 +324,8 @@ def test_a_job_that_ends_the_hub_each_time_is_given_up(tmp_path: Path) -> None:
                 id = own.client.submit_compile_job(
                     model(tmp_path, "compile sleep 600"), S24, options=DLC
                 ).job_id
-            while own.client.get_job_summaries(limit=1)[0].status.pending:
+            store = Store(folder / "hub.sqlite")
+            while store.get(JobRecord, id).attempt <= start:  # until this hub, too, has begun it
                 time.sleep(0.05)
             own.process.kill()
             own.process.wait()
