@@ -297,7 +297,7 @@ def test_everything_is_kept(tmp_path: Path) -> None:
         data = client.upload_dataset({"image": [image()]})
         running = client.submit_compile_job(model(tmp_path, "compile sleep 1.5"), S24, options=DLC)
         waiting = client.submit_compile_job(model(tmp_path), S24, options=DLC)
-        while not state(client, running).running:
+        while state(client, running).pending:
             time.sleep(0.05)
         first.process.kill()
         first.process.wait()
