@@ -2,7 +2,7 @@
 
 import importlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
@@ -32,6 +32,10 @@ LEVEL_MEANING = {
 }
 
 
+# That a verdict lists; the rest is a number.
+MOST_OFFENCES = 6
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What a rule found. `seen` is one line; `where` names the probe and the first offence."""
@@ -51,6 +55,24 @@ def passed(seen: str) -> Verdict:
 def failed(expected: str, seen: str, where: str = "", remedy: str = "") -> Verdict:
     """The rule is broken; a `remedy` drawn from the evidence replaces the rule's own."""
     return Verdict("fail", one_line(seen), expected, one_line(where), remedy)
+
+
+def together(offences: Iterable[Verdict]) -> Verdict | None:
+    """Everything that breaks one rule as one verdict, None where nothing does.
+
+    So that one round of mending is enough: each offence keeps its place, and each remedy is said.
+    """
+    found = list(offences)
+    if len(found) < 2:
+        return found[0] if found else None
+    shown = [f"{each.seen} ({each.where})" if each.where else each.seen for each in found]
+    more = [f"{len(found) - MOST_OFFENCES} more"] if len(found) > MOST_OFFENCES else []
+    return Verdict(
+        "fail",
+        one_line("; ".join([*dict.fromkeys(shown[:MOST_OFFENCES]), *more])),
+        "; ".join(dict.fromkeys(each.expected for each in found if each.expected)),
+        remedy="; ".join(dict.fromkeys(each.remedy for each in found if each.remedy)),
+    )
 
 
 def could_not_run(problem: str, remedy: str) -> Verdict:
