@@ -100,15 +100,16 @@ class Assessment(BaseAssessment):
                 raise SubmissionError(f"{rule.id}: {verdict.seen}", verdict.remedy or rule.remedy)
 
     def _judge(self, rule: Rule) -> Verdict:
-        """Forward passes only if no required rule is broken without them."""
+        """Forward passes only where the file allows to feed the model and to judge its answer."""
         broken = self._broken_graph() if rule.needs == "runs" else []
-        if broken:
-            return skipped(f"not run: the file itself breaks {', '.join(broken)}; mend that first")
+        if any(each.blocks for each in broken) or (broken and not self.evidence.feedable):
+            ids = ", ".join(each.id for each in broken)
+            return skipped(f"not run: the file itself breaks {ids}; mend that first")
         return rule.check(self.evidence)
 
-    def _broken_graph(self) -> list[str]:
+    def _broken_graph(self) -> list[Rule]:
         static = [r for r in self.rules if r.needs == "graph" and r.level is Level.REQUIRED]
-        return [rule.id for rule in static if self.verdict(rule).outcome == "fail"]
+        return [rule for rule in static if self.verdict(rule).outcome == "fail"]
 
 
 class NpuAssessment(BaseAssessment):

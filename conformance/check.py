@@ -20,6 +20,7 @@ class FileEvidence:
 
     part: Part
     graph: Graph
+    track: Track | None
 
     @property
     def graphs(self) -> dict[str, Graph]:
@@ -67,7 +68,7 @@ def _broken(
     except SubmissionError as error:
         yield f"{path}: {error.problem}\n  -> {error.remedy}", True
         return
-    evidence = FileEvidence(_part(track, graph) if track else _ANY, graph)
+    evidence = FileEvidence(_part(track, graph) if track else _ANY, graph, track)
     for rule in rules:
         verdict = rule.check(evidence)
         if verdict.outcome == "fail":

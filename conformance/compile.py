@@ -109,7 +109,7 @@ def _export(
 ) -> Path:
     path = scratch / f"{part}.onnx"
     progress.step = f"exporting {model.path.name} to ONNX"
-    export_onnx(model.target, model.format, track.id, part, path, limits, progress)
+    export_onnx(model, track.id, path, limits, progress)
     return path
 
 

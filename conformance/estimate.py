@@ -12,6 +12,7 @@ from conformance.compile import Steps, onnx_files
 from conformance.device.history import Saved
 from conformance.report.estimate import Change, PartEstimate, estimate_report
 from conformance.runtimes.process import ModelProcess
+from conformance.submission import Model
 from reference.errors import SubmissionError
 from reference.npu.anchors import Anchor
 from reference.npu.cache import file_digest
@@ -174,7 +175,7 @@ def _answer(
     path: Path, feeds: dict[str, np.ndarray], folder: Path, limits: Limits, steps: Steps
 ) -> list[np.ndarray]:
     with ModelProcess(path.name, folder, steps, limits) as process:
-        process.load(str(path), "onnx")
+        process.load(Model("model", "onnx", str(path)))
         try:
             outputs = process.run(feeds, folder / f"answer-{len(list(folder.iterdir()))}").outputs
         except ChildError as error:

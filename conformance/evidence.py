@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from conformance.graph import Graph, read_graph
+from conformance.feeding import feed, match_inputs
+from conformance.graph import Graph, Value, read_graph
 from conformance.probes import Probe, Role, probes_for
 from conformance.runtimes.process import ModelProcess
 from conformance.submission import Model, Submission
@@ -51,8 +52,9 @@ class Evidence:
 
     Graphs are read at once; forward passes happen when a rule first asks for one, part by part,
     and what they returned stays on disk in `folder`. A part that cannot be loaded, crashes or goes
-    beyond `limits` is in `unrunnable`, with what it was doing, and has no answers. Raises
-    SubmissionError where a file cannot be read.
+    beyond `limits` is in `unrunnable`, with what it was doing, and has no answers. `built_anew` has
+    a weight of each part that its factory made anew. Raises SubmissionError where a file cannot be
+    read.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Evidence:
         self.submission = submission
         self.runtimes: dict[str, str] = {}
         self.export_errors: dict[str, str] = {}
+        self.built_anew: dict[str, str] = {}
         self.unrunnable: dict[str, tuple[str, SubmissionError]] = {}
         self._limits = limits
         self._choose = choose
@@ -86,17 +89,19 @@ class Evidence:
         return [(p, self.graphs[p.name]) for p in self.track.parts if p.name in self.graphs]
 
     def runs(self, *roles: Role, part: str = "") -> list[Run]:
-        """The answers with the contract's shape and type, of all probes or those of `roles`."""
-        return answers(self.attempts(part=part), roles)
+        """The answers with the contract's shape and type, to the probes of `roles` or all that are
+        to the contract.
+        """
+        return answers(self.attempts(*roles, part=part), ())
 
     def attempts(self, *roles: Role, part: str = "") -> list[Run]:
-        """All forward passes, those that raised included."""
+        """All such forward passes, those that raised included."""
         return [
             run
             for contract in self.track.parts
             if part in ("", contract.name)
             for run in self._collect(contract, exported=False)
-            if not roles or run.probe.role in roles
+            if (run.probe.role in roles if roles else run.probe.contract)
         ]
 
     def kept(self, *roles: Role, part: str = "") -> list[Run]:
@@ -112,16 +117,20 @@ class Evidence:
         """The answer to the probe that `run`'s is a variation of."""
         return _same_probe(self.runs(part=run.part.name), run.probe.of)
 
+    def inputs(self, part: Part) -> dict[str, Value] | None:
+        """The input of a part's graph for each tensor of the contract, None where it has none."""
+        raw = self.track.image_high > 1
+        return match_inputs(part, self.graphs[part.name].inputs, raw_pixels=raw)
+
+    @property
+    def feedable(self) -> bool:
+        """Whether every part takes the contract's inputs, if by other names or types."""
+        return all(self.inputs(part) is not None for part, _ in self.each_graph())
+
     def feeds(self, part: Part, probe: Probe) -> dict[str, np.ndarray]:
-        """The inputs of a probe, in the dtypes that the model declares and the contract accepts."""
-        graph = self.graphs.get(part.name)
-        declared = {value.name: value.dtype for value in graph.inputs} if graph else {}
-        wanted = {
-            tensor.name: declared[tensor.name]
-            for tensor in part.inputs
-            if tensor.name in declared and declared[tensor.name] in tensor.dtypes
-        }
-        return {k: v.astype(wanted.get(k, v.dtype)) for k, v in probe.feeds().items()}
+        """The inputs of a probe, by the names and in the types that the model declares."""
+        matched = self.inputs(part) if part.name in self.graphs else None
+        return feed(probe.feeds(), matched) if matched is not None else probe.feeds()
 
     def _onnx_path(self, part: Part) -> Path | None:
         model = self.submission.models[part.name]
@@ -131,7 +140,7 @@ class Evidence:
         name = Path(model.target).name
         with self._process(name, lambda s: f"exporting {name} to ONNX {s:.0f} s") as process:
             try:
-                process.export(model.target, model.format, self.track.id, part.name, path)
+                process.export(model, self.track.id, path)
             except (ChildError, SubmissionError) as error:
                 self.export_errors[part.name] = str(error)
                 return None
@@ -153,7 +162,9 @@ class Evidence:
         step = f"loading {name}"
         with self._process(name, lambda _: step) as own:
             try:
-                self.runtimes[part.name] = own.load(model.target, model.format)
+                self.runtimes[part.name] = own.load(model)
+                if own.built_anew:
+                    self.built_anew[part.name] = own.built_anew
                 for index, probe in enumerate(probes):
                     count = f"{index + 1}/{len(probes)}"
                     step = f"{name}: probe {count}, {probe.name}{_left(runs, probes)}"
@@ -162,6 +173,8 @@ class Evidence:
                         self._run(own, part, probe, self.feeds(part, probe), folder / str(index))
                     )
             except SubmissionError as error:
+                if runs and not probes[len(runs)].contract:
+                    return runs  # no evaluator feeds what it died of
                 if exported:
                     self.export_errors[part.name] = f"{error} ({step})"
                 else:

@@ -7,6 +7,10 @@ import numpy as np
 from conformance.evidence import Run
 from reference.tracks import SEGMENTATION_2025, format_shape
 
+# Of the length of an embedding, or the range of another answer.
+ROUNDING = 1e-6
+# From 1 to the next float32.
+ULP = float(np.spacing(np.float32(1)))
 MASK = SEGMENTATION_2025.parts[0].output.name
 
 
@@ -62,6 +66,36 @@ def change(a: Run, b: Run) -> float:
         return float(np.mean(x != y))
     spread = float(x.max() - x.min()) or 1.0
     return float(np.max(np.abs(x - y))) / spread
+
+
+def told_apart(a: Run, b: Run) -> bool:
+    """Whether two answers differ by more than rounding, as their track's score sees them.
+
+    Masks in a pixel that belongs to the pictures of both, embeddings in direction, and others in a
+    value; the latter two by more than 1e-6 of their length or range.
+    """
+    if a.output.shape != b.output.shape:
+        return True
+    x, y = (np.asarray(run.output, dtype=np.float64) for run in (a, b))
+    if a.part.output.name == MASK:
+        return not np.array_equal(_inside(x, a, b), _inside(y, a, b))
+    if None in a.part.output.shape:
+        return bool(np.linalg.norm(_unit(x) - _unit(y)) > ROUNDING)
+    return change(a, b) > ROUNDING
+
+
+def _inside(mask: np.ndarray, *runs: Run) -> np.ndarray:
+    """The part of a mask that all pictures cover, where they are letterboxed."""
+    for run in runs:
+        if run.probe.content is not None:
+            height, width = run.probe.content
+            mask = mask[..., :height, :width]
+    return mask
+
+
+def _unit(embedding: np.ndarray) -> np.ndarray:
+    length = float(np.linalg.norm(embedding))
+    return embedding / length if length else embedding
 
 
 def value_range(runs: Iterable[Run]) -> str:

@@ -12,8 +12,19 @@ from reference.data import fixture
 from reference.tracks import Part, Tensor, Track
 
 Role = Literal[
-    "photo", "constant", "noise", "text", "repeat", "rescaled", "retext", "padding", "tail"
+    "photo",
+    "constant",
+    "noise",
+    "text",
+    "repeat",
+    "retext",
+    "repicture",
+    "tail",
+    "rescaled",
+    "padding",
 ]
+# What no evaluator feeds: it is looked at for advice, and decides no rule of the contract.
+BEYOND_CONTRACT: frozenset[Role] = frozenset({"rescaled", "padding"})
 
 PHOTOS = {
     "astronaut": ("astronaut.png", "an astronaut in an orange suit."),
@@ -21,8 +32,8 @@ PHOTOS = {
     "coffee": ("coffee.png", "cup of coffee."),
     "rocket": ("rocket.jpg", "rocket."),
 }
-# Of one aspect ratio, so that the letterbox does not tell them apart.
-RESCALED = ("chelsea", "coffee")
+# Of one aspect ratio, so that the letterbox hardly tells them apart.
+ALIKE = ("chelsea", "coffee")
 CONSTANTS = {"black": 0.0, "white": 1.0, "grey": 0.5}
 TEXTS = (
     "a photo of an astronaut.",
@@ -32,6 +43,8 @@ TEXTS = (
     "",
     "naïve façade ☕ 日本語 🚀",
 )
+# Of one length, so that an attention mask does not tell them apart.
+WORDS = ("flag.", "cat.")
 END_OF_TEXT = 49407
 _STEM = "photo " * 68
 
@@ -51,11 +64,20 @@ class Probe:
     of: str = ""
     content: tuple[int, int] | None = None
 
+    @property
+    def contract(self) -> bool:
+        """Whether an evaluator may feed this."""
+        return self.role not in BEYOND_CONTRACT
+
 
 def probes_for(track: Track, part: Part) -> list[Probe]:
-    """The probes of one part of a track, plain inputs first and their variations after."""
+    """The probes of one part of a track, plain inputs first and their variations after.
+
+    What is beyond the contract comes last: a model may die of it and has answered the rest.
+    """
     maker = _Maker(track, part)
-    return maker.images() if part.image else maker.texts()
+    probes = maker.images() if part.image else maker.texts()
+    return sorted(probes, key=lambda probe: not probe.contract)
 
 
 class _Maker:
@@ -82,7 +104,7 @@ class _Maker:
         first, (file, text) = next(iter(PHOTOS.items()))
         photo = partial(self._photo, file)
         variations = [self._probe(f"{first} again", "repeat", photo, text, first)]
-        for name in RESCALED:
+        for name in ALIKE:
             rescaled = partial(self._rescaled, PHOTOS[name][0])
             variations.append(
                 self._probe(
@@ -90,6 +112,8 @@ class _Maker:
                 )
             )
         if self._part.text:
+            for name, other in zip(ALIKE, reversed(ALIKE), strict=True):
+                variations.append(self._other_picture(name, other))
             # Only where there is a cat do masks of a cat and of a dog differ by right.
             cat = partial(self._photo, PHOTOS["chelsea"][0])
             variations += [
@@ -106,6 +130,7 @@ class _Maker:
         name = repr(first)
         return [
             *(self._probe(repr(text), "text", None, text) for text in TEXTS),
+            *(self._probe(repr(text), "retext", None, text, "'dog.'") for text in WORDS),
             self._probe(f"{name} again", "repeat", None, first, name),
             self._probe(f"{name}, zeros as padding", "padding", None, first, name, True),
             self._probe("long text A", "tail", None, _STEM + "cat."),
@@ -135,6 +160,15 @@ class _Maker:
             return arrays
 
         return Probe(name, role, feeds, of, content)
+
+    def _other_picture(self, name: str, other: str) -> Probe:
+        """The text of one photograph with another photograph."""
+        text, file = PHOTOS[name][1], PHOTOS[other][0]
+        photo = partial(self._photo, file)
+        content = self._content(file)
+        return self._probe(
+            f"{other}, the text of {name}", "repicture", photo, text, name, content=content
+        )
 
     def _photo(self, file: str) -> np.ndarray:
         prepared: np.ndarray = self._inputs.prepare_image(fixture(f"photos/{file}"))

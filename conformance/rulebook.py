@@ -97,7 +97,8 @@ class Rule:
     "npu" for what Qualcomm's compiler and emulator show; such a check takes an NpuEvidence, and one
     that needs a "device" of AI Hub a DeviceEvidence.
     `kind` is "torch" where the rule is about submissions that are not ONNX files yet. `fatal` marks
-    a rule without which nothing else can be checked.
+    a rule without which nothing else can be checked, and `blocks` a required one of the graph
+    without which no forward pass tells anything.
     """
 
     id: str
@@ -106,6 +107,7 @@ class Rule:
     needs: Needs
     kind: Kind
     fatal: bool
+    blocks: bool
     source: str
     remedy: str
     check: Check
@@ -139,6 +141,7 @@ def rule(
     needs: Needs = "runs",
     kind: Kind = "any",
     fatal: bool = False,
+    blocks: bool = True,
 ) -> Callable[[Check], Check]:
     """Enters a check into the rulebook.
 
@@ -156,7 +159,7 @@ def rule(
             if entry_id in _RULES:
                 raise ValueError(f"two rules are called {entry_id}")
             _RULES[entry_id] = Rule(
-                entry_id, level, entry_tracks, needs, kind, fatal, source, remedy, check
+                entry_id, level, entry_tracks, needs, kind, fatal, blocks, source, remedy, check
             )
         return check
 

@@ -26,12 +26,14 @@ _FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 class Model:
     """One part of a submission: a file, or for a factory the words `module:function`.
 
-    The PyTorch side of a reference model is `track:part:weights`.
+    The PyTorch side of a reference model is `track:part:weights`. `state` is the file that keeps
+    what a factory has made, so that every process has the same model.
     """
 
     part: str
     format: Format
     target: str
+    state: str = ""
 
     @property
     def path(self) -> Path:
@@ -123,7 +125,7 @@ def open_model(
     if path.is_file():
         return _open_file(part, path, scratch, limits)
     if _FACTORY.fullmatch(target):
-        return Model(part, "factory", target)
+        return Model(part, "factory", target, str(scratch / f"{part}-state.pt"))
     raise SubmissionError(f"no such file: {target}", f"check the path; it takes {FORMATS}")
 
 

@@ -45,7 +45,7 @@ def run_model(model: Model, feeds: Iterable[Feeds], place: Workplace) -> list[Ar
     the inputs.
     """
     with place.process(model) as process:
-        process.load(model.target, model.format)
+        process.load(model)
         return [process.run(one, place.fresh() / "pass").outputs[0] for one in feeds]
 
 
@@ -66,7 +66,7 @@ def torch_runner(model: Model, modules: dict[str, str], feeds: Feeds, place: Wor
 
     def run(tensors: Sequence[str]) -> dict[str, Array]:
         with place.process(model) as process:
-            process.watch(model.target, model.format, [modules[name] for name in tensors])
+            process.watch(model, [modules[name] for name in tensors])
             outputs = process.run(feeds, place.fresh() / "pass").outputs
         return dict(zip(tensors, outputs, strict=True))
 
@@ -80,7 +80,7 @@ def onnx_runner(flow: Flow, feeds: Feeds, place: Workplace) -> Runner:
         part, own = _exposed(flow, tensors, feeds, place)
         model = Model("", "onnx", str(part))
         with place.process(model) as process:
-            process.load(model.target, model.format)
+            process.load(model)
             outputs = process.run(own, place.fresh() / "pass").outputs
         return dict(zip(tensors, outputs, strict=True))
 
@@ -100,7 +100,7 @@ def npu_runner(flow: Flow, device: Device, feeds: Feeds, place: Workplace) -> Ru
 def torch_modules(model: Model, place: Workplace) -> set[str]:
     """The names of the modules that can be watched; none in an archive of code."""
     with place.process(model) as process:
-        return set(process.watch(model.target, model.format, []))
+        return set(process.watch(model, []))
 
 
 def _exposed(

@@ -6,12 +6,10 @@ Each function returns None where there is no answer to judge.
 import numpy as np
 
 from conformance.evidence import Run
-from conformance.look import describe, first_offence, value_range
+from conformance.look import ULP, describe, first_offence, value_range
 from conformance.rulebook import Verdict, could_not_run, failed, passed
 from reference.tracks import Track
 
-# The emulator returns 1.00000012 for 1.0: its float16 to float32 step is one ulp from zero.
-ULP = float(np.spacing(np.float32(1)))
 DEPTH_SLACK = 1e-6
 
 
@@ -26,7 +24,10 @@ def judge_answers(attempts: list[Run]) -> Verdict | None:
 
 
 def judge_values(track: Track, runs: list[Run]) -> Verdict | None:
-    """A mask is 0 or 1 to one unit in the last place, depth in [0, 1] to 1e-6."""
+    """A mask is 0 or 1 to one unit in the last place, depth in [0, 1] to 1e-6.
+
+    The emulator returns 1.00000012 for 1.0.
+    """
     mask = track.name == "segmentation"
     expected = "0 or 1, to one ulp" if mask else "[0, 1], to 1e-6"
     for run in runs:

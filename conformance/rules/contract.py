@@ -1,12 +1,18 @@
 """What every track says of its inputs and output, in the track's own numbering (`SEG-1`, ...)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from conformance.evidence import Evidence
 from conformance.graph import Graph, Value
-from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped
-from reference.tracks import Part, Shape, Tensor, fits, format_shape
+from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped, together
+from conformance.shape_hints import shape_hint
+from reference.tracks import Part, Tensor, Track, fits, format_shape
 
+NAME_INPUTS = "name the inputs at export: torch.onnx.export(..., input_names=[...])"
+EXACT_INPUT = "export with an example input of exactly this shape"
+ONE_TENSOR = "return the one tensor that is scored; drop auxiliary heads and intermediate results"
+RESHAPE = "reshape or squeeze inside the model, and export again"
+ONE_FILE_EACH = "both encoders are in one file: export each to a file of its own"
 NO_GRAPH = "no ONNX graph: the export from PyTorch failed (COM-13)"
 
 
@@ -14,45 +20,58 @@ NO_GRAPH = "no ONNX graph: the export from PyTorch failed (COM-13)"
     "*-1",
     Level.REQUIRED,
     needs="graph",
-    remedy="name the inputs at export: torch.onnx.export(..., input_names=[...])",
+    blocks=False,
+    remedy=NAME_INPUTS,
 )
 def input_names(e: Evidence) -> Verdict:
     """The model has the contract's inputs, by name, and no others.
 
     The evaluator feeds by name; an input that it does not know is never fed.
     """
-    for part, graph in e.each_graph():
-        wanted = [str(tensor.name) for tensor in part.inputs]
-        found = [value.name for value in graph.inputs]
-        if sorted(wanted) != sorted(found):
-            remedy = "remove the extra inputs" if set(wanted) <= set(found) else ""
-            return failed(", ".join(wanted), ", ".join(found) or "no input", of_part(part), remedy)
-    return _all(e, lambda graph: ", ".join(value.name for value in graph.inputs))
+
+    def offences() -> Iterator[Verdict]:
+        for part, graph in e.each_graph():
+            wanted = [str(tensor.name) for tensor in part.inputs]
+            found = [value.name for value in graph.inputs]
+            if sorted(wanted) != sorted(found):
+                seen = ", ".join(found) or "no input"
+                remedy = _names_remedy(e.track, part, found)
+                yield failed(", ".join(wanted), seen, of_part(part), remedy)
+
+    return together(offences()) or _all(
+        e, lambda graph: ", ".join(value.name for value in graph.inputs)
+    )
 
 
 @rule(
     "*-2",
     Level.REQUIRED,
     needs="graph",
-    remedy="export with an example input of exactly this shape",
+    remedy=EXACT_INPUT,
 )
 def input_shapes(e: Evidence) -> Verdict:
     """Every input has the contract's shape: batch axis, channels first, height before width.
 
     A dimension that is not fixed may stand for any size here; COM-2 is about those.
     """
-    for part, graph in e.each_graph():
-        for tensor, value in _matched(part, graph):
-            if not fits(value.shape, tensor.shape):
-                remedy = shape_hint(value.shape, tensor.shape)
-                return failed(tensor.label, value.label, of_part(part), remedy)
-    return _all(e, lambda graph: ", ".join(format_shape(value.shape) for value in graph.inputs))
+
+    def offences() -> Iterator[Verdict]:
+        for part, graph in e.each_graph():
+            for tensor, value in _matched(part, graph):
+                if not fits(value.shape, tensor.shape):
+                    remedy = shape_hint(value.shape, tensor.shape, "input") or EXACT_INPUT
+                    yield failed(tensor.label, value.label, of_part(part), remedy)
+
+    return together(offences()) or _all(
+        e, lambda graph: ", ".join(format_shape(value.shape) for value in graph.inputs)
+    )
 
 
 @rule(
     "*-3",
     Level.REQUIRED,
     needs="graph",
+    blocks=False,
     remedy="export with float32 images and int32 token ids; convert inside the model if need be",
 )
 def input_dtypes(e: Evidence) -> Verdict:
@@ -60,45 +79,62 @@ def input_dtypes(e: Evidence) -> Verdict:
 
     Retrieval also takes int64 ids, which `--truncate_64bit_io` makes int32 (erratum E2).
     """
-    for part, graph in e.each_graph():
-        for tensor, value in _matched(part, graph):
-            if value.dtype not in tensor.dtypes:
-                return failed(tensor.label, value.label, of_part(part))
-    return _all(e, lambda graph: ", ".join(value.dtype for value in graph.inputs))
+
+    def offences() -> Iterator[Verdict]:
+        for part, graph in e.each_graph():
+            for tensor, value in _matched(part, graph):
+                if value.dtype not in tensor.dtypes:
+                    remedy = _type_remedy(tensor, value)
+                    yield failed(tensor.label, value.label, of_part(part), remedy)
+
+    return together(offences()) or _all(
+        e, lambda graph: ", ".join(value.dtype for value in graph.inputs)
+    )
 
 
 @rule(
     "*-4",
     Level.REQUIRED,
     needs="graph",
-    remedy="return the one tensor that is scored; drop auxiliary heads and intermediate results",
+    blocks=False,
+    remedy=ONE_TENSOR,
 )
 def one_output(e: Evidence) -> Verdict:
     """The model returns exactly one tensor.
 
     The evaluator takes `output_0`; which of several that is depends on the export.
     """
-    for part, graph in e.each_graph():
-        if len(graph.outputs) != 1:
-            names = ", ".join(value.name for value in graph.outputs)
-            return failed("1 output", f"{len(graph.outputs)} outputs: {names}", of_part(part))
-    return _all(e, lambda graph: graph.outputs[0].name)
+
+    def offences() -> Iterator[Verdict]:
+        for part, graph in e.each_graph():
+            if len(graph.outputs) != 1:
+                names = ", ".join(value.name for value in graph.outputs)
+                seen = f"{len(graph.outputs)} outputs{f': {names}' if names else ''}"
+                found = [value.name for value in graph.inputs]
+                remedy = ONE_FILE_EACH if _all_parts(e.track, found) else ONE_TENSOR
+                yield failed("1 output", seen, of_part(part), remedy)
+
+    return together(offences()) or _all(e, lambda graph: graph.outputs[0].name)
 
 
 @rule(
     "*-5",
     Level.REQUIRED,
     needs="graph",
-    remedy="reshape or squeeze inside the model, and export again",
+    remedy=RESHAPE,
 )
 def output_shape(e: Evidence) -> Verdict:
     """The output has the contract's shape, without an extra axis and without a missing one."""
-    for part, graph in e.each_graph():
-        for value in graph.outputs[:1]:
+
+    def offences() -> Iterator[Verdict]:
+        for part, value in _first_outputs(e):
             if not fits(value.shape, part.output.shape):
-                remedy = shape_hint(value.shape, part.output.shape)
-                return failed(part.output.label, value.label, of_part(part), remedy)
-    return _all(e, lambda graph: format_shape(graph.outputs[0].shape) if graph.outputs else "none")
+                remedy = shape_hint(value.shape, part.output.shape, "output") or RESHAPE
+                yield failed(part.output.label, value.label, of_part(part), remedy)
+
+    return together(offences()) or _all(
+        e, lambda graph: format_shape(graph.outputs[0].shape) if graph.outputs else "none"
+    )
 
 
 @rule(
@@ -109,11 +145,15 @@ def output_shape(e: Evidence) -> Verdict:
 )
 def output_dtype(e: Evidence) -> Verdict:
     """The output is float32: not bool, not an integer type, not float16 or float64."""
-    for part, graph in e.each_graph():
-        for value in graph.outputs[:1]:
-            if value.dtype not in part.output.dtypes:
-                return failed(part.output.label, value.label, of_part(part))
-    return _all(e, lambda graph: graph.outputs[0].dtype if graph.outputs else "none")
+
+    offences = (
+        failed(part.output.label, value.label, of_part(part))
+        for part, value in _first_outputs(e)
+        if value.dtype not in part.output.dtypes
+    )
+    return together(offences) or _all(
+        e, lambda graph: graph.outputs[0].dtype if graph.outputs else "none"
+    )
 
 
 @rule(
@@ -128,34 +168,51 @@ def output_name(e: Evidence) -> Verdict:
 
     AI Hub calls it `output_0` after compilation, so that nothing breaks where it differs.
     """
-    for part, graph in e.each_graph():
-        for value in graph.outputs[:1]:
-            if value.name != part.output.name:
-                return failed(str(part.output.name), value.name, of_part(part))
-    return _all(e, lambda graph: graph.outputs[0].name if graph.outputs else "none")
+
+    offences = (
+        failed(str(part.output.name), value.name, of_part(part))
+        for part, value in _first_outputs(e)
+        if value.name != part.output.name
+    )
+    return together(offences) or _all(
+        e, lambda graph: graph.outputs[0].name if graph.outputs else "none"
+    )
 
 
-def shape_hint(found: Shape | None, wanted: Shape) -> str:
-    """The remedy for the shapes that people really get wrong; empty for any other."""
-    found = found or ()
-    hints = {
-        "add the batch axis: x.unsqueeze(0)": (1, *found),
-        "drop the leading axis: x.squeeze(0)": found[1:] if found[:1] == (1,) else None,
-        "drop the leading axes: x.squeeze(0).squeeze(0)": found[2:]
-        if found[:2] == (1, 1)
-        else None,
-        "add the channel axis: x.unsqueeze(1)": (*found[:1], 1, *found[1:]),
-        "the model is channels last: feed NCHW, x.permute(0, 3, 1, 2)": _moved(found, (0, 3, 1, 2)),
-        "height and width are swapped": _moved(found, (0, 1, 3, 2)),
-    }
-    for hint, shape in hints.items():
-        if shape is not None and fits(shape, wanted):
-            return hint
-    return ""
+def _names_remedy(track: Track, part: Part, found: list[str]) -> str:
+    """What helps against these names."""
+    wanted = [str(tensor.name) for tensor in part.inputs]
+    if not found:
+        return "trace with real inputs: none was left in the graph"
+    if _all_parts(track, found):
+        return ONE_FILE_EACH
+    missing, extra = set(wanted) - set(found), set(found) - set(wanted)
+    if not missing:
+        return f"remove the extra inputs: {', '.join(sorted(extra)) or 'one name stands twice'}"
+    if not extra:
+        return f"use {', '.join(sorted(missing))} in forward(): what is not read is traced away"
+    return NAME_INPUTS
 
 
-def _moved(shape: Shape, order: tuple[int, ...]) -> Shape | None:
-    return tuple(shape[i] for i in order) if len(shape) == len(order) else None
+def _all_parts(track: Track, found: list[str]) -> bool:
+    """Whether one file takes the inputs of every part of a track that has several."""
+    names = {str(tensor.name) for part in track.parts for tensor in part.inputs}
+    return len(track.parts) > 1 and names <= set(found)
+
+
+def _type_remedy(tensor: Tensor, value: Value) -> str:
+    """What helps against this type."""
+    if value.dtype == "unknown":
+        return "take a tensor: the evaluator feeds no sequence and no optional value"
+    wanted = tensor.dtypes[0]
+    if len(tensor.shape) == 4:
+        return f"export with a {wanted} picture, and begin forward() with a cast to {value.dtype}"
+    return f"export with {wanted} ids, and cast to {value.dtype} inside forward() if need be"
+
+
+def _first_outputs(e: Evidence) -> Iterator[tuple[Part, Value]]:
+    """The output that is scored, where a part has one."""
+    return ((part, value) for part, graph in e.each_graph() for value in graph.outputs[:1])
 
 
 def _matched(part: Part, graph: Graph) -> list[tuple[Tensor, Value]]:

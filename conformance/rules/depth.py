@@ -3,7 +3,7 @@
 import numpy as np
 
 from conformance.evidence import Evidence
-from conformance.look import describe, first_offence, is_finite, value_range
+from conformance.look import ULP, describe, first_offence, is_finite, value_range
 from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped
 
 TRACKS = ("depth",)
@@ -20,10 +20,13 @@ NO_ANSWER = "no probe that this is judged by came back with finite values (COM-8
     remedy="end with min-max normalisation, or clamp(0, 1)",
 )
 def unit_range(e: Evidence) -> Verdict:
-    """Depth lies in [0, 1] on the host."""
+    """Depth lies in [0, 1] on the host, to one unit in the last place of 1.
+
+    onnxruntime's own Sigmoid and Tanh come out that far beyond.
+    """
     runs = list(filter(is_finite, e.runs()))
     for run in runs:
-        bad = (run.output < 0) | (run.output > 1)
+        bad = (run.output < -ULP) | (run.output > 1 + ULP)
         if bad.any():
             seen = f"{describe(run.output)}; {first_offence(bad, run.output)}"
             return failed("values in [0, 1]", seen, run.where)
@@ -42,7 +45,7 @@ def larger_is_farther(e: Evidence) -> Verdict:
 
     On the launch pad of the `rocket` photograph the sky in the upper third is farther than the
     ground along the lower edge. Depth-Anything-V2's relative checkpoints say the opposite. Where
-    the two differ by less than a tenth of the range nothing is said.
+    the two differ by less than a tenth of the range it is not judged.
     """
     for run in e.runs("photo"):
         if run.probe.name == "rocket" and is_finite(run):
@@ -52,7 +55,7 @@ def larger_is_farther(e: Evidence) -> Verdict:
             sky, ground = depth[: rows // 3].mean(), depth[-rows // 8 :].mean()
             seen = f"sky {sky:.2f}, ground {ground:.2f}"
             if not spread > 0 or abs(sky - ground) < CLEAR * spread:
-                return passed(f"undecided: {seen}")
+                return skipped(f"undecided: {seen}, less apart than a tenth of the range")
             return (
                 passed(seen)
                 if sky > ground

@@ -3,15 +3,18 @@
 from collections.abc import Iterator
 from itertools import pairwise
 
+from conformance.channels import arrivals
 from conformance.evidence import Evidence, Run
 from conformance.graph import Graph, Node
-from conformance.look import describe, distance, is_finite, same
-from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped
-from reference.tracks import Part, Shape
+from conformance.look import describe, distance, is_finite, told_apart
+from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped, together
+from conformance.rules.contract import of_part
+from reference.tracks import Part
 
 # Between the answers to two photographs in [0, 1], as a share of that in 0..255. Seen with random
 # weights: 4e-5 (depth) made for 0..255, 0.5 to 1.5 (depth, PIDNet) and 8 (CLIP) made for [0, 1].
 SCALE_RATIO = 0.1
+UNIT = "divide by the standard deviations of pixels in [0, 1], such as 0.229, 0.224, 0.225"
 _ARITHMETIC = {"Sub", "Add", "Mul", "Div", "BatchNormalization", "InstanceNormalization"}
 ROUNDING = 1e-12
 # What a picture in 0..255 is divided by at least: the standard deviations are near 57.
@@ -28,18 +31,32 @@ _WEIGHTED = {"Conv", "Gemm", "MatMul"}
     remedy="trace with real inputs; check that no input was folded into a constant at export",
 )
 def image_matters(e: Evidence) -> Verdict:
-    """Different photographs give different answers."""
-    seen = []
-    for part in e.track.parts:
-        photos = e.runs("photo", part=part.name) if part.image else []
-        photos = list(filter(is_finite, photos))
-        if len(photos) > 1:
-            if all(same(a.output, b.output) for a, b in pairwise(photos)):
-                answer = f"the same for {len(photos)} photographs: {describe(photos[0].output)}"
-                return failed("an answer that depends on the picture", answer, photos[0].where)
-            different = len({run.output.tobytes() for run in photos})
-            seen.append(f"{different} different answers to {len(photos)} photographs")
-    return passed("; ".join(seen)) if seen else skipped(NO_ANSWER)
+    """Different photographs give different answers, under one text where there is a text.
+
+    To more than rounding, and as the score sees them: of embeddings the direction counts, and of a
+    mask the pixels that the pictures cover.
+    """
+    judged = [(part, pairs) for part in e.track.parts if (pairs := _pictures(e, part))]
+    offences, seen = [], []
+    for part, pairs in judged:
+        apart = sum(told_apart(one, other) for one, other in pairs)
+        under = " under one text" if part.text else ""
+        if not apart:
+            first = pairs[0][0]
+            answer = f"the same for {len(pairs) + 1} photographs{under}: {describe(first.output)}"
+            offences.append(failed("an answer that depends on the picture", answer, first.where))
+        seen.append(f"{apart} of {len(pairs)} pairs of photographs told apart{under}")
+    return together(offences) or (passed("; ".join(seen)) if seen else skipped(NO_ANSWER))
+
+
+def _pictures(e: Evidence, part: Part) -> list[tuple[Run, Run]]:
+    """Pairs of answers of a part that differ in the photograph alone."""
+    if part.image is None:
+        return []
+    if part.text is None:
+        return list(pairwise(filter(is_finite, e.runs("photo", part=part.name))))
+    again = [(e.pair(run), run) for run in e.runs("repicture", part=part.name)]
+    return [(one, two) for one, two in again if one and is_finite(one) and is_finite(two)]
 
 
 @rule(
@@ -51,17 +68,25 @@ def image_matters(e: Evidence) -> Verdict:
 def pixel_scale(e: Evidence) -> Verdict:
     """The model is made for the scale of pixels that is fed, 0..255 or [0, 1].
 
-    A model tells photographs apart at its own scale. Photographs in [0, 1] are all nearly black to
-    one made for 0..255, which then gives nearly the same answer to each. Where the graph divides
-    the pixels by 32 or more ahead of the first weights, that settles it.
+    What the graph divides the pixels by ahead of the first weights settles it: 32 or more is for
+    0..255. Else the answers tell: a model tells photographs apart at its own scale, and those in
+    [0, 1] are all nearly black to one made for 0..255. They are hardly apart either to one whose
+    mean and std were left outside, or whose weights are not trained: where [0, 1] is fed, that is
+    not judged.
     """
+    raw = e.track.image_high > 1
     for part in e.track.parts:
         other = e.runs("rescaled", part=part.name) if part.image else []
         fed = [pair for pair in map(e.pair, other) if pair is not None]
         if len(fed) == 2 and all(map(is_finite, fed + other)):
-            raw = e.track.image_high > 1
-            division = _division(e.graphs[part.name], part) if raw and part.name in e.graphs else ""
-            return passed(division) if division else _judge_scale(fed, other, raw=raw)
+            node, divisor = _division(e.graphs.get(part.name), part)
+            seen = f"{node} divides the pixels by {divisor:.3g} or more"
+            if divisor >= RAW_DIVISOR and not raw:
+                seen += ": made for 0..255"
+                return failed("a model made for [0, 1]", seen, of_part(part), UNIT)
+            if node and (divisor >= RAW_DIVISOR or not raw):
+                return passed(seen)
+            return _judge_scale(fed, other, raw=raw)
     return skipped(NO_ANSWER)
 
 
@@ -76,20 +101,17 @@ def pixel_scale(e: Evidence) -> Verdict:
 def normalisation_inside(e: Evidence) -> Verdict:
     """The mean and standard deviation of the pixels are dealt with inside the model.
 
-    Seen as arithmetic ahead of the first weighted operator, or folded into its bias. A first
-    convolution without a bias, straight on the input, subtracts no mean.
+    Seen as arithmetic ahead of the first weighted operator, or folded into its bias. First weights
+    without a bias, straight on the input, subtract no mean.
     """
     for part, graph in e.each_graph():
         if _picture(graph, part):
-            seen = _normalisation(graph, part)
-            return (
-                passed(seen)
-                if seen
-                else failed(
-                    "a mean and a scale",
-                    "the picture goes straight into a convolution without a bias",
-                )
-            )
+            found = _normalisation(graph, part)
+            if found:
+                return passed(found)
+            weighted = [node for node in _up_to_weights(graph, part) if node.op in _WEIGHTED]
+            into = f"{weighted[0].label}, which has no bias" if weighted else "no weights at all"
+            return failed("a mean and a scale", f"the picture goes straight into {into}")
     return skipped(NO_PICTURE)
 
 
@@ -101,16 +123,19 @@ def normalisation_inside(e: Evidence) -> Verdict:
     remedy="drop the reversal; for a network that was trained on BGR it is right",
 )
 def channels_as_fed(e: Evidence) -> Verdict:
-    """The colour channels are not reversed ahead of the first weights.
+    """The colour channels come to the first weights in the order in which they are fed.
 
-    A network that was trained on BGR pictures needs the reversal; to any other it is a silent loss.
+    A network that was trained on BGR pictures needs another; to any other it is a silent loss.
     """
     pictures = [(part, graph) for part, graph in e.each_graph() if _picture(graph, part)]
-    for part, graph in pictures:
-        for node in _up_to_weights(graph, part):
-            if _reverses_channels(graph, node):
-                return failed("RGB, as it is fed", f"{node.label} makes it BGR")
-    return passed("no reversal of the channels") if pictures else skipped(NO_PICTURE)
+    offences = (
+        failed("RGB, as it is fed", f"{channels.by} makes it {channels.name}", of_part(part))
+        for part, graph in pictures
+        for channels in dict.fromkeys(arrivals(graph, _picture(graph, part)))
+        if channels.name not in ("", "RGB")
+    )
+    kept = passed("RGB to the first weights") if pictures else skipped(NO_PICTURE)
+    return together(offences) or kept
 
 
 def _judge_scale(fed: list[Run], other: list[Run], *, raw: bool) -> Verdict:
@@ -130,20 +155,30 @@ def _judge_scale(fed: list[Run], other: list[Run], *, raw: bool) -> Verdict:
         seen += ": made for [0, 1] or mean/std"
         return failed("a model made for 0..255", seen, fed[0].where)
     if not raw and low < SCALE_RATIO * high:
-        return failed("a model made for [0, 1]", f"{seen}: made for 0..255", fed[0].where)
+        return skipped(
+            f"{seen}: made for 0..255, for mean/std that is left outside, or not trained"
+        )
     return passed(seen)
 
 
-def _division(graph: Graph, part: Part) -> str:
-    """What divides raw pixels ahead of the first weights, or "" where nothing is seen to.
+def _division(graph: Graph | None, part: Part) -> tuple[str, float]:
+    """The node ahead of the first weights up to which pixels are divided most, and by how much;
+    "" and 0 where no constant scales them.
 
     It settles the matter for a mask cut at its own mean, which is as clear for dark pictures.
     """
-    for node in _up_to_weights(graph, part):
-        least = min(_divisors(graph, node), default=0)
-        if least >= RAW_DIVISOR:
-            return f"{node.label} divides the pixels by {least:.3g} or more"
-    return ""
+    most = ("", 0.0)
+    ahead, seen = [(_picture(graph, part), 1.0)] if graph else [], set[str]()
+    while graph and ahead:
+        name, so_far = ahead.pop()
+        seen.add(name)
+        for node in graph.consumers(name):
+            divisors = _divisors(graph, node)
+            divisor = so_far * min(divisors, default=1.0)
+            most = max(most, (node.label, divisor), key=lambda x: x[1]) if divisors else most
+            if node.op not in _WEIGHTED and node.op != "Shape":
+                ahead += [(output, divisor) for output in node.outputs if output not in seen]
+    return most
 
 
 def _divisors(graph: Graph, node: Node) -> list[float]:
@@ -184,39 +219,6 @@ def _up_to_weights(graph: Graph, part: Part) -> Iterator[Node]:
             yield node
             if node.op not in _WEIGHTED and node.op != "Shape":
                 names += [output for output in node.outputs if output not in seen]
-
-
-def _reverses_channels(graph: Graph, node: Node) -> bool:
-    """Whether three channels leave a node in the opposite order."""
-    if node.op == "Concat":
-        return [_channel(graph, name) for name in node.inputs] == [2, 1, 0]
-    shape = graph.value(node.inputs[0]).shape if node.inputs else None
-    given = [list(graph.constants.get(name, ())) for name in node.inputs[1:]]
-    if node.op == "Gather" and given == [[2, 1, 0]]:
-        return _is_three(shape, node.attributes.get("axis", 0))
-    if node.op == "GatherND" and given == [[2, 1, 0]]:
-        return graph.value(node.inputs[1]).shape == (3, 1) and _is_three(shape, 0)
-    if node.op == "Slice" and given[3:] == [[-1]]:
-        return any(_is_three(shape, axis) for axis in given[2])
-    return False
-
-
-def _is_three(shape: Shape | None, axis: object) -> bool:
-    """Whether an axis has three elements; a damaged file may hold anything for its number."""
-    shape = shape or ()
-    return any(axis in (i, i - len(shape)) and size == 3 for i, size in enumerate(shape))
-
-
-def _channel(graph: Graph, name: str) -> int | None:
-    """Which channel a tensor is, where it was split or sliced off."""
-    for node in graph.nodes:
-        if name in node.outputs:
-            if node.op == "Split" and len(node.outputs) == 3:
-                return node.outputs.index(name)
-            bounds = [list(graph.constants.get(bound, ())) for bound in node.inputs[1:3]]
-            if node.op == "Slice":
-                return next((i for i in range(3) if bounds == [[i], [i + 1]]), None)
-    return None
 
 
 def _has_bias(graph: Graph, node: Node) -> bool:

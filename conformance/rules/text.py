@@ -1,20 +1,37 @@
 """Rules of the models that take token ids."""
 
-from collections.abc import Iterator
-from itertools import pairwise
+from collections.abc import Iterable, Iterator
+from itertools import compress, pairwise
 
-from conformance.evidence import Evidence
-from conformance.graph import Graph, Node
-from conformance.look import change, describe, is_finite, same
-from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped
+from conformance.evidence import Evidence, Run
+from conformance.graph import Graph, Node, Value
+from conformance.look import change, describe, is_finite, same, told_apart
+from conformance.probes import Role
+from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped, together
 from conformance.rules.common import NO_RUN
-from conformance.rules.contract import NO_GRAPH
+from conformance.rules.contract import NO_GRAPH, of_part
+from reference.tracks import Part
 
 TRACKS = ("segmentation", "retrieval")
 # Padding may move an embedding by rounding only; a mask not at all but for a few pixels.
 PADDING_TOLERANCE = 1e-3
 INT64 = 7  # TensorProto.INT64
-_MOVES = {"Slice", "Gather", "Squeeze", "Unsqueeze", "Reshape", "Flatten", "Identity", "Split"}
+VOCABULARY = 49408  # CLIP's tokens
+# Operators through which token ids go as they are.
+_PASS_THROUGH = {
+    "Cast",
+    "Flatten",
+    "Gather",
+    "Identity",
+    "Reshape",
+    "Slice",
+    "Split",
+    "Squeeze",
+    "Transpose",
+    "Unsqueeze",
+}
+# Pairs of texts that have the same attention mask.
+_OF_ONE_LENGTH: tuple[Role, ...] = ("retext", "tail")
 
 
 @rule(
@@ -25,18 +42,19 @@ _MOVES = {"Slice", "Gather", "Squeeze", "Unsqueeze", "Reshape", "Flatten", "Iden
     remedy="trace with real token ids; check that the text was not folded into a constant",
 )
 def text_matters(e: Evidence) -> Verdict:
-    """Different texts give different answers."""
-    runs = e.runs("text")
-    for again in e.runs("retext"):
-        first = e.pair(again)
-        runs += [run for run in (first, again) if run is not None and run not in runs]
-    if len(runs) < 2:
+    """Different texts of one length give different answers.
+
+    Texts of other lengths would be told apart by the attention mask, or by where they end.
+    """
+    pairs = [pair for role in _OF_ONE_LENGTH for pair in pairwise(filter(is_finite, e.runs(role)))]
+    if not pairs:
         return skipped(NO_RUN)
-    if all(same(a.output, b.output) for a, b in pairwise(runs)):
-        seen = f"the same for {len(runs)} texts: {describe(runs[0].output)}"
-        return failed("an answer that depends on the text", seen, runs[0].where)
-    different = len({run.output.tobytes() for run in runs})
-    return passed(f"{different} different answers to {len(runs)} texts")
+    apart = [told_apart(one, other) for one, other in pairs]
+    if not any(apart):
+        first = pairs[0][0]
+        seen = f"the same for texts of one length, {_listed(pairs)}: {describe(first.output)}"
+        return failed("an answer that depends on the text", seen, first.where)
+    return passed(f"told apart: {_listed(compress(pairs, apart))}")
 
 
 @rule(
@@ -90,23 +108,79 @@ def long_texts_read(e: Evidence) -> Verdict:
 )
 def no_cast_to_int64(e: Evidence) -> Verdict:
     """Token ids are not cast from int32 to int64 inside the graph."""
-    texts = [(part.text, graph) for part, graph in e.each_graph() if part.text]
-    for text, graph in texts:
-        fed = {value.name: value.dtype for value in graph.inputs}
-        for node in _readers(graph, str(text.name)):
-            widens = node.op == "Cast" and node.attributes.get("to") == INT64
-            if widens and fed.get(str(text.name)) == "int32":
-                return failed("int32 ids throughout", f"{node.label} makes them int64")
-    return passed("no such Cast") if texts else skipped(NO_GRAPH)
+    texts = [(part, text, graph) for part, text, graph in _texts(e)]
+    offences = (
+        failed("int32 ids throughout", f"{node.label} makes them int64", of_part(part))
+        for part, text, graph in texts
+        if text.dtype == "int32"
+        for node in _readers(graph, text.name)
+        if node.op == "Cast" and node.attributes.get("to") == INT64
+    )
+    return together(offences) or (passed("no such Cast") if texts else skipped(NO_GRAPH))
+
+
+@rule(
+    "TXT-5",
+    Level.REQUIRED,
+    needs="graph",
+    tracks=TRACKS,
+    source="each text ends with CLIP's token 49407; an index beyond the table ends a forward pass",
+    remedy="give the table a row for each of CLIP's 49408 tokens, or clip the ids in the graph",
+)
+def token_ids_in_range(e: Evidence) -> Verdict:
+    """No token id can point beyond the table that it indexes."""
+    return judge_tables(e.each_graph())
+
+
+def judge_tables(graphs: Iterable[tuple[Part, Graph]]) -> Verdict:
+    """Whether each table that is indexed with the token ids as they come has a row for all."""
+    tables = [(part, *table) for part, graph in graphs for table in _tables(part, graph)]
+    offences = (
+        failed(f"{VOCABULARY} rows", f"{rows} rows, read by {node}", of_part(part))
+        for part, node, rows in tables
+        if rows < VOCABULARY
+    )
+    if not tables:
+        return skipped("no table is indexed with the token ids alone")
+    return together(offences) or passed(
+        f"tables of {', '.join(str(rows) for _, _, rows in tables)} rows"
+    )
+
+
+def _tables(part: Part, graph: Graph) -> Iterator[tuple[str, int]]:
+    """The weights that are indexed with the token ids as they come, with their rows."""
+    ids = {str(part.text.name)} if part.text else set()
+    for node in graph.nodes:
+        source = node.inputs[0] if node.inputs else ""
+        if source in ids and node.op in _PASS_THROUGH:
+            ids.update(node.outputs)
+        elif node.op == "Gather" and ids & set(node.inputs[1:2]) and source in graph.weights:
+            shape, axis = graph.weights[source].shape or (), node.attributes.get("axis", 0)
+            if isinstance(axis, int) and -len(shape) <= axis < len(shape):
+                yield node.label, shape[axis] or 0
+
+
+def _texts(e: Evidence) -> Iterator[tuple[Part, Value, Graph]]:
+    """The parts that take a text, with the input of their graph that does."""
+    for part, graph in e.each_graph():
+        if part.text is not None:
+            own = (value for value in graph.inputs if value.name == part.text.name)
+            yield part, next(own, Value("", "unknown", None)), graph
 
 
 def _readers(graph: Graph, name: str) -> Iterator[Node]:
-    """The nodes that see the token ids themselves, behind slices and reshapes as well."""
-    names, seen = [name], set[str]()
+    """The nodes that see the token ids, also where they were moved or reckoned with as int32."""
+    names, seen = [name], {name}
     while names:
         current = names.pop()
-        seen.add(current)
         for node in graph.consumers(current):
             yield node
-            if node.op in _MOVES and node.inputs[0] == current:
-                names += [output for output in node.outputs if output not in seen]
+            moved = node.op in _PASS_THROUGH and node.op != "Cast" and node.inputs[0] == current
+            for output in node.outputs:
+                if output not in seen and (moved or graph.value(output).dtype == "int32"):
+                    seen.add(output)
+                    names.append(output)
+
+
+def _listed(pairs: Iterable[tuple[Run, Run]]) -> str:
+    return "; ".join(f"{one.probe.name} and {other.probe.name}" for one, other in pairs)

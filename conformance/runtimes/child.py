@@ -10,8 +10,13 @@ from reference.errors import CheckpointWarning
 class ModelChild(Child):
     """Loads and runs a model with the runtime that its form asks for."""
 
-    def load(self, target: str, form: str, threads: int = 0) -> dict[str, Any]:
-        """Loads a model to run on `threads`, 0 for the default; answers the runtime's name."""
+    def load(self, target: str, form: str, state: str, threads: int = 0) -> dict[str, Any]:
+        """Loads a model to run on `threads`, 0 for the default; answers the runtime's name.
+
+        What a factory makes is kept in the file `state`, or given what is kept there; the first
+        weight in which it was another is answered too.
+        """
+        anew = ""
         if form == "onnx":
             from reference import ort
 
@@ -19,14 +24,14 @@ class ModelChild(Child):
         else:
             from conformance.runtimes import torch
 
-            runtime, self._run = torch.load(target, form, threads)
-        return {"runtime": runtime}
+            runtime, self._run, anew = torch.load(target, form, state, threads)
+        return {"runtime": runtime, "built anew": anew}
 
-    def watch(self, target: str, form: str, modules: list[str]) -> dict[str, Any]:
+    def watch(self, target: str, form: str, state: str, modules: list[str]) -> dict[str, Any]:
         """Loads a PyTorch model to see what its `modules` return; answers the names it has."""
         from conformance.runtimes import torch
 
-        names, self._run = torch.watch(target, form, modules)
+        names, self._run = torch.watch(target, form, state, modules)
         return {"modules": names}
 
     def export(self, **arguments: str) -> dict[str, Any]:

@@ -3,43 +3,51 @@
 import warnings
 from pathlib import Path
 
+from conformance.submission import Model
 from reference.errors import CheckpointWarning, SubmissionError
 from reference.process import ChildError, ChildProcess, Limits, Tick
 
 
 class ModelProcess(ChildProcess):
-    """A model in a child process of its own. A context manager."""
+    """A model in a child process of its own. A context manager.
+
+    `built_anew` is a weight in which the model of a factory, loaded here, was another one than when
+    it was first made, empty where there is none; it was given the first one's weights.
+    """
+
+    built_anew = ""
 
     def __init__(self, name: str, folder: Path, tick: Tick, limits: Limits) -> None:
         super().__init__("conformance.runtimes.child", name, folder, tick, limits)
 
-    def load(self, target: str, form: str, threads: int = 0) -> str:
+    def load(self, model: Model, threads: int = 0) -> str:
         """Loads the model; the name and version of the runtime that took it.
 
         `threads` is what a forward pass may use, 0 for the runtime's own choice. Raises
         SubmissionError if it cannot be loaded.
         """
         try:
-            answer = self.ask("load", target=target, form=form, threads=threads)
-            return str(answer["runtime"])
+            answer = self.ask("load", **_source(model), threads=threads)
         except ChildError as error:
             remedy = {
                 "onnx": "check it with onnx.checker, or export it again",
                 "factory": "make the factory run on its own first: it takes no arguments",
-            }.get(form, "save it again with the PyTorch version that is installed here")
+            }.get(model.format, "save it again with the PyTorch version that is installed here")
             raise SubmissionError(f"{self._name} cannot be loaded: {error}", remedy) from None
+        self.built_anew = str(answer["built anew"])
+        return str(answer["runtime"])
 
-    def watch(self, target: str, form: str, modules: list[str]) -> list[str]:
+    def watch(self, model: Model, modules: list[str]) -> list[str]:
         """Loads a PyTorch model whose outputs are what its `modules` return; the names it has.
 
         Raises ChildError where there is no such module.
         """
-        names: list[str] = self.ask("watch", target=target, form=form, modules=modules)["modules"]
+        names: list[str] = self.ask("watch", **_source(model), modules=modules)["modules"]
         return names
 
-    def export(self, target: str, form: str, track: str, part: str, path: Path) -> None:
+    def export(self, model: Model, track: str, path: Path) -> None:
         """Writes a PyTorch model as ONNX to `path`; raises ChildError where it cannot be."""
-        self.ask("export", target=target, form=form, track=track, part=part, path=str(path))
+        self.ask("export", **_source(model), track=track, part=model.part, path=str(path))
 
     def reference(self, track: str, folder: Path, weights: Path | None) -> dict[str, str]:
         """Writes the reference model of a track as ONNX into `folder`; the files by part.
@@ -59,16 +67,18 @@ class ModelProcess(ChildProcess):
         return paths
 
 
-def export_onnx(
-    target: str, form: str, track: str, part: str, path: Path, limits: Limits, tick: Tick
-) -> None:
+def export_onnx(model: Model, track: str, path: Path, limits: Limits, tick: Tick) -> None:
     """Writes a PyTorch model as ONNX to `path`, in a child; raises SubmissionError."""
-    name = Path(target).name
+    name = model.path.name
     with ModelProcess(name, path.parent, tick, limits) as process:
         try:
-            process.export(target, form, track, part, path)
+            process.export(model, track, path)
         except ChildError as error:
             raise SubmissionError(
                 f"{name} cannot be exported to ONNX: {error}",
                 "export it to ONNX yourself and give the .onnx file",
             ) from None
+
+
+def _source(model: Model) -> dict[str, str]:
+    return {"target": model.target, "form": model.format, "state": model.state}

@@ -22,29 +22,30 @@ except ImportError:
     ) from None
 
 
-def load(target: str, form: str, threads: int = 0) -> tuple[str, Run]:
-    """The model at `target`; returns the runtime's name and its forward pass.
+def load(target: str, form: str, state: str, threads: int = 0) -> tuple[str, Run, str]:
+    """The model at `target`; returns the runtime's name, its forward pass, and the weight in which
+    a factory made another model than the one that `state` keeps.
 
     `threads` are those of a pass, 0 for one a core.
     """
     if threads:
         torch.set_num_threads(threads)
-    module = open_module(target, form)
+    module, anew = _open_again(target, form, state)
 
     def run(feeds: dict[str, np.ndarray]) -> list[Any]:
         with torch.inference_mode():
             answer = module(*(torch.from_numpy(array) for array in feeds.values()))
         return [tensor.numpy() for tensor in _tensors(answer)]
 
-    return f"torch {torch.__version__.partition('+')[0]} CPU", run
+    return f"torch {torch.__version__.partition('+')[0]} CPU", run, anew
 
 
-def watch(target: str, form: str, modules: list[str]) -> tuple[list[str], Run]:
+def watch(target: str, form: str, state: str, modules: list[str]) -> tuple[list[str], Run]:
     """The names of the model's modules, and a forward pass that gives what `modules` return.
 
     An archive of code, TorchScript or an exported program, has no modules to watch.
     """
-    module = open_module(target, form)
+    module, _ = _open_again(target, form, state)
     names = [] if form in ("torchscript", "exported") else [n for n, _ in module.named_modules()]
     seen: dict[str, Any] = {}
 
@@ -62,12 +63,12 @@ def watch(target: str, form: str, modules: list[str]) -> tuple[list[str], Run]:
     return names, run
 
 
-def export(target: str, form: str, track: str, part: str, path: str) -> None:
+def export(target: str, form: str, state: str, track: str, part: str, path: str) -> None:
     """Exports the model at `target` to ONNX under the contract's names."""
     from reference.export import export_onnx
 
     wanted: Part = find_track(track).part(part)
-    export_onnx(open_module(target, form), wanted, Path(path))
+    export_onnx(_open_again(target, form, state)[0], wanted, Path(path))
 
 
 def reference(track: str, folder: str, weights: str | None) -> dict[str, str]:
@@ -102,6 +103,29 @@ def open_module(target: str, form: str) -> Any:
             "let the factory return the module itself",
         )
     return module.eval()
+
+
+def _open_again(target: str, form: str, state: str) -> tuple[Any, str]:
+    """As `open_module`; of a factory the same weights in every process, and where it made others.
+
+    The first one's weights and buffers are kept in the file `state`.
+    """
+    module = open_module(target, form)
+    if form != "factory" or not state:
+        return module, ""
+    own = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    if not Path(state).exists():
+        torch.save({name: tensor.detach() for name, tensor in own.items()}, state)
+        return module, ""
+    kept = torch.load(state, weights_only=True)
+    anew = ""
+    with torch.no_grad():
+        for name, tensor in own.items():
+            if name not in kept or kept[name].shape != tensor.shape:
+                return module, name
+            anew = anew or ("" if torch.equal(tensor, kept[name]) else name)
+            tensor.copy_(kept[name])
+    return module, anew
 
 
 def _tensors(answer: Any) -> list[torch.Tensor]:

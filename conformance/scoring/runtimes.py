@@ -119,7 +119,7 @@ def _loaded(model: Model, job: Job, scratch: Path, tick: Tick) -> Iterator[Forwa
             shutil.rmtree(folder, ignore_errors=True)
 
     with ModelProcess(model.path.name, scratch, tick, job.limits) as process:
-        process.load(model.target, model.format, job.threads)
+        process.load(model, job.threads)
         yield forward
 
 
@@ -127,7 +127,7 @@ def _onnx_file(model: Model, job: Job, scratch: Path, tick: Tick) -> Path:
     if model.format == "onnx":
         return model.path
     path = scratch / f"{model.part}-export.onnx"
-    export_onnx(model.target, model.format, job.track_id, model.part, path, job.limits, tick)
+    export_onnx(model, job.track_id, path, job.limits, tick)
     return path
 
 

@@ -18,7 +18,8 @@ OPSET, IR = 17, 8
 VOCABULARY, WIDTH = 49408, 16
 END_OF_TEXT = 49407
 ELEMENT = {"float32": TensorProto.FLOAT, "int32": TensorProto.INT32, "int64": TensorProto.INT64}
-PIDNET_HIDDEN = 2750
+# So that the kernels have as many weights as PIDNet-S.
+PIDNET_HIDDEN = (2891, 2609)
 
 
 def weights(name: str, *shape: int) -> np.ndarray:
@@ -123,12 +124,13 @@ def pidnet(part: Part) -> ModelProto:
     b = Builder(part)
     scaled = _normalised(b, "image", 1.0)
     pooled = b.node("AveragePool", scaled, kernel_shape=[8, 8], strides=[8, 8])
-    b.constant("classes", weights("classes", 19, 3, 1, 1))
-    local = b.node("Relu", b.node("Conv", pooled, "classes"))
+    b.constant("classes", weights("classes", 19, 3, 3, 3) / 3)
+    local = b.node("Relu", b.node("Conv", pooled, "classes", pads=[1, 1, 1, 1]))
     mean = b.node("Flatten", b.node("GlobalAveragePool", scaled))
-    b.constant("wide", weights("wide", 3, PIDNET_HIDDEN))
-    b.constant("wider", weights("wider", PIDNET_HIDDEN, PIDNET_HIDDEN) / PIDNET_HIDDEN**0.5)
-    b.constant("narrow", weights("narrow", PIDNET_HIDDEN, 19) / PIDNET_HIDDEN**0.5)
+    one, other = PIDNET_HIDDEN
+    b.constant("wide", weights("wide", 3, one))
+    b.constant("wider", weights("wider", one, other) / one**0.5)
+    b.constant("narrow", weights("narrow", other, 19) / other**0.5)
     hidden = b.node("Relu", b.node("MatMul", mean, "wide"))
     hidden = b.node("Relu", b.node("MatMul", hidden, "wider"))
     scene = b.node("MatMul", hidden, "narrow")

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from conformance.evidence import Run
 from conformance.look import change, describe, distance, first_offence, same, value_range
-from conformance.probes import CONSTANTS, PHOTOS, RESCALED, Probe, probes_for
+from conformance.probes import ALIKE, CONSTANTS, PHOTOS, Probe, probes_for
 from reference.data import fixture
 from reference.tracks import DEPTH_2025, RETRIEVAL_2026, SEGMENTATION_2025, TRACKS, Part, Track
 
@@ -34,7 +34,7 @@ def test_probes_are_to_the_contract(track: Track, part: Part) -> None:
             array = feeds[str(tensor.name)]
             assert array.shape == tensor.shape
             assert str(array.dtype) == tensor.dtypes[0]
-            if len(tensor.shape) == 4 and probe.role != "rescaled":
+            if len(tensor.shape) == 4 and probe.contract:
                 assert array.min() >= 0
                 assert array.max() <= track.image_high
 
@@ -55,7 +55,11 @@ def test_variations_differ_in_what_they_say_only() -> None:
         own, base = probe.feeds(), probes[probe.of].feeds()
         image = same(own["image_input"], base["image_input"])
         text = same(own["text_input"], base["text_input"])
-        expected = {"repeat": (True, True), "rescaled": (False, True)}
+        expected = {
+            "repeat": (True, True),
+            "rescaled": (False, True),
+            "repicture": (False, True),
+        }
         assert (image, text) == expected.get(probe.role, (True, False)), probe.name
 
 
@@ -89,11 +93,31 @@ def test_content_is_what_is_not_padding() -> None:
             assert image[:, :, width - 1].any()
 
 
+@pytest.mark.parametrize(("track", "part"), PARTS, ids=lambda x: getattr(x, "id", None) or x.name)
+def test_what_no_evaluator_feeds_comes_last(track: Track, part: Part) -> None:
+    contract = [probe.contract for probe in probes_for(track, part)]
+    assert contract == sorted(contract, reverse=True)
+    roles = {probe.role for probe in probes_for(track, part) if not probe.contract}
+    assert roles == ({"rescaled"} if part.image else set()) | ({"padding"} if part.text else set())
+
+
+@pytest.mark.parametrize("role", ["retext", "tail"])
+def test_texts_that_are_compared_have_one_attention_mask(role: str) -> None:
+    text = RETRIEVAL_2026.part("text")
+    a, b = (p.feeds()["text"] for p in probes_for(RETRIEVAL_2026, text) if p.role == role)
+    assert ((a == 49407) == (b == 49407)).all()
+    mask = SEGMENTATION_2025.parts[0]
+    pair = [p.feeds() for p in probes_for(SEGMENTATION_2025, mask) if p.role == role]
+    assert same(pair[0]["image_input"], pair[1]["image_input"])
+    assert same(pair[0]["text_input"][1], pair[1]["text_input"][1])
+    assert not same(pair[0]["text_input"][0], pair[1]["text_input"][0])
+
+
 def test_there_are_photographs_and_constants() -> None:
     assert len(PHOTOS) >= 3
     assert all(fixture(f"photos/{file}").is_file() for file, _ in PHOTOS.values())
     assert set(CONSTANTS) == {"black", "white", "grey"}
-    assert set(RESCALED) <= set(PHOTOS)
+    assert set(ALIKE) <= set(PHOTOS)
 
 
 floats = hnp.arrays(np.float64, 12, elements=st.floats(-100, 100, width=32))

@@ -31,50 +31,59 @@ def constant(value: float) -> np.ndarray:
     return array
 
 
-HINTS = [
-    ((3, 480, 640), (1, 3, 480, 640), "add the batch axis: x.unsqueeze(0)"),
-    ((1, 1024, 1024), (1024, 1024), "drop the leading axis: x.squeeze(0)"),
-    ((1, 1, 1024, 1024), (1024, 1024), "drop the leading axes: x.squeeze(0).squeeze(0)"),
-    ((1, 480, 640), (1, 1, 480, 640), "add the batch axis: x.unsqueeze(0)"),
-    ((4, 480, 640), (4, 1, 480, 640), "add the channel axis: x.unsqueeze(1)"),
-    ((1, 480, 640, 3), (1, 3, 480, 640), "the model is channels last"),
-    ((1, 3, 640, 480), (1, 3, 480, 640), "height and width are swapped"),
-    ((1, 3, 518, 518), (1, 3, 480, 640), ""),
-    ((2, 1024, 1024), (1024, 1024), ""),
-    ((2, 1, 1024, 1024), (1024, 1024), ""),
-    ((1, 2, 1024, 1024), (1024, 1024), ""),
-    ((0, 1024, 1024), (1024, 1024), ""),
-    ((None, 1024, 1024), (1024, 1024), ""),
-    ((1, 0, 1024, 1024), (1024, 1024), ""),
-    ((None, 1, 1024, 1024), (1024, 1024), ""),
-    ((1, 480, 640, 3, 1), (1, 3, 480, 640), ""),
-    ((), (1, 3, 480, 640), ""),
-    (None, (1, 3, 480, 640), ""),
-]
-
-
-@pytest.mark.parametrize(("found", "wanted", "hint"), HINTS)
-def test_shape_hints(found, wanted, hint) -> None:
-    told = contract.shape_hint(found, wanted)
-    assert told.startswith(hint)
-    assert bool(told) == bool(hint)
-
-
 def test_extra_inputs_are_to_be_removed_and_other_names_changed() -> None:
     extra = replace(GRAPH, inputs=(IMAGE, Value("scale", "float32", (1,))))
-    assert judge("DEP-1", extra).remedy == "remove the extra inputs"
+    assert judge("DEP-1", extra).remedy == "remove the extra inputs: scale"
     assert judge("DEP-1", extra).seen == "image, scale"
-    assert judge("DEP-1", replace(GRAPH, inputs=(IMAGE, IMAGE))).remedy == "remove the extra inputs"
+    twice = replace(GRAPH, inputs=(IMAGE, IMAGE))
+    assert judge("DEP-1", twice).remedy == "remove the extra inputs: one name stands twice"
     renamed = replace(GRAPH, inputs=(replace(IMAGE, name="x"),))
-    assert judge("DEP-1", renamed).remedy == ""
+    assert judge("DEP-1", renamed).remedy == contract.NAME_INPUTS
     assert judge("DEP-1", replace(GRAPH, inputs=())).seen == "no input"
+    assert "none was left" in judge("DEP-1", replace(GRAPH, inputs=())).remedy
+    seg = replace(GRAPH, inputs=(replace(IMAGE, name="image_input"),))
+    assert judge("SEG-1", seg, SEGMENTATION_2025).remedy.startswith("use text_input in forward()")
+
+
+def test_both_encoders_in_one_file_are_to_be_parted() -> None:
+    text = Value("text", "int32", (1, 77))
+    embeddings = (Value("a", "float32", (1, 16)), Value("b", "float32", (1, 16)))
+    both = replace(GRAPH, inputs=(IMAGE, text), outputs=embeddings)
+    for rule in ("RET-1", "RET-4"):
+        assert judge(rule, both, RETRIEVAL_2026).remedy == contract.ONE_FILE_EACH
+    assert judge("RET-4", replace(both, inputs=(IMAGE,)), RETRIEVAL_2026).remedy == (
+        contract.ONE_TENSOR
+    )
+
+
+def test_every_offence_is_reported_at_once() -> None:
+    wide = replace(IMAGE, name="image_input", shape=(1, 1024, 1024, 3), dtype="float64")
+    ids = Value("text_input", "int64", (2, 77))
+    graph = replace(GRAPH, inputs=(wide, ids))
+    shapes = judge("SEG-2", graph, SEGMENTATION_2025)
+    assert shapes.seen == "image_input float64 1x1024x1024x3; text_input int64 2x77"
+    assert shapes.remedy == (
+        "take 1x3x1024x1024 and begin forward() with x = x.permute(0, 2, 3, 1)"
+        " (the axes in another order);"
+        " take 2x1x77 and begin forward() with x = x.squeeze(1) (axis 1)"
+    )
+    assert judge("SEG-3", graph, SEGMENTATION_2025).remedy == (
+        "export with a float32 picture, and begin forward() with a cast to float64;"
+        " export with int32 ids, and cast to int64 inside forward() if need be"
+    )
+    parts = judge("RET-5", GRAPH, RETRIEVAL_2026)
+    assert (
+        parts.seen
+        == "depth float32 1x1x480x640 (image model); depth float32 1x1x480x640 (text model)"
+    )
     assert judge("DEP-1").seen == "image"
 
 
 def test_parts_are_named_where_there_are_several() -> None:
     wrong = replace(GRAPH, inputs=())
     assert judge("DEP-1", wrong).where == ""
-    assert judge("RET-1", wrong, RETRIEVAL_2026).where == "image model"
+    both = judge("RET-1", wrong, RETRIEVAL_2026)
+    assert both.seen == "no input (image model); no input (text model)"
     image = replace(GRAPH, outputs=(Value("embedding", "float32", (1, 16)),))
     own = evidence(image, RETRIEVAL_2026)
     own.graphs["text"] = GRAPH

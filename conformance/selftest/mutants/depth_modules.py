@@ -1,5 +1,6 @@
 """Depth in PyTorch: a model that keeps every rule, and the same with one defect each."""
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -18,6 +19,17 @@ class Depth(nn.Module):
 
     def finish(self, depth, image):
         return depth
+
+
+class Unseeded(Depth):
+    def __init__(self) -> None:
+        super().__init__()
+        noise = np.random.default_rng().normal(1, 0.1)
+        self.gain = nn.Parameter(torch.tensor(noise, dtype=torch.float32))
+        self.register_buffer("offset", 0.01 * torch.rand(1), persistent=False)
+
+    def finish(self, depth, image):
+        return (depth * 0.5 * self.gain + self.offset).clamp(0, 1)
 
 
 class Drifting(Depth):

@@ -11,5 +11,6 @@ def _module(name: str, factory: str, *rules: str) -> Mutant:
 
 MUTANTS = [
     _module("drifts from run to run", "Drifting", "COM-12"),
+    _module("other weights at each call", "Unseeded", "COM-14"),
     _module("a branch that tracing freezes", "Branching", "COM-13"),
 ]

@@ -91,7 +91,7 @@ _FLAT = both(constant("ramp", np.zeros_like), constant("luma", np.negative))
 MUTANTS = [
     # no answer
     mutant(
-        "vocabulary one token short", RET, constant("table", lambda t: t[:-1]), "COM-8", part="text"
+        "vocabulary one token short", RET, constant("table", lambda t: t[:-1]), "TXT-5", part="text"
     ),
     mutant(
         "ids of another vocabulary",
@@ -100,7 +100,7 @@ MUTANTS = [
         "COM-8",
         part="text",
     ),
-    mutant("vocabulary one token short", SEG, constant("table", lambda t: t[:-1]), "COM-8"),
+    mutant("vocabulary one token short", SEG, constant("table", lambda t: t[:-1]), "TXT-5"),
     mutant(
         "lookup table ends at 254",
         DEP,
@@ -202,7 +202,7 @@ MUTANTS = [
         "zero on noise",
         RET,
         only_if("embedding", "image", _noisy(1), NOTHING),
-        "RET-8",
+        "RET-9",
         part="image",
     ),
 ]

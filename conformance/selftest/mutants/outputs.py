@@ -28,7 +28,7 @@ MUTANTS = [
     mutant("scores too", SEG, add_output("logits", 1, 1, 1024, 1024), "SEG-4"),
     mutant("features too", RET, add_output("normalised", 1, 3, 224, 224), "RET-4", part="image"),
     mutant("live tokens too", RET, add_output("live", 1, 77), "RET-4", part="text"),
-    mutant("two outputs", DEP, add_output("unit", 1, 1, 480, 640), "DEP-4"),
+    mutant("two outputs", DEP, add_output("normalised", 1, 3, 480, 640), "DEP-4"),
     mutant("auxiliary head too", PID, add_output("normalised", 1, 3, 1024, 2048), "PID-4"),
     # shapes
     mutant("extra batch axis", SEG, after("pred_mask", ADD_AXIS, shape=(1, 1024, 1024)), "SEG-5"),
