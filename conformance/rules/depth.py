@@ -9,6 +9,7 @@ from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped
 TRACKS = ("depth",)
 # Of the depth's range: what tells sky from ground, or a surface from a flat map.
 CLEAR = 0.1
+CONSTANT = "the map is constant: check that the weights are loaded and that the picture is read"
 NO_ANSWER = "no probe that this is judged by came back with finite values (COM-8 to COM-10)"
 
 
@@ -79,7 +80,6 @@ def not_flat(e: Evidence) -> Verdict:
         share = float((q95 - q05) / (high - low)) if high > low else 0.0
         shares.append(share)
         if not share >= CLEAR:
-            return failed(
-                f"a share of {CLEAR:g}", f"{share:.2g} of {low:.3g}..{high:.3g}", run.where
-            )
+            seen = f"{share:.2g} of {low:.3g}..{high:.3g}"
+            return failed(f"a share of {CLEAR:g}", seen, run.where, "" if high > low else CONSTANT)
     return passed(f"at least {min(shares):.0%} of the range") if shares else skipped(NO_ANSWER)

@@ -63,7 +63,7 @@ def _pictures(e: Evidence, part: Part) -> list[tuple[Run, Run]]:
     "IMG-2",
     Level.ADVICE,
     source="rules pages: pictures are fed as they are, normalisation belongs inside the model",
-    remedy="put the scaling inside forward(): image / 255 for 0..255 tracks, nothing for [0, 1]",
+    remedy="begin forward() with (image / 255 - mean) / std, with what it was trained with",
 )
 def pixel_scale(e: Evidence) -> Verdict:
     """The model is made for the scale of pixels that is fed, 0..255 or [0, 1].

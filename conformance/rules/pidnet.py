@@ -6,7 +6,7 @@ from conformance.evidence import Evidence
 from conformance.graph import Graph, Node, Value, elements, nbytes
 from conformance.look import describe, is_finite, value_range
 from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped
-from conformance.rules.common import NO_RUN
+from conformance.rules.behaviour import NO_RUN
 from conformance.rules.contract import NO_GRAPH
 
 TRACKS = ("pidnet",)

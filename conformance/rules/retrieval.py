@@ -6,10 +6,11 @@ from conformance.evidence import Evidence, Run
 from conformance.look import describe, is_finite
 from conformance.probes import Role
 from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped, together
-from conformance.rules.common import NO_RUN
+from conformance.rules.behaviour import NO_RUN
 
 TRACKS = ("retrieval",)
 MIN_WIDTH = 2
+ANY_INPUT = "pool inside the model: an embedding has one width, whatever the input"
 WHOLE_EMBEDDING = "the cosine of single numbers is 1 or -1: return the embedding, not a score"
 POOLING = "look at the pooling: an all-zero embedding usually comes from a masked position"
 BIAS = "harmless to photographs: a bias in the encoder gives a picture of one colour a length"
@@ -37,7 +38,10 @@ def same_width(e: Evidence) -> Verdict:
     distinct = {width for found in widths.values() for width in found}
     if min(distinct) < MIN_WIDTH:
         return failed("more than one number", seen, remedy=WHOLE_EMBEDDING)
-    return passed(seen) if len(distinct) == 1 else failed("one width", seen)
+    if len(distinct) == 1:
+        return passed(seen)
+    varies = any(len(found) > 1 for found in widths.values())
+    return failed("one width", seen, remedy=ANY_INPUT if varies else "")
 
 
 @rule(

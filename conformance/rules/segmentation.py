@@ -3,11 +3,13 @@
 import numpy as np
 
 from conformance.evidence import Evidence
-from conformance.look import describe, first_offence
+from conformance.look import ULP, describe, first_offence
 from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped
-from conformance.rules.common import NO_RUN
+from conformance.rules.behaviour import NO_RUN
 
 TRACKS = ("segmentation",)
+EMPTY = "look at the logits: all are below the threshold, or an empty query was chosen"
+FULL = "look at the logits: all are above the threshold, or the background's query was chosen"
 
 
 @rule(
@@ -75,13 +77,16 @@ def finds_something(e: Evidence) -> Verdict:
     if not photos:
         return skipped(NO_RUN)
     if all(share in (0.0, 1.0) for share in shares.values()):
-        return failed("a mask of some of the pixels", listed)
+        empty = not any(shares.values())
+        return failed("a mask of some of the pixels", listed, remedy=EMPTY if empty else FULL)
     return passed(listed)
 
 
 def _looks_like(output: np.ndarray) -> str:
     """The remedy for what was probably returned instead of a mask."""
     low, high = float(output.min()), float(output.max())
+    if np.all((np.abs(output) <= ULP) | (np.abs(output - 1) <= ULP)):
+        return "compare as the very last step: no arithmetic behind (... > 0.5).float()"
     if low < 0:
         return "this looks like logits: end with (logits >= 0).float()"
     if high <= 1:

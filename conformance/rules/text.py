@@ -8,7 +8,7 @@ from conformance.graph import Graph, Node, Value
 from conformance.look import change, describe, is_finite, same, told_apart
 from conformance.probes import Role
 from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped, together
-from conformance.rules.common import NO_RUN
+from conformance.rules.behaviour import NO_RUN
 from conformance.rules.contract import NO_GRAPH, of_part
 from reference.tracks import Part
 

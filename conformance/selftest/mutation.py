@@ -30,7 +30,17 @@ from conformance.submission import open_submission
 from reference.errors import SubmissionError
 from reference.tracks import TRACKS, Track
 
-MODULES = ("common", "contract", "image", "text", "segmentation", "retrieval", "depth", "pidnet")
+MODULES = (
+    "common",
+    "behaviour",
+    "contract",
+    "image",
+    "text",
+    "segmentation",
+    "retrieval",
+    "depth",
+    "pidnet",
+)
 # They say more of Python than of a rule, or change what is not judged here.
 LEFT_OUT = ("RemoveDecorator", "VariableReplacer", "VariableInserter", "ExceptionReplacer")
 HANG_SECONDS = 60  # of processor time, so that a busy machine kills nothing

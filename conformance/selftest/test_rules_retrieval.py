@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from conformance.rules.common import NO_RUN
+from conformance.rules.behaviour import NO_RUN
 from conformance.rules.retrieval import BIAS, POOLING, SCALE
 from conformance.selftest.facts import judge_answers
 from reference.tracks import RETRIEVAL_2026

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from conformance.rulebook import Verdict, failed, passed, skipped
-from conformance.rules.common import NO_RUN
+from conformance.rules.behaviour import NO_RUN
 from conformance.selftest.facts import judge_answers
 from reference.tracks import SEGMENTATION_2025
 

@@ -8,7 +8,7 @@ import pytest
 from conformance.graph import Value
 from conformance.probes import TEXTS
 from conformance.rulebook import Verdict, all_rules, failed, passed, skipped
-from conformance.rules.common import NO_RUN
+from conformance.rules.behaviour import NO_RUN
 from conformance.rules.contract import NO_GRAPH
 from conformance.selftest.facts import evidence, graph_of, judge, judge_answers
 from reference.tracks import RETRIEVAL_2026, SEGMENTATION_2025

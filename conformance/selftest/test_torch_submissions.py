@@ -2,13 +2,17 @@
 
 import inspect
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from conformance.graph import Value
+from conformance.rules.behaviour import export_tolerance
 from conformance.runtimes.child import ModelChild
 from conformance.selftest.assess import assess, broken
+from conformance.selftest.facts import graph_of
 from conformance.selftest.mutants import depth_modules
 from reference.errors import CheckpointWarning
 from reference.tracks import DEPTH_2025, RETRIEVAL_2026
@@ -30,6 +34,32 @@ class Pair(Depth):
 class Noisy(Depth):
     def finish(self, depth, image):
         return depth * torch.rand(1)
+
+
+class Grown(Depth):
+    def __init__(self):
+        super().__init__()
+        import os
+
+        self.gain = nn.Parameter(torch.ones(1 + os.getpid() % 1000))
+
+    def finish(self, depth, image):
+        return depth * self.gain.mean()
+
+
+class Layered(Depth):
+    def __init__(self):
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        kernels = torch.randn(6, 8, 8, 3, 3, generator=generator) / 72**0.5
+        self.kernels = nn.Parameter((kernels + torch.eye(8)[:, :, None, None] / 9).half())
+
+    def finish(self, depth, image):
+        x = nn.functional.avg_pool2d(depth, 20).half().expand(1, 8, 24, 32)
+        for kernel in self.kernels:
+            x = torch.tanh(nn.functional.conv2d(x, kernel, padding=1))
+        waves = nn.functional.interpolate(x[:, :1].float().sigmoid(), size=(480, 640))
+        return (0.1 * waves + 0.9 * depth).clamp(0, 1)
 
 
 class Whole(Depth):
@@ -54,6 +84,17 @@ class Text(nn.Module):
         return (self.table[text] * live).sum(1)
 """
 )
+
+
+class Halved(torch.nn.Module):
+    """A network in half precision between casts."""
+
+    def __init__(self, own: torch.nn.Module) -> None:
+        super().__init__()
+        self.own = own.half()
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.own(image.half()).float()
 
 
 @pytest.fixture
@@ -99,6 +140,39 @@ def test_drift_is_not_deterministic(workplace: Path) -> None:
     verdicts = check_depth(workplace, "mine:Drifting")
     assert broken(verdicts) == {"COM-12"}
     assert "probe 'astronaut again'" in verdicts["COM-12"].where
+
+
+def test_a_factory_of_random_weights_is_built_once(workplace: Path) -> None:
+    """One model is exported, run and compared; that a second call gives another is advice."""
+    verdicts = check_depth(workplace, "mine:Unseeded")
+    assert broken(verdicts) == {"COM-14"}
+    assert verdicts["COM-14"].seen == "two calls of mine:Unseeded differ in 'gain'"
+    assert verdicts["COM-13"].seen.startswith("difference at most")
+    assert check_depth(workplace / "again", "mine:Depth")["COM-14"].outcome == "pass"
+
+
+def test_a_factory_of_another_network_at_each_call(workplace: Path) -> None:
+    verdicts = check_depth(workplace, "mine:Grown")
+    assert broken(verdicts) == {"COM-14"}
+
+
+def test_half_precision_is_compared_at_its_own_step(workplace: Path) -> None:
+    verdicts = check_depth(workplace, "mine:Layered")
+    assert "COM-13" not in broken(verdicts), verdicts["COM-13"]
+    module = depth_modules.Depth().eval()
+    torch.jit.trace(Halved(module), torch.rand(1, 3, 480, 640)).save(workplace / "half.pt")
+    verdicts = assess(DEPTH_2025, ["half.pt"], workplace / "scripted")
+    assert "COM-13" not in broken(verdicts), verdicts["COM-13"]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"),
+    [("float32", 1e-3), ("float64", 1e-3), ("float16", 2.0**-6), ("bfloat16", 2.0**-3)],
+)
+def test_the_lowest_precision_gives_the_tolerance(dtype: str, tolerance: float) -> None:
+    values = {"depth": Value("depth", "float32", None), "net": Value("net", dtype, None)}
+    graph = replace(graph_of("Conv image,w -> net; Cast net -> depth"), values=values)
+    assert export_tolerance(graph) == tolerance
 
 
 def test_frozen_branch_is_another_model(workplace: Path) -> None:

@@ -89,7 +89,7 @@ MUTANTS = [
     mutant("picture ignored", DEP, after("image", nothing()), "IMG-1"),
     mutant("picture ignored", PID, after("image", nothing()), "IMG-1"),
     mutant("picture ignored", RET, after("image", nothing()), "IMG-1", part="image"),
-    mutant("made for [0, 1]", SEG, _pixels_scaled(1 / 255), "IMG-2", "TXT-3"),
+    mutant("made for [0, 1]", SEG, _pixels_scaled(1 / 255), "IMG-1", "IMG-2", "TXT-3"),
     mutant("made for [0, 1]", DEP, _pixels_scaled(1 / 255), "IMG-2"),
     mutant("made for [0, 1]", DRAFT, _pixels_scaled(1 / 255), "IMG-2", part="image"),
     mutant("made for 0..255", RET, _pixels_scaled(255), "IMG-2", part="image"),
