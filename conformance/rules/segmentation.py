@@ -77,8 +77,8 @@ def finds_something(e: Evidence) -> Verdict:
     if not photos:
         return skipped(NO_RUN)
     if all(share in (0.0, 1.0) for share in shares.values()):
-        empty = not any(shares.values())
-        return failed("a mask of some of the pixels", listed, remedy=EMPTY if empty else FULL)
+        remedy = EMPTY if not any(shares.values()) else FULL if all(shares.values()) else ""
+        return failed("a mask of some of the pixels", listed, remedy=remedy)
     return passed(listed)
 
 

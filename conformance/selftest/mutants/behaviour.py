@@ -132,7 +132,7 @@ MUTANTS = [
     mutant(
         "BGR behind two reversals and a third",
         PID,
-        after("image", BY_INDEX, FLIPPED, step("Conv", SWAP)),
+        after("image", BY_INDEX, FLIPPED, BY_INDEX),
         "IMG-4",
     ),
     mutant(
