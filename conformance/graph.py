@@ -2,8 +2,9 @@
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -86,12 +87,47 @@ class Graph:
 
     def used(self) -> set[str]:
         """The names that some node reads or the graph returns."""
-        names = {name for node in self.nodes for name in node.inputs}
-        return names | {value.name for value in self.outputs}
+        return self._readers.keys() | {value.name for value in self.outputs}
 
-    def consumers(self, name: str) -> Iterator[Node]:
-        """The nodes that read a tensor."""
-        return (node for node in self.nodes if name in node.inputs)
+    def consumers(self, name: str) -> Sequence[Node]:
+        """The nodes that read a tensor, in graph order."""
+        return self._readers.get(name, ())
+
+    def producer(self, name: str) -> Node | None:
+        """The node that computes a tensor, None for an input or a weight.
+
+        Of several, which only subgraphs and damaged files have, the first.
+        """
+        return self._writers.get(name)
+
+    def reached(self, name: str, through: Callable[[Node, str], bool]) -> Iterator[Node]:
+        """The nodes that a tensor reaches, each once.
+
+        It goes on behind a node that it goes `through`, which is asked with the tensor at hand.
+        """
+        pending, seen, known = [name], {name}, set[int]()
+        while pending:
+            current = pending.pop()
+            for node in self.consumers(current):
+                if id(node) not in known:
+                    known.add(id(node))
+                    yield node
+                if through(node, current):
+                    fresh = [output for output in node.outputs if output and output not in seen]
+                    pending += fresh
+                    seen.update(fresh)
+
+    @cached_property
+    def _readers(self) -> dict[str, list[Node]]:
+        found: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            for name in dict.fromkeys(node.inputs):
+                found.setdefault(name, []).append(node)
+        return found
+
+    @cached_property
+    def _writers(self) -> dict[str, Node]:
+        return {name: node for node in reversed(self.nodes) for name in node.outputs if name}
 
 
 def elements(value: Value) -> int:

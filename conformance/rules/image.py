@@ -211,14 +211,8 @@ def _picture(graph: Graph, part: Part) -> str:
 
 def _up_to_weights(graph: Graph, part: Part) -> Iterator[Node]:
     """The nodes that see the pixels, up to the first weighted ones and these included."""
-    names, seen = [_picture(graph, part)], set[str]()
-    while names:
-        name = names.pop()
-        seen.add(name)
-        for node in graph.consumers(name):
-            yield node
-            if node.op not in _WEIGHTED and node.op != "Shape":
-                names += [output for output in node.outputs if output not in seen]
+    stops = {*_WEIGHTED, "Shape"}
+    return graph.reached(_picture(graph, part), lambda node, _: node.op not in stops)
 
 
 def _has_bias(graph: Graph, node: Node) -> bool:

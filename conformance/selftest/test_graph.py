@@ -1,6 +1,7 @@
 """Reading ONNX files: the facts are right, and no bytes make it stumble."""
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 
 import ml_dtypes
@@ -11,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from conformance.graph import Value, nbytes, read_graph
+from conformance.graph import Node, Value, nbytes, read_graph
 from conformance.operators import npu_hazards
 from conformance.selftest.assess import assess
+from conformance.selftest.facts import GRAPH, graph_of
 from conformance.selftest.models import conforming
 from reference.errors import SubmissionError
 from reference.tracks import DEPTH_2025
@@ -99,6 +101,52 @@ def test_nodes_of_subgraphs_and_functions_are_seen(tmp_path: Path) -> None:
     assert [node.op for node in read.nodes] == ["Add", "If", "NonZero", "NonZero"]
     assert all(node.domain == "" for node in read.nodes)
     assert {hazard.node.op for hazard in npu_hazards(read)} == {"NonZero"}
+
+
+@settings(REPEATABLE, max_examples=200)
+@given(
+    st.lists(st.tuples(st.lists(st.integers(0, 12), max_size=3), st.integers(0, 12)), max_size=15)
+)
+def test_indexes_are_what_a_search_of_all_nodes_finds(
+    made: list[tuple[list[int], int]],
+) -> None:
+    """Of any nodes at all: out of order, with names written twice, and in circles."""
+    nodes = tuple(
+        Node(str(i), "Op", "", tuple(map(str, reads)), (str(writes),))
+        for i, (reads, writes) in enumerate(made)
+    )
+    graph = replace(GRAPH, nodes=nodes)
+    for name in map(str, range(13)):
+        assert list(graph.consumers(name)) == [n for n in nodes if name in n.inputs]
+        assert graph.producer(name) == next((n for n in nodes if name in n.outputs), None)
+        reached, fresh = {name}, True
+        while fresh:
+            fresh = {n.outputs[0] for n in nodes if reached & {*n.inputs}} - reached
+            reached |= fresh
+        found = list(graph.reached(name, lambda node, at: True))
+        assert sorted(found, key=nodes.index) == [n for n in nodes if reached & {*n.inputs}]
+    assert graph.used() == {name for n in nodes for name in n.inputs} | {"depth"}
+
+
+def test_a_walk_goes_on_where_the_tensor_at_hand_says_so() -> None:
+    graph = graph_of("Gather x,ids -> a; Gather ids,x -> b; Cast b -> c; Cast a -> d")
+    found = graph.reached("ids", lambda node, at: node.inputs[0] == at)
+    assert {node.name for node in found} == {"a", "b", "c"}
+
+
+def test_long_graphs_are_walked_once() -> None:
+    """As many steps as nodes and edges: each is looked at once, however far the weights are."""
+    steps = "; ".join(f"Add x{i},x{max(i - 1, 0)} -> x{i + 1}" for i in range(20_000))
+    asked = 0
+
+    def through(node: Node, at: str) -> bool:
+        nonlocal asked
+        asked += 1
+        return True
+
+    graph = graph_of(steps)
+    assert sum(1 for _ in graph.reached("x0", through)) == 20_000
+    assert asked <= 40_000
 
 
 @pytest.mark.parametrize(
