@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conformance.assessment import fails_gate
-from conformance.graph import Graph, read_graph
+from conformance.graph import Graph, GraphReader
 from conformance.rulebook import PREFIXES, Rule, all_rules, rules_for
 from reference.errors import SubmissionError
+from reference.process import Limits
 from reference.tracks import Part, Tensor, Track
 
 # Stands for the part of a file whose track is not known; the rules of every track do not ask.
@@ -40,31 +41,39 @@ def static_rules(track: Track | None) -> list[Rule]:
     return [rule for rule in rules if rule.needs == "graph" and set(rule.tracks) == set(PREFIXES)]
 
 
-def check_files(paths: Sequence[Path], track: Track | None, *, strict: bool) -> tuple[str, int]:
+def check_files(
+    paths: Sequence[Path],
+    track: Track | None,
+    *,
+    strict: bool,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+) -> tuple[str, int]:
     """What the files break, a line each with its remedy; the code is 1 if that fails the gate.
 
-    Of two parts a file is held to the one that takes what it takes: a picture, or a text.
+    Files are read in a child process with `limits`. Of two parts a file is held to the one that
+    takes what it takes: a picture, or a text.
     """
     rules = static_rules(track)
     lines: list[str] = []
     failing = 0
-    for path in paths:
-        found = list(_broken(path, track, rules, strict))
-        failing += any(fails for _, fails in found)
-        lines += [line for line, _ in found]
+    with GraphReader(limits) as reader:
+        for path in paths:
+            found = list(_broken(path, reader, track, rules, strict))
+            failing += any(fails for _, fails in found)
+            lines += [line for line, _ in found]
     whole = f"{len(paths)} file{'s' if len(paths) != 1 else ''}, {len(rules)} rules each"
     lines.append(f"{whole}: {f'{failing} FAIL' if failing else 'pass'}")
     return "\n".join(lines), int(failing > 0)
 
 
 def _broken(
-    path: Path, track: Track | None, rules: Sequence[Rule], strict: bool
+    path: Path, reader: GraphReader, track: Track | None, rules: Sequence[Rule], strict: bool
 ) -> Iterator[tuple[str, bool]]:
     """(what is wrong and what helps, whether that fails the gate)"""
     try:
         if not path.is_file():
             raise SubmissionError("no such file", "check the path")
-        graph = read_graph(path)
+        graph = reader.read(path)
     except SubmissionError as error:
         yield f"{path}: {error.problem}\n  -> {error.remedy}", True
         return

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from conformance.feeding import feed, match_inputs
-from conformance.graph import Graph, Value, read_graph
+from conformance.graph import Graph, GraphReader, Value
 from conformance.probes import Probe, Role, probes_for
 from conformance.runtimes.process import ModelProcess
 from conformance.submission import Model, Submission
@@ -82,7 +82,9 @@ class Evidence:
     @cached_property
     def graphs(self) -> dict[str, Graph]:
         """The ONNX graph by part: the submission's own, or its export from PyTorch."""
-        return {part: read_graph(path) for part, path in self._onnx.items() if path is not None}
+        tick = lambda seconds: self._progress(f"reading the graph {seconds:.0f} s")  # noqa: E731
+        with GraphReader(self._limits, tick) as reader:
+            return {p: reader.read(path) for p, path in self._onnx.items() if path is not None}
 
     def each_graph(self) -> list[tuple[Part, Graph]]:
         """The parts of the contract with their graphs, in order."""

@@ -1,32 +1,41 @@
 """Reads an ONNX file into plain facts (names, shapes, dtypes, nodes) without its weights."""
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from reference.errors import SubmissionError
+from reference.process import ChildError, ChildProcess, Limits, Tick
 from reference.tracks import Shape, format_shape
 
-PROTOBUF_LIMIT = 2**31 - 1
-# Shape inference needs the small integer constants (Reshape targets, Slice bounds), not weights.
-_KEEP_ELEMENTS = 64
+# Operators and tensors of one model, its functions written out. Networks for phones have thousands.
+MOST_FACTS = 250_000
+TOO_MUCH = "no network for a phone is as large: export the network alone, loops as loops"
+_DEEPEST_CALL = 100  # of functions, as in onnx.inliner
 
 
 @dataclass(frozen=True)
 class Value:
-    """A tensor of the graph: `dtype` is a numpy name, `shape` None where it is not known."""
+    """A tensor of the graph: `dtype` is a numpy name, `shape` None where it is not known.
+
+    `kind` is ONNX's word for what is no tensor at all: sequence, optional, map, sparse_tensor.
+    """
 
     name: str
     dtype: str
     shape: Shape | None
+    kind: str = "tensor"
 
     @property
     def label(self) -> str:
         """`image float32 1x3x480x640`."""
+        if self.kind != "tensor":
+            return f"{self.name}, of type {self.kind.replace('_', ' ')} and not a tensor"
         return f"{self.name} {self.dtype} {format_shape(self.shape)}"
 
 
@@ -49,11 +58,16 @@ class Node:
 
 @dataclass(frozen=True)
 class External:
-    """A reference from a tensor to bytes in another file."""
+    """A reference from a tensor of `size` bytes to another file.
+
+    `offset` and `length`, in bytes, are as the file has them: numbers, if it is sound.
+    """
 
     tensor: str
     location: str
-    end: int
+    size: int
+    offset: str = "0"
+    length: str = "0"
 
 
 @dataclass(frozen=True)
@@ -61,7 +75,8 @@ class Graph:
     """An ONNX model as the rules see it.
 
     Nodes of subgraphs (If, Loop) are in `nodes` too. `weights` are the initializers and the larger
-    Constant nodes; the small ones are axes, sizes and the like.
+    Constant nodes; the small ones are axes, sizes and the like. `outputs` have the sizes that the
+    graph fixes where the file leaves them open; `declared` are the outputs as the file has them.
     """
 
     path: Path
@@ -75,6 +90,7 @@ class Graph:
     constants: dict[str, tuple[float, ...]]
     values: dict[str, Value]
     external: tuple[External, ...]
+    declared: tuple[Value, ...] = ()
 
     @property
     def opset(self) -> int:
@@ -138,8 +154,8 @@ def elements(value: Value) -> int:
 def nbytes(value: Value) -> int:
     """The size of a tensor in bytes; packed 4-bit types count half a byte an element."""
     bits = {"bool": 8, "bfloat16": 16, "int4": 4, "uint4": 4, "string": 0, "unknown": 0}
-    digits = "".join(ch for ch in value.dtype if ch.isdigit())
-    width = bits.get(value.dtype, int(digits) if digits and value.dtype[0] in "iufc" else 8)
+    digits = re.search(r"\d+", value.dtype)
+    width = bits.get(value.dtype, int(digits[0]) if digits and value.dtype[0] in "iufc" else 8)
     return (elements(value) * width + 7) // 8
 
 
@@ -148,89 +164,157 @@ def megabytes(size: int) -> str:
     return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
 
 
-def read_graph(path: Path) -> Graph:
+def read_graph(
+    path: Path,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    tick: Tick = lambda seconds: None,
+) -> Graph:
     """The facts of the ONNX file at `path`; weights are neither kept nor looked for.
 
-    Raises SubmissionError for an empty file, one above protobuf's limit of 2 GiB, and bytes that
-    are not an ONNX model.
+    As `GraphReader.read`.
     """
-    size = path.stat().st_size
-    if size == 0:
-        raise SubmissionError(f"{path.name} is empty", "export the model again")
-    if size > PROTOBUF_LIMIT:
-        raise SubmissionError(
-            f"{path.name} is {size / 2**30:.1f} GiB and no protobuf can be above 2 GiB",
-            "save the weights as external data",
-        )
-    import onnx
-    from google.protobuf.message import DecodeError
-
-    model = onnx.ModelProto()
-    try:
-        model.ParseFromString(path.read_bytes())
-    except (DecodeError, RuntimeError) as error:
-        raise SubmissionError(
-            f"{path.name} is not an ONNX model or was cut short ({error})",
-            "export or copy the file again and compare its size",
-        ) from None
-    model = inline_functions(model)
-    if not model.graph.node and not model.graph.output:
-        raise SubmissionError(
-            f"{path.name} holds no ONNX graph", "give the .onnx file that the export wrote"
-        )
-    return _describe(model, path, size)
+    with GraphReader(limits, tick) as reader:
+        return reader.read(path)
 
 
-def _describe(model: Any, path: Path, size: int) -> Graph:
-    from onnx import TensorProto
+class GraphReader:
+    """Reads ONNX files in a child process with `limits`, one for all of them. A context manager."""
 
-    graph = model.graph
-    weights: dict[str, Value] = {}
-    external: list[External] = []
-    constants: dict[str, tuple[float, ...]] = {}
-    nodes: list[Node] = []
-    for sub in _graphs(graph):
-        for tensor in [*sub.initializer, *_constant_tensors(sub)]:
-            if tensor.data_location == TensorProto.EXTERNAL:
-                external.append(_external(tensor))
-        for tensor in sub.initializer:
-            _keep_weight(weights, constants, tensor.name, tensor)
-        for proto in sub.node:
-            nodes.append(_node(proto))
-            if proto.op_type == "Constant" and proto.output:
-                for attribute in proto.attribute:
-                    if attribute.name == "value":
-                        large = math.prod(attribute.t.dims) > _KEEP_ELEMENTS
-                        kept = weights if large else {}
-                        _keep_weight(kept, constants, proto.output[0], attribute.t)
-    inputs = tuple(v for v in map(_value, graph.input) if v.name not in weights)
-    outputs = tuple(_value(v) for v in graph.output)
-    values = _infer(model)
-    values.update({v.name: v for v in (*inputs, *weights.values())})
-    values.update({v.name: v for v in outputs if v.shape is not None or v.name not in values})
+    def __init__(self, limits: Limits, tick: Tick = lambda seconds: None) -> None:
+        self._limits = limits
+        self._tick = tick
+        self._folder = tempfile.TemporaryDirectory(prefix="lpcvc-")
+        self._process: ChildProcess | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+        self._folder.cleanup()
+
+    def read(self, path: Path) -> Graph:
+        """The facts of the ONNX file at `path`.
+
+        Raises SubmissionError for an empty file, one above protobuf's limit of 2 GiB, bytes that
+        are not an ONNX model, functions that cannot be written out, and what goes beyond the
+        limits or crashes.
+        """
+        if self._process is None or not self._process.alive:  # it ends with a file that kills it
+            self._end()
+            self._process = ChildProcess(
+                "conformance.onnx_file",
+                path.name,
+                Path(self._folder.name),
+                self._tick,
+                self._limits,
+            )
+        self._process.name = path.name
+        try:
+            return _graph(path, self._process.ask("read", path=str(path)))
+        except ChildError as error:
+            raise SubmissionError(
+                f"{path.name} cannot be read: {error}", "check it with onnx.checker"
+            ) from None
+
+    def _end(self) -> None:
+        if self._process is not None:
+            self._process.__exit__()
+
+
+def _graph(path: Path, facts: dict[str, Any]) -> Graph:
+    """The facts that the child told of a file."""
+    values = {name: tuple(map(_value, facts[name])) for name in ("inputs", "outputs", "declared")}
+    nodes = (
+        Node(**{**node, "inputs": tuple(node["inputs"]), "outputs": tuple(node["outputs"])})
+        for node in facts["nodes"]
+    )
     return Graph(
         path=path,
-        file_bytes=size,
-        ir_version=model.ir_version,
-        opsets={_domain(entry.domain): entry.version for entry in model.opset_import},
-        inputs=inputs,
-        outputs=tuple(values[v.name] for v in outputs),
+        file_bytes=facts["file_bytes"],
+        ir_version=facts["ir_version"],
+        opsets=facts["opsets"],
+        inputs=values["inputs"],
+        outputs=values["outputs"],
+        declared=values["declared"],
         nodes=tuple(nodes),
-        weights=weights,
-        constants=constants,
-        values=values,
-        external=tuple(external),
+        weights={value.name: value for value in map(_value, facts["weights"])},
+        constants={name: tuple(numbers) for name, numbers in facts["constants"].items()},
+        values={value.name: value for value in map(_value, facts["values"])},
+        external=tuple(External(**entry) for entry in facts["external"]),
     )
 
 
-def inline_functions(model: Any) -> Any:
-    """The model with its functions written out where they are called."""
+def _value(fields: dict[str, Any]) -> Value:
+    shape = fields["shape"]
+    return Value(**{**fields, "shape": None if shape is None else tuple(shape)})
+
+
+def inline_functions(model: Any, name: str = "the model") -> Any:
+    """The model, which messages call `name`, with its functions written out where they are called.
+
+    Raises SubmissionError where they are recursive, or more than anybody has to look at.
+    """
     if not model.functions:
         return model
     import onnx.inliner
 
+    _check_calls(model, name)
     _align_opsets(model)
-    return onnx.inliner.inline_local_functions(model)
+    try:
+        return onnx.inliner.inline_local_functions(model)
+    except Exception as error:  # whatever else it finds wrong with them
+        raise SubmissionError(
+            f"the local functions of {name} cannot be written out: {error}", _NO_FUNCTIONS
+        ) from None
+
+
+_NO_FUNCTIONS = "export without local functions (export_modules_as_functions=False)"
+
+
+def _check_calls(model: Any, name: str) -> None:
+    """Counts what the inliner would write before it does: functions can double at every call."""
+    functions = {_key(f.domain, f.name, f.overload): f for f in model.functions}
+    sizes: dict[Any, int] = {}
+
+    def written(nodes: Iterable[Any], calls: tuple[Any, ...]) -> int:
+        return sum(size(node, calls) for node in nodes)
+
+    def size(node: Any, calls: tuple[Any, ...]) -> int:
+        inner = [attribute.g for attribute in node.attribute if attribute.HasField("g")]
+        inner += [graph for attribute in node.attribute for graph in attribute.graphs]
+        own = 1 + sum(written(graph.node, calls) for graph in inner)
+        key = _key(node.domain, node.op_type, node.overload)
+        if key not in functions:
+            return own
+        function = functions[key]
+        for what in ("input", "output"):
+            given, taken = len(getattr(node, what)), len(getattr(function, what))
+            if given > taken:
+                problem = f"{given} {what}s, and it has {taken}"
+                raise SubmissionError(
+                    f"{_called(key)} of {name} is called with {problem}", _NO_FUNCTIONS
+                )
+        if key in calls:
+            raise SubmissionError(f"{_called(key)} of {name} calls itself", _NO_FUNCTIONS)
+        if len(calls) == _DEEPEST_CALL:
+            problem = f"{name} has local functions that call each other {_DEEPEST_CALL} deep"
+            raise SubmissionError(problem, _NO_FUNCTIONS)
+        if key not in sizes:
+            sizes[key] = written(function.node, (*calls, key))
+        return own - 1 + sizes[key]
+
+    if written(model.graph.node, ()) > MOST_FACTS:
+        problem = f"the local functions of {name} come to more than {MOST_FACTS:,} operators"
+        raise SubmissionError(problem, _NO_FUNCTIONS)
+
+
+def _key(domain: str, name: str, overload: str) -> tuple[str, str, str]:
+    return _domain(domain), name, overload
+
+
+def _called(key: tuple[str, str, str]) -> str:
+    return f"local function {key[0]}::{key[1]}"
 
 
 def _align_opsets(model: Any) -> None:
@@ -241,128 +325,5 @@ def _align_opsets(model: Any) -> None:
             entry.version = versions.get(_domain(entry.domain), entry.version)
 
 
-def _graphs(graph: Any) -> Iterator[Any]:
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from _graphs(attribute.g)
-            for sub in attribute.graphs:
-                yield from _graphs(sub)
-
-
-def _constant_tensors(graph: Any) -> Iterator[Any]:
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-
-
-def _external(tensor: Any) -> External:
-    entries = {_text(entry.key): _text(entry.value) for entry in tensor.external_data}
-    try:
-        end = int(entries.get("offset", "0")) + int(entries.get("length", "0"))
-    except ValueError:
-        end = 0
-    return External(_text(tensor.name), entries.get("location", ""), end)
-
-
-def _node(proto: Any) -> Node:
-    from onnx import AttributeProto, helper
-
-    plain = {AttributeProto.INT, AttributeProto.FLOAT, AttributeProto.STRING, AttributeProto.INTS}
-    attributes = {
-        _text(a.name): _text(value) if isinstance(value, bytes) else value
-        for a in proto.attribute
-        if a.type in plain
-        for value in [helper.get_attribute_value(a)]
-    }
-    return Node(
-        _text(proto.name),
-        _text(proto.op_type),
-        _domain(proto.domain),
-        tuple(map(_text, proto.input)),
-        tuple(map(_text, proto.output)),
-        attributes,
-    )
-
-
-def _text(name: str | bytes) -> str:
-    """A name of the file; protobuf gives bytes where it is not UTF-8."""
-    return name.decode(errors="replace") if isinstance(name, bytes) else name
-
-
-def _domain(name: str | bytes) -> str:
-    return "" if name == "ai.onnx" else _text(name)
-
-
-def _dtype(elem_type: int) -> str:
-    from onnx import TensorProto, helper
-
-    if elem_type == TensorProto.STRING:
-        return "string"
-    try:
-        return str(helper.tensor_dtype_to_np_dtype(elem_type))
-    except (KeyError, ValueError):
-        return "unknown"
-
-
-def _value(info: Any) -> Value:
-    tensor = info.type.tensor_type
-    shape: Shape | None = None
-    if tensor.HasField("shape"):
-        shape = tuple(d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim)
-    return Value(_text(info.name), _dtype(tensor.elem_type), shape)
-
-
-def _keep_weight(
-    weights: dict[str, Value],
-    constants: dict[str, tuple[float, ...]],
-    name: str | bytes,
-    tensor: Any,
-) -> None:
-    from onnx import TensorProto, numpy_helper
-
-    known = Value(_text(name), _dtype(tensor.data_type), tuple(tensor.dims))
-    weights[known.name] = known
-    stored_here = tensor.data_location != TensorProto.EXTERNAL
-    if math.prod(tensor.dims) <= _KEEP_ELEMENTS and stored_here:
-        # A damaged tensor makes the reader stumble in any way; its value is then not known.
-        with contextlib.suppress(Exception):
-            array = numpy_helper.to_array(tensor)
-            constants[known.name] = tuple(float(x) for x in array.reshape(-1))
-
-
-def _infer(model: Any) -> dict[str, Value]:
-    """Shapes and dtypes of the inner tensors, as far as they are declared or can be inferred."""
-    import onnx
-
-    try:
-        inferred = onnx.shape_inference.infer_shapes(_without_weights(model), data_prop=True)
-    except Exception:  # foreign graphs fail here in many ways; the declared facts then stand alone
-        inferred = model
-    known = [*inferred.graph.value_info, *inferred.graph.output]
-    return {value.name: value for value in map(_value, known)}
-
-
-def _without_weights(model: Any) -> Any:
-    """A copy with the large weights as inputs, so that inference does not carry them about."""
-    import onnx
-
-    light = onnx.ModelProto()
-    light.ir_version = max(model.ir_version, 4)
-    light.opset_import.extend(model.opset_import)
-    light.graph.name = "light"
-    light.graph.node.extend(model.graph.node)
-    light.graph.input.extend(model.graph.input)
-    light.graph.output.extend(model.graph.output)
-    light.graph.value_info.extend(model.graph.value_info)
-    declared = {value.name for value in model.graph.input}
-    for tensor in model.graph.initializer:
-        if math.prod(tensor.dims) <= _KEEP_ELEMENTS:
-            light.graph.initializer.append(tensor)
-        elif tensor.name not in declared:
-            light.graph.input.append(
-                onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
-            )
-    return light
+def _domain(name: str) -> str:
+    return "" if name == "ai.onnx" else name

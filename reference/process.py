@@ -68,7 +68,7 @@ class ChildProcess:
         limits: Limits,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        self._name = name
+        self.name = name
         self._tick = tick
         self._timeout = limits.timeout
         self._limit = limits.memory or max(available_memory() - _SPARE_BYTES, _SPARE_BYTES)
@@ -142,6 +142,11 @@ class ChildProcess:
         place = f" ({error['remedy']})" if error["remedy"] else ""
         raise ChildError(error["problem"] + place)
 
+    @property
+    def alive(self) -> bool:
+        """Whether it can still answer."""
+        return self._process.poll() is None
+
     def printed(self, last: int = _LOG_BYTES) -> str:
         """The end of what the child has printed so far, at most `last` bytes."""
         size = self._stderr.seek(0, os.SEEK_END)
@@ -166,7 +171,7 @@ class ChildProcess:
                 if waited > self._timeout:
                     self._kill()
                     raise SubmissionError(
-                        f"{self._name} gave no answer for {self._timeout:.0f} s and was stopped",
+                        f"{self.name} gave no answer for {self._timeout:.0f} s and was stopped",
                         "see where it hangs, or allow it more with --timeout SECONDS",
                     ) from None
 
@@ -185,19 +190,19 @@ class ChildProcess:
         tail = one_line(self.printed(300))
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         return SubmissionError(
-            f"{self._name} crashed its runtime ({how}): {tail or 'nothing was printed'}",
+            f"{self.name} crashed its runtime ({how}): {tail or 'nothing was printed'}",
             "run it by hand in a process of its own; a crash here is a crash for the organisers",
         )
 
     def _unreadable(self, error: Exception) -> SubmissionError:
         return SubmissionError(
-            f"{self._name} gave an answer that cannot be read ({error})",
+            f"{self.name} gave an answer that cannot be read ({error})",
             "leave the process that the model runs in alone",
         )
 
     def _memory(self, how: str) -> SubmissionError:
         return SubmissionError(
-            f"{self._name} needs more memory than its limit of {self._limit / 2**30:.1f} GiB"
+            f"{self.name} needs more memory than its limit of {self._limit / 2**30:.1f} GiB"
             f" ({how})",
             "make the model smaller, or allow it more with --memory GIB if the machine has it",
         )

@@ -15,6 +15,8 @@ from conformance.rulebook import (
     together,
 )
 from conformance.rules.contract import NO_GRAPH, of_part
+from conformance.rules.external import misplaced
+from conformance.rules.sizes import open_sizes, sizes_seen
 
 MAX_IR, MAX_OPSET = 11, 23
 OLDER_OPSET = "export with opset_version=17"
@@ -40,20 +42,13 @@ RANDOM = {
     remedy="keep the weight files beside the .onnx file, named by a relative path",
 )
 def external_data(e: Evidence) -> Verdict:
-    """External weights exist, are complete, and lie inside the model's own folder."""
-    for _, graph in e.each_graph():
-        root = graph.path.resolve().parent
-        for external in graph.external:
-            file = root / external.location
-            name = f"{external.location!r}, which tensor {external.tensor!r} needs,"
-            if not file.resolve().is_relative_to(root):
-                return failed("weights inside the folder", f"{name} leads outside the folder")
-            if not file.is_file():
-                return failed("weights beside the model", f"{name} is missing")
-            if file.stat().st_size < external.end:
-                size = file.stat().st_size
-                return failed(f"{external.end} bytes", f"{name} has {size} bytes: cut short")
-    return _graphs(e, _size)
+    """External weights exist, are complete, and lie inside the model's own folder.
+
+    Shapes, axes and sizes that operators read from a tensor are in the .onnx file itself:
+    onnxruntime cannot load a model that has them elsewhere.
+    """
+    offences = [each for _, graph in e.each_graph() for each in misplaced(graph)]
+    return together(offences) or _graphs(e, _size)
 
 
 @rule(
@@ -64,15 +59,13 @@ def external_data(e: Evidence) -> Verdict:
     remedy="export without dynamic_axes, or use onnxruntime.tools.make_dynamic_shape_fixed",
 )
 def static_shapes(e: Evidence) -> Verdict:
-    """All inputs and outputs have fixed sizes, the batch axis included.
+    """All inputs and outputs are tensors of fixed sizes, the batch axis included.
 
-    Qualcomm's compiler leaves every node of a graph with a dynamic axis to the CPU.
+    Qualcomm's compiler leaves every node of a graph with a dynamic axis to the CPU. An output that
+    is declared with open sizes is fixed where the graph and its inputs fix it.
     """
-    for _, graph in e.each_graph():
-        for value in (*graph.inputs, *graph.outputs):
-            if value.shape is None or None in value.shape:
-                return failed("a fixed shape", value.label)
-    return _graphs(e, lambda graph: f"{len(graph.inputs) + len(graph.outputs)} tensors, all fixed")
+    offences = [each for _, graph in e.each_graph() for each in open_sizes(graph)]
+    return together(offences) or _graphs(e, sizes_seen)
 
 
 @rule(

@@ -33,7 +33,7 @@ class ModelProcess(ChildProcess):
                 "onnx": "check it with onnx.checker, or export it again",
                 "factory": "make the factory run on its own first: it takes no arguments",
             }.get(model.format, "save it again with the PyTorch version that is installed here")
-            raise SubmissionError(f"{self._name} cannot be loaded: {error}", remedy) from None
+            raise SubmissionError(f"{self.name} cannot be loaded: {error}", remedy) from None
         self.built_anew = str(answer["built anew"])
         return str(answer["runtime"])
 
@@ -59,7 +59,7 @@ class ModelProcess(ChildProcess):
             answer = self.ask("reference", track=track, folder=str(folder), weights=where)
         except ChildError as error:
             raise SubmissionError(
-                f"{self._name} failed: {error}", "check it with the tests of reference/"
+                f"{self.name} failed: {error}", "check it with the tests of reference/"
             ) from None
         for note in answer["notes"]:
             warnings.warn(note, CheckpointWarning, stacklevel=2)

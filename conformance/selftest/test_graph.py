@@ -1,6 +1,7 @@
 """Reading ONNX files: the facts are right, and no bytes make it stumble."""
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from conformance.graph import Node, Value, nbytes, read_graph
+from conformance.graph import GraphReader, Node, Value, nbytes, read_graph
 from conformance.operators import npu_hazards
 from conformance.selftest.assess import assess
 from conformance.selftest.facts import GRAPH, graph_of
 from conformance.selftest.models import conforming
 from reference.errors import SubmissionError
+from reference.process import Limits
 from reference.tracks import DEPTH_2025
 
 REPEATABLE = settings(derandomize=True, deadline=None, database=None)
@@ -183,10 +185,16 @@ def test_hazards_are_those_measured(
     assert bool(npu_hazards(graph)) is hazard
 
 
+@pytest.fixture(scope="module")
+def reader() -> Iterator[GraphReader]:
+    with GraphReader(Limits(timeout=60)) as made:
+        yield made
+
+
 @settings(REPEATABLE, max_examples=150)
 @given(data=st.data())
 def test_damaged_files_are_read_or_refused(
-    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+    data: st.DataObject, reader: GraphReader, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Whatever bytes change, the answer is a graph or a SubmissionError, nothing else."""
     good = conforming("depth").SerializeToString()
@@ -197,7 +205,7 @@ def test_damaged_files_are_read_or_refused(
     path = tmp_path_factory.mktemp("damaged") / "m.onnx"
     path.write_bytes(bytes(damaged[: max(cut, len(good) - 40)]))
     with contextlib.suppress(SubmissionError):
-        graph = read_graph(path)
+        graph = reader.read(path)
         assert len(npu_hazards(graph)) <= len(graph.nodes)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conformance.report.rules import rules_explained, rules_markdown, rules_table
-from conformance.verbs import Answer
+from conformance.verbs import Answer, add_limits, limits_of
 from reference.errors import SubmissionError
 from reference.tracks import find_track
 
@@ -26,6 +26,7 @@ def add_to(verbs: "Verbs") -> None:
     check.add_argument("files", nargs="+", type=Path, metavar="FILE.onnx")
     check.add_argument("--track", help="its rules too; default: those of every track alone")
     check.add_argument("--strict", action="store_true", help="advice fails too")
+    add_limits(check, "reading a file")
     check.set_defaults(verb=_check)
 
     selftest = verbs.add_parser("selftest", help="hold every rule against models that break it")
@@ -43,7 +44,8 @@ def _check(options: argparse.Namespace) -> Answer:
     from conformance.check import check_files
 
     track = find_track(options.track) if options.track else None
-    return check_files(options.files, track, strict=options.strict)
+    limits = limits_of(options)
+    return check_files(options.files, track, strict=options.strict, limits=limits)
 
 
 def _selftest(options: argparse.Namespace) -> Answer:

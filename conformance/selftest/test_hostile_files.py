@@ -1,0 +1,71 @@
+"""Hostile ONNX files end in a line or in facts, and what they cost is within the limits."""
+
+import resource
+from pathlib import Path
+
+import pytest
+from onnx import ModelProto
+
+from conformance.check import check_files
+from conformance.graph import GraphReader, read_graph
+from conformance.selftest.hostile_files import READ, REFUSED, doubling_shape
+from conformance.selftest.models import conforming
+from reference.errors import SubmissionError
+from reference.process import Limits
+from reference.tracks import TRACKS
+
+
+def write(made: ModelProto | bytes, folder: Path, name: str = "m.onnx") -> Path:
+    path = folder / name
+    path.write_bytes(made if isinstance(made, bytes) else made.SerializeToString())
+    return path
+
+
+def test_what_is_refused_is_said_in_one_line(tmp_path: Path) -> None:
+    with GraphReader(Limits(timeout=60)) as reader:
+        for name, (made, expected) in REFUSED.items():
+            with pytest.raises(SubmissionError) as caught:
+                reader.read(write(made, tmp_path))
+            assert expected in caught.value.problem, name
+            assert len(str(caught.value).splitlines()) == 1, name
+
+
+def test_what_can_be_read_is_judged(tmp_path: Path) -> None:
+    """By every static rule of every track; each line names a file and a rule."""
+    paths = [write(made, tmp_path, f"{name}.onnx") for name, made in READ.items()]
+    for track in (None, *TRACKS.values()):
+        text, code = check_files(paths, track, strict=True)
+        assert code == 1
+        lines = [line for line in text.splitlines()[:-1] if not line.startswith("  -> ")]
+        assert all(line.startswith(str(tmp_path)) and ".onnx: " in line for line in lines)
+    text, _ = check_files(paths, None, strict=False)
+    for name, told in {
+        "NUL in a location": "COM-1 (required): 'w\\x00.bin', which tensor 'w' needs, cannot be",
+        "a location of 5000 characters": "COM-1 (required): 'www",
+        "a negative offset": "COM-1 (required): 'w.bin', which tensor 'w' needs, is missing",
+        "a sequence": "COM-2 (documented): y, of type sequence and not a tensor",
+        "an optional": "COM-2 (documented): y, of type optional and not a tensor",
+    }.items():
+        assert f"{name}.onnx: {told}" in text
+
+
+def test_a_reader_goes_on_after_a_file_that_ended_its_process(tmp_path: Path) -> None:
+    good = write(conforming("depth"), tmp_path, "good.onnx")
+    slow = write(doubling_shape(40), tmp_path, "slow.onnx")
+    with GraphReader(Limits(timeout=2, memory=2**31)) as reader:
+        assert reader.read(good).inputs[0].name == "image"
+        with pytest.raises(SubmissionError, match=r"slow\.onnx"):
+            reader.read(slow)
+            raise SubmissionError("slow.onnx", "was read without inference: memory ended it first")
+        assert reader.read(good).inputs[0].name == "image"
+
+
+def test_the_parent_takes_no_more_for_a_hostile_file(tmp_path: Path) -> None:
+    read_graph(write(conforming("depth"), tmp_path))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for made in (doubling_shape(40), b"\x08" * 2**27):
+        path = write(made, tmp_path)
+        with pytest.raises(SubmissionError):
+            read_graph(path, Limits(timeout=5, memory=2**30))
+            raise SubmissionError("m.onnx", "was read without inference")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**18, "KiB"
