@@ -184,13 +184,9 @@ def _suite(config: pytest.Config) -> "Suite":
         from reference.errors import SubmissionError
         from reference.process import Limits
 
-        memory = config.getoption("memory")
-        limits = Limits(
-            config.getoption("timeout", default=None) or Limits.timeout,
-            int(memory * 2**30) if memory else None,
-        )
-
+        timeout = config.getoption("timeout", default=None) or None  # pytest-timeout's 0: none
         try:
+            limits = Limits.of(timeout, config.getoption("memory"))
             config.stash[_SUITE] = Suite(
                 tracks=config.getoption("track") or [],
                 submission=config.getoption("submission") or [],

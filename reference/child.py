@@ -23,9 +23,12 @@ from reference.errors import SubmissionError, one_line
 Run = Callable[[dict[str, np.ndarray]], list[Any]]
 
 OUT_OF_MEMORY = re.compile(
-    r"(std::bad_alloc|failed to allocate|can't allocate memory|cannot allocate)[^\n]*",
+    r"(std::bad_alloc|failed to allocate|can't allocate memory|cannot allocate|arena alloc failed"
+    r"|can't start new thread|pthread_create|failed to map segment|resource temporarily)[^\n]*",
     re.IGNORECASE,
 )
+LARGEST_FILE = 8 * 2**30
+_LEAST_ROOM = 64 * 2**20  # for anything to be loaded at all
 
 
 class Child:
@@ -89,12 +92,29 @@ def peak_memory() -> int | None:
 
     VmHWM: the peak that getrusage gives was inherited from the parent.
     """
+    return _status("VmHWM")
+
+
+def _status(field: str) -> int | None:
+    """What /proc/self/status says, in bytes."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
         return None
     fields = dict(line.split(":", 1) for line in lines)
-    return int(fields["VmHWM"].split()[0]) * 1024
+    return int(fields[field].split()[0]) * 1024
+
+
+def too_small(memory: int) -> SubmissionError | None:
+    """What to say of a limit in which nothing can be loaded."""
+    taken = _status("VmData") or 0  # what RLIMIT_DATA counts
+    if memory >= taken + _LEAST_ROOM:
+        return None
+    return SubmissionError(
+        f"a memory limit of {memory / 2**30:.2g} GiB is less than the"
+        f" {(taken + _LEAST_ROOM) / 2**30:.2g} GiB that a process takes before it loads a model",
+        "give --memory GIB with 1 or more",
+    )
 
 
 def set_limits(memory: int) -> None:
@@ -105,7 +125,7 @@ def set_limits(memory: int) -> None:
         return
     for kind, limit in (
         (resource.RLIMIT_DATA, memory),
-        (resource.RLIMIT_FSIZE, 8 * 2**30),
+        (resource.RLIMIT_FSIZE, LARGEST_FILE),
         (resource.RLIMIT_CORE, 0),
     ):
         _, hard = resource.getrlimit(kind)
@@ -113,13 +133,17 @@ def set_limits(memory: int) -> None:
         resource.setrlimit(kind, (allowed, hard))
 
 
-def serve(child: Child, requests: IO[str], answers: IO[str]) -> None:
-    """Answers requests until the parent closes the pipe."""
+def serve(
+    child: Child, requests: IO[str], answers: IO[str], refusal: SubmissionError | None = None
+) -> None:
+    """Answers requests until the parent closes the pipe, with `refusal` all of them."""
     module = sys.modules[type(child).__module__]
     package = str(Path(module.__file__ or "").parent)
     for line in requests:
         request = json.loads(line)
         try:
+            if refusal is not None:
+                raise refusal
             answer = getattr(child, request["do"])(**request["with"])
         except (Exception, SystemExit) as error:
             answer = {"error": failure(error, package)}
@@ -129,13 +153,16 @@ def serve(child: Child, requests: IO[str], answers: IO[str]) -> None:
 
 def main(child: Child) -> None:
     """Entry point of a child: `python -P -m MODULE MEMORY_LIMIT_BYTES`."""
-    set_limits(int(sys.argv[1]))
+    memory = int(sys.argv[1])
+    refusal = too_small(memory)
+    if refusal is None:
+        set_limits(memory)
     if hasattr(os, "killpg"):
         threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     # A model may print: what it prints goes to stderr, the protocol keeps the real stdout.
     with os.fdopen(os.dup(sys.stdout.fileno()), "w") as answers:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-        serve(child, sys.stdin, answers)
+        serve(child, sys.stdin, answers, refusal)
 
 
 def _end_with(parent: int) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import queue
 import signal
@@ -17,12 +18,15 @@ from typing import Any, Self
 
 import numpy as np
 
+from reference.child import OUT_OF_MEMORY
 from reference.errors import SubmissionError, one_line
 
 # Left to the parent, the page cache and everybody else.
 _SPARE_BYTES = 512 * 2**20
 _TICK_SECONDS = 0.5
 _LOG_BYTES = 64 * 2**20
+_LONGEST_ANSWER, _MOST_ANSWERS = 2**26, 16  # in characters; that wait to be read
+_LAST_SECONDS = 5  # for a child to end in when its pipe is closed
 _KILLED = -9  # by SIGKILL, which the signal module does not have on Windows
 
 Tick = Callable[[float], None]
@@ -36,6 +40,18 @@ class Limits:
 
     timeout: float = 600.0
     memory: int | None = None
+
+    @classmethod
+    def of(cls, timeout: float | None, gibibytes: float | None) -> "Limits":
+        """What --timeout SECONDS and --memory GIB say, None for what is not given.
+
+        Raises SubmissionError for what is no amount of either.
+        """
+        for option, given in (("--timeout", timeout), ("--memory", gibibytes)):
+            if given is not None and not 0 < given < math.inf:
+                raise SubmissionError(f"{option} {given:g} allows nothing", "give a number above 0")
+        memory = None if gibibytes is None else int(gibibytes * 2**30)
+        return cls(cls.timeout if timeout is None else timeout, memory)
 
 
 class ChildError(Exception):
@@ -71,7 +87,8 @@ class ChildProcess:
         self.name = name
         self._tick = tick
         self._timeout = limits.timeout
-        self._limit = limits.memory or max(available_memory() - _SPARE_BYTES, _SPARE_BYTES)
+        spare = max(available_memory() - _SPARE_BYTES, _SPARE_BYTES)
+        self._limit = spare if limits.memory is None else limits.memory
         # Appending: reading it does not move the place where the child writes.
         self._stderr = tempfile.TemporaryFile("a+b", dir=folder)  # noqa: SIM115 - see __exit__
         self._answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -94,7 +111,7 @@ class ChildProcess:
             assert self._process.stdin is not None
             self._process.stdin.close()
         try:
-            self._process.wait(timeout=5)
+            self._process.wait(timeout=_LAST_SECONDS)
         except subprocess.TimeoutExpired:
             self._kill()
         assert self._process.stdout is not None
@@ -156,8 +173,11 @@ class ChildProcess:
     def _listen(self) -> None:
         assert self._process.stdout is not None
         with contextlib.suppress(ValueError):  # closed while reading
-            for line in self._process.stdout:
+            # One answer a request: whoever writes more, or without end, is heard no longer.
+            while line := self._process.stdout.readline(_LONGEST_ANSWER):
                 self._answers.put(line)
+                if not line.endswith("\n") or self._answers.qsize() > _MOST_ANSWERS:
+                    break
         self._answers.put(None)
 
     def _wait(self) -> str | None:
@@ -184,17 +204,24 @@ class ChildProcess:
         self._process.wait()
 
     def _death(self) -> SubmissionError:
-        code = self._process.wait()
+        try:
+            code = self._process.wait(timeout=_LAST_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._kill()
+            return self._unreadable("none, and its pipe is closed")
         if code == _KILLED:
             return self._memory("the system killed it")
         tail = one_line(self.printed(300))
+        memory = OUT_OF_MEMORY.search(tail)
+        if memory:
+            return self._memory(memory[0])
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         return SubmissionError(
             f"{self.name} crashed its runtime ({how}): {tail or 'nothing was printed'}",
             "run it by hand in a process of its own; a crash here is a crash for the organisers",
         )
 
-    def _unreadable(self, error: Exception) -> SubmissionError:
+    def _unreadable(self, error: Exception | str) -> SubmissionError:
         return SubmissionError(
             f"{self.name} gave an answer that cannot be read ({error})",
             "leave the process that the model runs in alone",

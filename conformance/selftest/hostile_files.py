@@ -1,6 +1,7 @@
 """ONNX files that are made to harm whoever reads them, small as files."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
@@ -38,7 +39,7 @@ def doubling(times: int) -> ModelProto:
 
 def recursive(*names: str) -> ModelProto:
     """Functions that call each other in a circle, the last from inside a branch."""
-    functions = [function(a, [call(b)]) for a, b in zip(names, names[1:], strict=False)]
+    functions = [function(a, [call(b)]) for a, b in pairwise(names)]
     made = helper.make_tensor_value_info("h", FLOAT, None)
     branch = helper.make_graph([call(names[0], "a", "h")], "branch", [], [made])
     choice = helper.make_node("If", ["a"], ["b"], then_branch=branch, else_branch=branch)

@@ -55,4 +55,4 @@ def add_limits(parser: argparse.ArgumentParser, what: str) -> None:
 
 def limits_of(options: argparse.Namespace) -> Limits:
     """What those two say."""
-    return Limits(options.timeout, int(options.memory * 2**30) if options.memory else None)
+    return Limits.of(options.timeout, options.memory)

@@ -1,0 +1,57 @@
+"""A child process that does what it should not, on request."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from reference.child import Child, main
+
+
+class OddChild(Child):
+    def answer(self, what: str) -> dict[str, Any]:
+        return {"what": what}
+
+    def write(self, path: str, size: int) -> dict[str, Any]:
+        """A sparse file of `size` bytes."""
+        with Path(path).open("wb") as file:
+            file.seek(size - 1)
+            file.write(b"x")
+        return {}
+
+    def take(self, size: int) -> dict[str, Any]:
+        return {"taken": len(bytearray(size))}
+
+    def limits(self) -> dict[str, Any]:
+        import resource
+
+        kinds = (resource.RLIMIT_DATA, resource.RLIMIT_FSIZE, resource.RLIMIT_CORE)
+        return {"soft": [resource.getrlimit(kind)[0] for kind in kinds]}
+
+    def flood(self, end: str) -> dict[str, Any]:
+        while True:
+            self._every_pipe("x" * 2**20 + end)
+
+    def close(self) -> dict[str, Any]:
+        os.closerange(3, 30)
+        time.sleep(1000)
+        return {}
+
+    def fail(self, text: str) -> dict[str, Any]:
+        raise RuntimeError(text)
+
+    def die(self, text: str, code: int) -> dict[str, Any]:
+        os.write(2, text.encode())
+        os._exit(code)
+
+    @staticmethod
+    def _every_pipe(text: str) -> None:
+        for fd in range(3, 30):
+            if Path(f"/proc/self/fd/{fd}").exists() and "pipe" in os.readlink(
+                f"/proc/self/fd/{fd}"
+            ):
+                os.write(fd, text.encode())
+
+
+if __name__ == "__main__":
+    main(OddChild())

@@ -1,0 +1,136 @@
+"""A child process within limits: each limit holds, and whatever the child does ends in a line."""
+
+import math
+import resource
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from reference.child import LARGEST_FILE, OUT_OF_MEMORY, failure, one_line
+from reference.errors import SubmissionError
+from reference.process import ChildError, ChildProcess, Limits
+
+GIB = 2**30
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Callable[..., ChildProcess]:
+    def made(timeout: float = 60, memory: int | None = GIB) -> ChildProcess:
+        limits = Limits(timeout, memory)
+        return ChildProcess(
+            "reference.tests.odd_child", "it", tmp_path, lambda seconds: None, limits
+        )
+
+    return made
+
+
+def problem(child: ChildProcess, do: str, **arguments: object) -> str:
+    with pytest.raises(SubmissionError) as caught, child:
+        child.ask(do, **arguments)
+    return caught.value.problem
+
+
+def test_limits_are_those_asked_for(start: Callable[..., ChildProcess]) -> None:
+    with start(memory=3 * GIB) as child:
+        assert child.ask("limits")["soft"] == [3 * GIB, 8 * GIB, 0]
+        assert child.ask("answer", what="still here") == {"what": "still here"}
+        assert child.alive
+    assert not child.alive
+
+
+def test_a_file_of_more_than_8_gib_cannot_be_written(
+    start: Callable[..., ChildProcess], tmp_path: Path
+) -> None:
+    """Files of holes: nothing of that size is on the disk."""
+    path = tmp_path / "large"
+    with start() as child:
+        child.ask("write", path=str(path), size=LARGEST_FILE)
+        assert path.stat().st_size == 8 * GIB
+        with pytest.raises(ChildError, match="File too large"):
+            child.ask("write", path=str(path), size=LARGEST_FILE + 1)
+    path.unlink()
+
+
+def test_memory_beyond_the_limit_is_named(start: Callable[..., ChildProcess]) -> None:
+    with start() as child:
+        assert child.ask("take", size=GIB // 2) == {"taken": GIB // 2}
+    assert problem(start(), "take", size=GIB) == (
+        "it needs more memory than its limit of 1.0 GiB (MemoryError)"
+    )
+
+
+@pytest.mark.parametrize("memory", [1, 10 * 2**20, 60 * 2**20])
+def test_a_limit_in_which_nothing_starts(memory: int, start: Callable[..., ChildProcess]) -> None:
+    said = problem(start(memory=memory), "answer", what="")
+    assert said.startswith(f"a memory limit of {memory / GIB:.2g} GiB is less than the 0.")
+    assert said.endswith("that a process takes before it loads a model")
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_a_flood_is_not_collected(end: str, start: Callable[..., ChildProcess]) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert "gave an answer that cannot be read" in problem(start(timeout=20), "flood", end=end)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**19, "KiB"
+
+
+def test_a_closed_pipe_is_not_waited_for(start: Callable[..., ChildProcess]) -> None:
+    assert problem(start(), "close") == (
+        "it gave an answer that cannot be read (none, and its pipe is closed)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "told"),
+    [
+        ("bye", 3, "it crashed its runtime (exit code 3): bye"),
+        ("", 0, "it crashed its runtime (exit code 0): nothing was printed"),
+        (
+            "cannot allocate memory for thread-local data: ABORT",
+            127,
+            "it needs more memory than its limit of 1.0 GiB"
+            " (cannot allocate memory for thread-local data: ABORT)",
+        ),
+    ],
+)
+def test_ends_are_told_apart(
+    text: str, code: int, told: str, start: Callable[..., ChildProcess]
+) -> None:
+    assert problem(start(), "die", text=text, code=code) == told
+
+
+def test_an_error_leaves_the_child_to_the_next_request(start: Callable[..., ChildProcess]) -> None:
+    with start() as child:
+        with pytest.raises(ChildError, match=r"RuntimeError: out of\s+luck"):
+            child.ask("fail", text="out of\nluck")
+        assert child.ask("answer", what="x") == {"what": "x"}
+
+
+@pytest.mark.parametrize("amount", [0, -1, -2.5, math.nan, math.inf])
+def test_limits_that_allow_nothing(amount: float) -> None:
+    with pytest.raises(SubmissionError, match="--timeout .* allows nothing"):
+        Limits.of(amount, None)
+    with pytest.raises(SubmissionError, match="--memory .* allows nothing"):
+        Limits.of(None, amount)
+
+
+def test_limits_as_options_give_them() -> None:
+    assert Limits.of(None, None) == Limits(600, None)
+    assert Limits.of(5, 0.5) == Limits(5, GIB // 2)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "std::bad_alloc",
+        "Failed to allocate memory for requested buffer of size 17179869184",
+        "can't start new thread",
+        "libtorch.so: failed to map segment from shared object",
+        "Error parsing message: Arena alloc failed",
+    ],
+)
+def test_words_for_memory(text: str) -> None:
+    assert failure(RuntimeError(f"RuntimeError: {text}\nat line 3"))["kind"] == "memory"
+    assert OUT_OF_MEMORY.search(text)
+    assert failure(RuntimeError("out of luck"))["kind"] == "model"
+    assert one_line(text) == text
