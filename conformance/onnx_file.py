@@ -99,9 +99,9 @@ def describe(model: Any) -> dict[str, Any]:
     constants: dict[str, tuple[float, ...]] = {}
     nodes: list[Node] = []
     for sub in _graphs(graph):
-        for tensor in _tensors(sub):
+        for name, tensor in _tensors(sub):
             if tensor.data_location == TensorProto.EXTERNAL:
-                external.append(_external(tensor))
+                external.append(_external(name, tensor))
         for tensor in sub.initializer:
             _keep_weight(weights, constants, tensor.name, tensor)
         for proto in sub.node:
@@ -152,28 +152,31 @@ def _graphs(graph: Any) -> Iterator[Any]:
                 yield from _graphs(sub)
 
 
-def _tensors(graph: Any) -> Iterator[Any]:
-    """Everything in a graph, without its subgraphs, that has data: what may lie elsewhere."""
-    yield from graph.initializer
-    attributes = [attribute for node in graph.node for attribute in node.attribute]
-    for attribute in attributes:
-        yield from (*_set(attribute, "t"), *attribute.tensors)
-    attached = (
-        (*_set(attribute, "sparse_tensor"), *attribute.sparse_tensors) for attribute in attributes
-    )
-    for sparse in (*graph.sparse_initializer, *(each for some in attached for each in some)):
-        yield from (sparse.values, sparse.indices)
+def _tensors(graph: Any) -> Iterator[tuple[str, Any]]:
+    """What has data in a graph, without its subgraphs, by the name that operators read it under."""
+    for tensor in graph.initializer:
+        yield _text(tensor.name), tensor
+    sparse = [(_text(each.values.name), each) for each in graph.sparse_initializer]
+    for node in graph.node:
+        name = _text(node.output[0]) if node.output else ""
+        for attribute in node.attribute:
+            for tensor in (*_set(attribute, "t"), *attribute.tensors):
+                yield name, tensor
+            attached = (*_set(attribute, "sparse_tensor"), *attribute.sparse_tensors)
+            sparse += [(name, each) for each in attached]
+    for name, each in sparse:
+        yield from ((name, each.values), (name, each.indices))
 
 
 def _set(message: Any, field: str) -> tuple[Any, ...]:
     return (getattr(message, field),) if message.HasField(field) else ()
 
 
-def _external(tensor: Any) -> External:
+def _external(name: str, tensor: Any) -> External:
     entries = {_text(entry.key): _text(entry.value) for entry in tensor.external_data}
-    own = Value(_text(tensor.name), _dtype(tensor.data_type), tuple(tensor.dims))
+    own = Value(name, _dtype(tensor.data_type), tuple(tensor.dims))
     return External(
-        own.name,
+        name,
         entries.get("location", ""),
         max(nbytes(own), 0),
         entries.get("offset", "0"),

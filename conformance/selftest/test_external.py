@@ -201,7 +201,6 @@ WEIGHT = np.float32([[1], [2], [3], [4]])
         ({"location": "sub/w.bin"}, "is missing"),
         ({"location": "../w.bin"}, "leads outside the folder"),
         ({"location": "/w.bin"}, "leads outside the folder"),
-        ({"location": "w.bin\0"}, "cannot be a file: "),
         ({"location": "w" * 300}, "cannot be a file: "),
     ],
 )
@@ -246,7 +245,7 @@ def test_sparse_weights(part: str, missing: bool, reader: GraphReader, tmp_path:
 
 @settings(derandomize=True, deadline=None, database=None, max_examples=100)
 @given(
-    st.lists(
+    places=st.lists(
         st.tuples(st.integers(-2, 120), st.sampled_from([0, 16, 24]), st.sampled_from("vw")),
         min_size=1,
         max_size=5,

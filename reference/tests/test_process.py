@@ -108,9 +108,9 @@ def test_an_error_leaves_the_child_to_the_next_request(start: Callable[..., Chil
 
 @pytest.mark.parametrize("amount", [0, -1, -2.5, math.nan, math.inf])
 def test_limits_that_allow_nothing(amount: float) -> None:
-    with pytest.raises(SubmissionError, match="--timeout .* allows nothing"):
+    with pytest.raises(SubmissionError, match=r"--timeout .* allows nothing"):
         Limits.of(amount, None)
-    with pytest.raises(SubmissionError, match="--memory .* allows nothing"):
+    with pytest.raises(SubmissionError, match=r"--memory .* allows nothing"):
         Limits.of(None, amount)
 
 
