@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from conformance.graph import GraphReader
 from conformance.report.compile import Attempt, compile_report
 from conformance.report.progress import stderr_progress
 from conformance.runtimes.process import ModelProcess, export_onnx
@@ -96,12 +97,17 @@ def onnx_files(
             paths = process.reference(track.id, scratch, None)
         return {part: Path(path) for part, path in paths.items()}
     models = open_submission(track, specs, scratch, limits).models
-    return {
+    files = {
         part: model.path
         if model.format == "onnx"
         else _export(track, part, model, scratch, limits, progress)
         for part, model in models.items()
     }
+    with GraphReader(limits, progress) as reader:  # what is within limits there is so here
+        for path in files.values():
+            progress.step = f"reading {path.name}"
+            reader.read(path)
+    return files
 
 
 def _export(

@@ -15,6 +15,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
+from conformance.fold import MOST_ELEMENTS, infer_shapes
 from conformance.graph import (
     MOST_FACTS,
     TOO_MUCH,
@@ -29,8 +30,6 @@ from reference.errors import SubmissionError
 from reference.tracks import Shape
 
 PROTOBUF_LIMIT = 2**31 - 1
-# Shape inference needs the small integer constants (Reshape targets, Slice bounds), not weights.
-_KEEP_ELEMENTS = 64
 _MOST_TEXT = 2**25  # of what is told of a file, in characters: the parent has to hold it
 _FIELDS: dict[int, Callable[[Any], Any]] = {
     AttributeProto.INT: lambda a: a.i,
@@ -239,7 +238,7 @@ def _keep_constant(
         elif attribute.name in _CONSTANT_NUMBERS and not attribute.ref_attr_name:
             numbers = [*attribute.ints, *attribute.floats]
             single = attribute.i if attribute.name == "value_int" else attribute.f
-            if len(numbers) <= _KEEP_ELEMENTS:
+            if len(numbers) <= MOST_ELEMENTS:
                 many = attribute.name.endswith("s")
                 constants[name] = tuple(map(float, numbers if many else [single]))
 
@@ -261,17 +260,21 @@ def _keep_weight(
 
 
 def _large(tensor: Any) -> bool:
-    return bool(math.prod(tensor.dims) > _KEEP_ELEMENTS)
+    return bool(math.prod(tensor.dims) > MOST_ELEMENTS)
 
 
 def _infer(model: Any) -> dict[str, Value]:
     """Shapes and dtypes of the inner tensors, as far as they are declared or can be inferred."""
     try:
-        inferred = onnx.shape_inference.infer_shapes(_without_weights(model), data_prop=True)
+        inferred = infer_shapes(_without_weights(model))
     except Exception:  # foreign graphs fail here in many ways; the declared facts then stand alone
         inferred = model
     known = [*inferred.graph.value_info, *inferred.graph.output]
-    return {value.name: value for value in map(_value, known)}
+    folded = {
+        _text(t.name): Value(_text(t.name), _dtype(t.data_type), tuple(t.dims))
+        for t in inferred.graph.initializer
+    }
+    return folded | {value.name: value for value in map(_value, known)}
 
 
 def _without_weights(model: Any) -> Any:

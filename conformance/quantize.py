@@ -50,7 +50,7 @@ def quantize_part(
             raise SubmissionError(
                 f"{output} is the float model", "choose another name for OUT.onnx"
             )
-        examples = _examples(track, part, read_graph(source), pictures, lines, progress)
+        examples = _examples(track, part, read_graph(source, limits), pictures, lines, progress)
         try:
             made = quantize(
                 source,

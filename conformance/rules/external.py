@@ -46,8 +46,8 @@ def misplaced(graph: Graph) -> Iterator[Verdict]:
 
 def _in_file(root: Path, location: str, tensors: list[External]) -> Iterator[Verdict]:
     """What is wrong with one file, or with what tensors want of it."""
-    more = f" and {len(tensors) - 1} more" if len(tensors) > 1 else ""
-    name = f"{location!r}, which tensor {tensors[0].tensor!r}{more} needs,"
+    more = f" and {len(tensors) - 1} more need" if len(tensors) > 1 else " needs"
+    name = f"{location!r}, which tensor {tensors[0].tensor!r}{more},"
     try:
         file = root / location
         inside = file.resolve().is_relative_to(root)

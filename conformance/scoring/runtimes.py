@@ -135,7 +135,7 @@ def _declared(onnx: Path, job: Job, forward: Forward) -> Forward:
     """The pass with the inputs in the dtypes that the graph declares, where there is a choice."""
     if all(len(tensor.dtypes) == 1 for tensor in job.part.inputs):  # reading a graph takes memory
         return forward
-    dtypes = {value.name: value.dtype for value in read_graph(onnx).inputs}
+    dtypes = {value.name: value.dtype for value in read_graph(onnx, job.limits).inputs}
     return lambda feeds: forward(
         {name: array.astype(dtypes.get(name, array.dtype)) for name, array in feeds.items()}
     )

@@ -1,5 +1,6 @@
 """Damaged files end in verdicts or in one line, within their limits and leaving nothing behind."""
 
+import resource
 import time
 from collections import Counter
 from pathlib import Path
@@ -8,7 +9,8 @@ import onnx
 import pytest
 
 from conformance.assessment import Assessment
-from conformance.selftest.damage import damaged
+from conformance.check import check_files
+from conformance.selftest.damage import damaged, damaged_file
 from conformance.selftest.models import conforming
 from conformance.submission import open_submission
 from reference.errors import SubmissionError
@@ -20,15 +22,15 @@ LIMITS = Limits(timeout=20.0, memory=2 * 2**30)
 CHUNKS = [pytest.param(i, marks=[] if i < 3 else [pytest.mark.slow]) for i in range(100)]
 
 
-def outcome(data: bytes, folder: Path) -> str:
+def outcome(name: str, data: bytes, folder: Path) -> str:
     """How a file ends: refused when opened, not runnable, broken, or conforming."""
     folder.mkdir()
-    (folder / "my.onnx").write_bytes(data)
+    (folder / name).write_bytes(data)
     scratch = folder / "scratch"
     scratch.mkdir()
     start = time.monotonic()
     try:
-        submission = open_submission(DEPTH_2025, [str(folder / "my.onnx")], scratch)
+        submission = open_submission(DEPTH_2025, [str(folder / name)], scratch)
         own = Assessment(DEPTH_2025, "damaged", lambda _: submission, scratch, limits=LIMITS)
         own.open()
         verdicts = {rule.id: own.verdict(rule) for rule in own.rules}
@@ -36,7 +38,7 @@ def outcome(data: bytes, folder: Path) -> str:
         return "refused"
     finally:
         assert time.monotonic() - start < 12 * LIMITS.timeout
-        assert sorted(path.name for path in folder.iterdir()) == ["my.onnx", "scratch"]
+        assert sorted(path.name for path in folder.iterdir()) == [name, "scratch"]
     failed = {id for id, verdict in verdicts.items() if verdict.outcome == "fail"}
     if "could not be run" in verdicts["COM-8"].seen:
         return "not runnable"
@@ -49,7 +51,7 @@ def test_damaged_files(chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     ends = Counter(
-        outcome(damaged(number), tmp_path / str(number))
+        outcome(*damaged_file(number), tmp_path / str(number))
         for number in range(chunk * CHUNK, (chunk + 1) * CHUNK)
     )
     print(f"chunk {chunk}: {dict(ends)}")
@@ -59,11 +61,32 @@ def test_damaged_files(chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert not list(elsewhere.iterdir())
 
 
+@pytest.mark.parametrize("chunk", CHUNKS)
+def test_damaged_files_are_checked(chunk: int, tmp_path: Path) -> None:
+    """Without a run: a line for each file or none, and little memory of the parent's."""
+    paths = []
+    for number in range(chunk * CHUNK, (chunk + 1) * CHUNK):
+        paths.append(tmp_path / f"{number}.onnx")
+        paths[-1].write_bytes(damaged(number))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    text, code = check_files(paths, DEPTH_2025, strict=True, limits=LIMITS)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(f"chunk {chunk}: {text.splitlines()[-1]}, peak {peak // 1024} MiB")
+    assert code == 1
+    assert peak - before < 2**18, "KiB"
+    assert "gave no answer" not in text
+    assert "crashed its runtime" not in text
+    lines = [line for line in text.splitlines()[:-1] if not line.startswith("  -> ")]
+    assert all(line.startswith(str(tmp_path)) for line in lines)
+
+
 def test_damage_repeats_and_is_varied() -> None:
     files = [damaged(number) for number in range(200)]
     assert files == [damaged(number) for number in range(200)]
     assert len(set(files)) > 190
     assert conforming("depth").SerializeToString() not in files[:50]
+    assert files[5] != damaged_file(5)[1] == damaged_file(5)[1]
+    assert {damaged_file(number)[0] for number in range(6)} == {"my.onnx", "my.zip"}
     readable = 0
     for data in files:
         try:

@@ -8,6 +8,7 @@ from conformance.selftest.mutants import (
     numbers,
     operators,
     outputs,
+    stored,
     values,
 )
 from conformance.selftest.mutants.mutant import Mutant
@@ -21,6 +22,7 @@ MUTANTS = [
     *behaviour.MUTANTS,
     *values.MUTANTS,
     *modules.MUTANTS,
+    *stored.MUTANTS,
 ]
 
 __all__ = ["MUTANTS", "Mutant"]

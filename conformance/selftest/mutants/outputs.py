@@ -17,7 +17,7 @@ from conformance.selftest.mutants.mutant import (
     mutant,
     reshape,
 )
-from conformance.selftest.surgery import add_output, after, redeclare, rename_output, step
+from conformance.selftest.surgery import add_output, after, rename_output, step
 
 ADD_AXIS = step("Unsqueeze", ints(0))
 HALF_SIZE = step("Slice", ints(0, 0), ints(1024, 1024), ints(0, 1), ints(2, 2))
@@ -156,5 +156,4 @@ MUTANTS = [
         "COM-9",
         part="text",
     ),
-    mutant("open width", RET, redeclare("embedding", shape=(1, "width")), "COM-2", part="image"),
 ]
