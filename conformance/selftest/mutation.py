@@ -1,12 +1,14 @@
-"""Mutation testing of the rules: `python -m conformance.selftest.mutation [MODULE ...]`.
+"""Mutation testing: `python -m conformance.selftest.mutation [--most N] [MODULE ...]`.
 
 cosmic-ray's operators change a rule module one place at a time. `test_rules*.py` run with the
 changed rules, and then these judge what was recorded of every mutant and every conforming model; a
 change that neither shows has survived. Recording takes minutes and the tests are collected once,
-which a run of all the tests for each change would not allow. Needs `pip install cosmic-ray` and a
-POSIX system.
+which a run of all the tests for each change would not allow. Other modules, such as
+`conformance.graph`, are judged by their own tests: see `mutation_by_tests.py`. Needs
+`pip install cosmic-ray` and a POSIX system.
 """
 
+import argparse
 import contextlib
 import importlib
 import os
@@ -26,6 +28,7 @@ from conformance.evidence import Evidence
 from conformance.rulebook import Rule
 from conformance.selftest.models import write
 from conformance.selftest.mutants import MUTANTS
+from conformance.selftest.mutation_by_tests import OWN_TESTS, judge_by_tests
 from conformance.submission import open_submission
 from reference.errors import SubmissionError
 from reference.tracks import TRACKS, Track
@@ -203,15 +206,32 @@ class Judge:
         return survives_tests(source, module, session) and survives(source, module, self._recorded)
 
 
-def main(modules: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Prints the survivors and the score; 0 however it goes, for a person judges survivors."""
+    parser = argparse.ArgumentParser(prog="mutation", description=__doc__)
+    parser.add_argument("modules", nargs="*", metavar="MODULE", help="default: all of them")
+    parser.add_argument("--most", type=int, metavar="N", help="changes of a module that is no rule")
+    options = parser.parse_args(arguments)
+    chosen = options.modules or [*MODULES, *OWN_TESTS]
+    unknown = [name for name in chosen if name not in (*MODULES, *OWN_TESTS)]
+    if unknown:
+        parser.error(f"no such module: {', '.join(unknown)}")
+    others = [name for name in chosen if name in OWN_TESTS]
+    if others:
+        killed, total = judge_by_tests(others, options.most)
+        print(f"{killed} of {total} killed, {killed / total:.1%}")
+    rules = [name for name in chosen if name in MODULES]
+    return _judge_rules(rules) if rules else 0
+
+
+def _judge_rules(modules: list[str]) -> int:
     import resource
 
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     plugins = (f"-pno:{name}" for name in ("terminal", "cacheprovider", "benchmark", "xdist"))
     with tempfile.TemporaryDirectory(prefix="lpcvc-") as folder:
-        judge = Judge(modules or list(MODULES), record(Path(folder)))
+        judge = Judge(modules, record(Path(folder)))
         return pytest.main(["-s", *plugins, *TESTS], plugins=[judge])
 
 
