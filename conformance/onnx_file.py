@@ -8,6 +8,7 @@ import contextlib
 import json
 import math
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,7 @@ def describe(model: Any) -> dict[str, Any]:
     external: list[External] = []
     constants: dict[str, tuple[float, ...]] = {}
     nodes: list[Node] = []
+    opsets = {_domain(entry.domain): entry.version for entry in model.opset_import}
     for sub in _graphs(graph):
         for name, tensor in _tensors(sub):
             if tensor.data_location == TensorProto.EXTERNAL:
@@ -104,7 +106,7 @@ def describe(model: Any) -> dict[str, Any]:
         for tensor in sub.initializer:
             _keep_weight(weights, constants, tensor.name, tensor)
         for proto in sub.node:
-            nodes.append(_node(proto))
+            nodes.append(_node(proto, opsets))
             if proto.op_type == "Constant" and proto.output:
                 _keep_constant(weights, constants, proto)
     inputs = [value for value in map(_value, graph.input) if value.name not in weights]
@@ -115,7 +117,7 @@ def describe(model: Any) -> dict[str, Any]:
     values.update({value.name: value for value in outputs})
     return {
         "ir_version": model.ir_version,
-        "opsets": {_domain(entry.domain): entry.version for entry in model.opset_import},
+        "opsets": opsets,
         "inputs": [vars(value) for value in inputs],
         "outputs": [vars(value) for value in outputs],
         "declared": [vars(value) for value in declared],
@@ -183,19 +185,44 @@ def _external(name: str, tensor: Any) -> External:
     )
 
 
-def _node(proto: Any) -> Node:
+def _node(proto: Any, opsets: dict[str, int]) -> Node:
+    """A node as a rule can rely on it.
+
+    It has the inputs and outputs that its operator must have, "" where the file lacks them, and no
+    attribute of another type than the operator's own.
+    """
+    op, domain = _text(proto.op_type), _domain(proto.domain)
+    least_inputs, least_outputs, kinds = _schema(op, domain, opsets.get(domain, 1))
     return Node(
         _text(proto.name),
-        _text(proto.op_type),
-        _domain(proto.domain),
-        tuple(map(_text, proto.input)),
-        tuple(map(_text, proto.output)),
+        op,
+        domain,
+        _padded(proto.input, least_inputs),
+        _padded(proto.output, least_outputs),
         {
             _text(a.name): _FIELDS[a.type](a)
             for a in proto.attribute
-            if a.type in _FIELDS and not a.ref_attr_name
+            if a.type in _FIELDS
+            and not a.ref_attr_name
+            and kinds.get(_text(a.name), a.type) == a.type
         },
     )
+
+
+@cache
+def _schema(op: str, domain: str, version: int) -> tuple[int, int, dict[str, int]]:
+    """The least inputs and outputs of an operator and the types of its attributes, if known."""
+    try:
+        schema = onnx.defs.get_schema(op, version, domain)
+    except Exception:  # no such operator, or a number that is no version
+        return 0, 0, {}
+    kinds = {name: int(attribute.type.value) for name, attribute in schema.attributes.items()}
+    return schema.min_input, schema.min_output, kinds
+
+
+def _padded(names: Any, least: int) -> tuple[str, ...]:
+    given = tuple(map(_text, names))
+    return given + ("",) * (least - len(given))
 
 
 def _text(name: str | bytes) -> str:

@@ -39,6 +39,12 @@ def save(path: Path, nodes: list, inputs: dict, outputs: dict, weights: list = (
     return path
 
 
+@pytest.fixture(scope="module")
+def reader() -> Iterator[GraphReader]:
+    with GraphReader(Limits(timeout=60)) as made:
+        yield made
+
+
 def test_facts(tmp_path: Path) -> None:
     weight = numpy_helper.from_array(np.ones((4, 3), np.float32), "w")
     nodes = [
@@ -151,6 +157,28 @@ def test_long_graphs_are_walked_once() -> None:
     assert asked <= 40_000
 
 
+def test_nodes_have_what_their_operator_must_have(reader: GraphReader, tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x"], []),
+        helper.make_node("Softmax", ["x"], ["y"], axis="last"),
+        helper.make_node("Transpose", ["x"], ["z"], perm=1.5),
+        helper.make_node("Cast", [], ["c"], to=[1]),
+        helper.make_node("Gather", ["x", "x"], ["g"], axis=1),
+        helper.make_node("Own", [], [], domain="own", axis="last"),
+        helper.make_node("FusedThing", ["x"], [], axis="last"),
+    ]
+    read = reader.read(save(tmp_path / "m.onnx", nodes, {"x": [2, 2]}, {"y": None})).nodes
+    assert [(n.inputs, n.outputs, n.attributes) for n in read] == [
+        (("x", ""), ("",), {}),
+        (("x",), ("y",), {}),
+        (("x",), ("z",), {}),
+        (("",), ("c",), {}),
+        (("x", "x"), ("g",), {"axis": 1}),
+        ((), (), {"axis": "last"}),
+        (("x",), (), {"axis": "last"}),
+    ]
+
+
 @pytest.mark.parametrize(
     "dtype",
     ["float32", "float16", "float64", "int8", "uint8", "int32", "int64", "bool", "bfloat16"],
@@ -183,12 +211,6 @@ def test_hazards_are_those_measured(
     node = helper.make_node(op, list(inputs), ["y"], **attributes)
     graph = read_graph(save(tmp_path / "m.onnx", [node], inputs, {"y": None}))
     assert bool(npu_hazards(graph)) is hazard
-
-
-@pytest.fixture(scope="module")
-def reader() -> Iterator[GraphReader]:
-    with GraphReader(Limits(timeout=60)) as made:
-        yield made
 
 
 @settings(REPEATABLE, max_examples=150)
