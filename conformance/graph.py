@@ -16,6 +16,7 @@ from reference.tracks import Shape, format_shape
 # Operators and tensors of one model, its functions written out. Networks for phones have thousands.
 MOST_FACTS = 250_000
 TOO_MUCH = "no network for a phone is as large: export the network alone, loops as loops"
+_INFERENCE_SECONDS = 60.0  # a second is much, for a network of thousands of operators
 _DEEPEST_CALL = 100  # of functions, as in onnx.inliner
 
 
@@ -200,18 +201,30 @@ class GraphReader:
         are not an ONNX model, functions that cannot be written out, and what goes beyond the
         limits or crashes.
         """
-        if self._process is None or not self._process.alive:  # it ends with a file that kills it
+        try:
+            return _graph(path, self._ask(path, infer=True))
+        except SubmissionError:
+            if self._process is not None and self._process.alive:
+                raise
+        # Shape inference is foreign code that some graphs make crash or never end.
+        facts = self._ask(path, infer=False)
+        self._end()
+        return _graph(path, facts)
+
+    def _ask(self, path: Path, *, infer: bool) -> dict[str, Any]:
+        if self._process is None or not self._process.alive:
             self._end()
+            most = min(self._limits.timeout, _INFERENCE_SECONDS) if infer else self._limits.timeout
             self._process = ChildProcess(
                 "conformance.onnx_file",
                 path.name,
                 Path(self._folder.name),
                 self._tick,
-                self._limits,
+                Limits(most, self._limits.memory),
             )
         self._process.name = path.name
         try:
-            return _graph(path, self._process.ask("read", path=str(path)))
+            return self._process.ask("read", path=str(path), infer=infer)
         except ChildError as error:
             raise SubmissionError(
                 f"{path.name} cannot be read: {error}", "check it with onnx.checker"
@@ -220,6 +233,7 @@ class GraphReader:
     def _end(self) -> None:
         if self._process is not None:
             self._process.__exit__()
+            self._process = None
 
 
 def _graph(path: Path, facts: dict[str, Any]) -> Graph:

@@ -44,9 +44,12 @@ _CONSTANT_NUMBERS = ("value_int", "value_ints", "value_float", "value_floats")
 class FileChild(Child):
     """Answers what `conformance.graph.read_graph` asks."""
 
-    def read(self, path: str) -> dict[str, Any]:
-        """The fields of a Graph but for its path, as plain data."""
-        facts = describe(load_model(Path(path)))
+    def read(self, path: str, infer: bool) -> dict[str, Any]:
+        """The fields of a Graph but for its path, as plain data, with shape inference or without.
+
+        What it infers is in `values` and completes `outputs`.
+        """
+        facts = describe(load_model(Path(path)), infer=infer)
         facts["file_bytes"] = Path(path).stat().st_size
         if len(json.dumps(facts)) > _MOST_TEXT:
             size = f"{_MOST_TEXT / 2**20:.0f} MiB"
@@ -91,7 +94,7 @@ def load_model(path: Path) -> Any:
     return model
 
 
-def describe(model: Any) -> dict[str, Any]:
+def describe(model: Any, *, infer: bool = True) -> dict[str, Any]:
     """What the rules see of a model, as plain data: see `conformance.graph.Graph`."""
     graph = model.graph
     weights: dict[str, Value] = {}
@@ -111,7 +114,7 @@ def describe(model: Any) -> dict[str, Any]:
                 _keep_constant(weights, constants, proto)
     inputs = [value for value in map(_value, graph.input) if value.name not in weights]
     declared = [_value(value) for value in graph.output]
-    values = _infer(model)
+    values = _known_values(model, infer)
     values.update({value.name: value for value in (*inputs, *weights.values())})
     outputs = [merge(value, values.get(value.name)) for value in declared]
     values.update({value.name: value for value in outputs})
@@ -290,10 +293,10 @@ def _large(tensor: Any) -> bool:
     return bool(math.prod(tensor.dims) > MOST_ELEMENTS)
 
 
-def _infer(model: Any) -> dict[str, Value]:
+def _known_values(model: Any, infer: bool) -> dict[str, Value]:
     """Shapes and dtypes of the inner tensors, as far as they are declared or can be inferred."""
     try:
-        inferred = infer_shapes(_without_weights(model))
+        inferred = infer_shapes(_without_weights(model)) if infer else model
     except Exception:  # foreign graphs fail here in many ways; the declared facts then stand alone
         inferred = model
     known = [*inferred.graph.value_info, *inferred.graph.output]

@@ -3,6 +3,7 @@
 import io
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -188,6 +189,12 @@ def change_words(data: bytes, rng: np.random.Generator) -> bytes:
     if not nodes:
         return data
     node, other = (nodes[int(i)] for i in rng.integers(len(nodes), size=2))
+    with suppress(UnicodeDecodeError):  # a name that was damaged before cannot be moved
+        _reword(node, other, rng)
+    return model.SerializeToString()
+
+
+def _reword(node: Any, other: Any, rng: np.random.Generator) -> None:
     match int(rng.integers(8)):
         case 0:
             node.op_type, node.domain = other.op_type, other.domain
@@ -210,7 +217,6 @@ def change_words(data: bytes, rng: np.random.Generator) -> bytes:
             old.CopyFrom(helper.make_attribute(old.name or "axis", given))
         case _:
             node.name = "\x1b[2J\0\n"
-    return model.SerializeToString()
 
 
 def _nodes(model: ModelProto) -> Iterator[Any]:
