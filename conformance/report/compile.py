@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conformance.graph import megabytes, read_graph
-from conformance.operators import npu_hazards
+from conformance.remedies import hazard_remedies
 from reference.npu.compile import Compiled
 from reference.npu.devices import Device
 from reference.npu.toolchain import Toolchain
@@ -75,7 +75,7 @@ def _row(attempt: Attempt) -> tuple[str, ...]:
 
 def _fixes(model: Path, attempts: Sequence[Attempt]) -> list[str]:
     """Each problem once, with the devices that have it and what helps."""
-    hazards = {hazard.node.name: hazard.remedy for hazard in npu_hazards(read_graph(model))}
+    hazards = hazard_remedies(read_graph(model))
     devices: dict[tuple[str, str], list[str]] = {}
     for attempt in attempts:
         for fix in _problems(attempt, hazards):

@@ -1,0 +1,155 @@
+"""Whether the answers of one part of a submission make sense, on the host, the NPU and a device
+alike: of what is found here no score can be made.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from conformance.evidence import Run
+from conformance.look import is_finite, same, value_range
+from reference.tracks import Track, format_shape
+
+# Of the depth's range: what tells a surface from a flat map.
+CLEAR = 0.1
+# Of a vector's largest value: what is no more is rounding, and not another embedding.
+ALIKE = 1e-6
+# Of a mask: what float16 alone may flip.
+FLIPPED = 1e-3
+
+
+@dataclass(frozen=True)
+class Nonsense:
+    """What is wrong with answers: of what `kind`, in words, and with the answer to which probe."""
+
+    kind: str
+    expected: str
+    seen: str
+    where: str
+
+
+def is_zero(answer: np.ndarray) -> bool:
+    """Whether an answer is all zeros."""
+    return not answer.any()
+
+
+def contrast(depth: np.ndarray) -> float:
+    """The share of the range of a depth map that the middle 90 % of its pixels span; 0 if flat."""
+    low, q05, q95, high = np.quantile(depth, [0, 0.05, 0.95, 1])
+    return float((q95 - q05) / (high - low)) if high > low else 0.0
+
+
+def covered(mask: np.ndarray) -> float:
+    """The share of a mask's pixels that are set."""
+    return float(np.mean(mask > 0.5))
+
+
+def alike(track: Track, a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two answers are the same to the bit; embeddings to a millionth of the larger."""
+    if track.name != "retrieval" or a.shape != b.shape:
+        return same(a, b)
+    x, y = (np.asarray(v, dtype=np.float64) for v in (a, b))
+    return bool(np.abs(x - y).max() <= ALIKE * max(np.abs(x).max(), np.abs(y).max()))
+
+
+def nonsense(track: Track, runs: Iterable[Run], *, nearly: bool = False) -> list[Nonsense]:
+    """What makes no sense in the finite answers of one part to photographs and texts.
+
+    A zero or constant embedding, flat depth, constant logits, masks that are all empty or full, and
+    one answer to all photographs under one text, or to all texts with one photograph. `nearly` also
+    counts what the rounding of float16 may turn into that.
+    """
+    judged = [run for run in _of_contract(runs) if is_finite(run)]
+    found = []
+    if track.name == "segmentation":
+        found += _one_sided(judged, nearly)
+    else:
+        constant = _flat_depth if track.name == "depth" else _constant
+        found += [each for run in judged if (each := constant(run, nearly))][:1]
+    if not found:  # constant answers are the same too
+        found += _unread(track, judged, "picture", nearly) + _unread(track, judged, "text", nearly)
+    return found
+
+
+def lost(track: Track, there: Sequence[Run], host: Sequence[Run]) -> list[tuple[Nonsense, str]]:
+    """What makes no sense `there` in answers of one part that make sense on the host, each with the
+    range of the host's answers to the same probes.
+    """
+    asked = {run.probe.name for run in there}
+    host = [run for run in _of_contract(host) if run.probe.name in asked]
+    if not host or not all(map(is_finite, host)):
+        return []
+    known = {each.kind for each in nonsense(track, host, nearly=True)}
+    if "constant" in known:
+        return []
+    found = [each for each in nonsense(track, there) if each.kind not in known]
+    return [(each, value_range(host)) for each in found]
+
+
+def _of_contract(runs: Iterable[Run]) -> list[Run]:
+    """The answers to photographs and texts as the track feeds them."""
+    return [run for run in runs if run.probe.role in ("photo", "text", "retext")]
+
+
+def _constant(run: Run, nearly: bool) -> Nonsense | None:
+    x = run.output
+    if is_zero(x):
+        seen = f"all zeros, {x.dtype} {format_shape(x.shape)}"
+        return Nonsense("constant", "an answer that is not zero", seen, run.where)
+    if x.size > 1 and x.min() == x.max():
+        seen = f"{x.flat[0]:g} everywhere, {x.dtype} {format_shape(x.shape)}"
+        return Nonsense("constant", "an answer of several values", seen, run.where)
+    return None
+
+
+def _flat_depth(run: Run, nearly: bool) -> Nonsense | None:
+    share = contrast(run.output)
+    if share >= (CLEAR if nearly else CLEAR / 2):
+        return None
+    low, high = run.output.min(), run.output.max()
+    seen = f"flat: the middle 90 % span {share:.2g} of {low:.3g}..{high:.3g}"
+    return Nonsense("constant", f"a share of {CLEAR:g}", seen, run.where)
+
+
+def _one_sided(runs: Sequence[Run], nearly: bool) -> list[Nonsense]:
+    least = FLIPPED if nearly else 0.0
+    shares = {run.where: covered(run.output) for run in runs}
+    if not shares or any(least < share < 1 - least for share in shares.values()):
+        return []
+    kinds = {"full" if share > 0.5 else "empty" for share in shares.values()}
+    seen = f"{' or '.join(sorted(kinds))} masks for all {len(runs)} probes"
+    return [Nonsense("constant", "a mask of some of the pixels", seen, runs[0].where)]
+
+
+def _unread(track: Track, runs: Sequence[Run], what: str, nearly: bool) -> list[Nonsense]:
+    """Where all pairs of probes that differ in `what` alone have one answer."""
+    equal: Callable[[np.ndarray, np.ndarray], bool] = lambda a, b: alike(track, a, b)  # noqa: E731
+    if nearly and track.name == "segmentation":
+        equal = lambda a, b: bool(np.mean(a != b) <= FLIPPED)  # noqa: E731
+    pairs = list(_pairs(runs, what))
+    if not pairs or not all(equal(a.output, b.output) for a, b in pairs):
+        return []
+    seen = f"one answer to {len({id(run) for pair in pairs for run in pair})} different {what}s"
+    return [Nonsense(what, f"an answer that depends on the {what}", seen, pairs[0][0].where)]
+
+
+def _pairs(runs: Sequence[Run], what: str) -> Iterator[tuple[Run, Run]]:
+    """Pairs of answers of one shape to probes that differ in the picture alone, or in the text."""
+    fed = [(run, *_fed(run)) for run in runs]
+    for (a, picture, text), (b, other_picture, other_text) in combinations(fed, 2):
+        differs = (picture != other_picture, text != other_text)
+        if a.output.shape == b.output.shape and differs == (what == "picture", what == "text"):
+            yield a, b
+
+
+def _fed(run: Run) -> tuple[str, str]:
+    """What tells the picture and the text of a probe from others; empty where it has none."""
+    feeds = run.probe.feeds()
+    names = [str(tensor.name) if tensor else "" for tensor in (run.part.image, run.part.text)]
+    image, text = (
+        hashlib.sha256(feeds[name].tobytes()).hexdigest() if name in feeds else "" for name in names
+    )
+    return image, text
