@@ -10,6 +10,7 @@ import numpy as np
 
 from conformance.evidence import Evidence, Progress, Run, answers
 from conformance.graph import Graph
+from conformance.pools import Wrong, try_pools
 from conformance.probes import Probe, Role, probes_for
 from conformance.ranges import Range, Ranges, find_offences, measure_ranges
 from reference.errors import SubmissionError
@@ -92,6 +93,11 @@ class NpuEvidence:
         """The first of these in words; empty where there is none."""
         return next((f"{each.node} is {each}" for each, _ in self.out_of_range(part)), "")
 
+    @cached_property
+    def wrong_pools(self) -> dict[str, list[Wrong] | SubmissionError]:
+        """The padded pools of each part that the emulated NPU computes wrongly when alone."""
+        return {part.name: self._try_pools(graph) for part, graph in self.each_graph()}
+
     @property
     def runnable(self) -> bool:
         """Whether every part has a context binary."""
@@ -140,6 +146,13 @@ class NpuEvidence:
         feeds = [self.host.feeds(part, probe) for probe in probes]
         try:
             return measure_ranges(graph.path, feeds, self._limits, tick)
+        except SubmissionError as error:
+            return error
+
+    def _try_pools(self, graph: Graph) -> list[Wrong] | SubmissionError:
+        tick = self._ticking(f"trying the pools of {graph.path.name}")
+        try:
+            return try_pools(graph, self.device, self._limits, tick)
         except SubmissionError as error:
             return error
 

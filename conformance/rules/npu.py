@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from conformance.budget import OVER, add_up, judge
 from conformance.graph import Graph, Node, megabytes
 from conformance.npu_evidence import NpuEvidence
+from conformance.pools import padded_pools
 from conformance.quantised import operators
 from conformance.remedies import hazard_remedies
 from conformance.rulebook import (
@@ -288,6 +289,41 @@ def in_range(e: NpuEvidence) -> Verdict:
         return skipped("no float tensor could be looked at")
     left = f"; {unseen} could not be looked at" if unseen else ""
     return passed(f"{seen} tensors, all within float16{left}")
+
+
+@rule(
+    "NPU-11",
+    Level.ADVICE,
+    needs="npu",
+    source="erratum E31; measured each time: a pool alone, emulated and on the host",
+    remedy="write the pool as a depthwise convolution with constant weights",
+)
+def pools_as_on_the_host(e: NpuEvidence) -> Verdict:
+    """No padded pool is one that the compiler computes otherwise than the host.
+
+    QAIRT 2.51 puts the windows of some elsewhere, such as 9x9 ones of stride 4. Not seen on a
+    device.
+    """
+    if _no_float16(e):
+        return skipped(NOT_COMPILED)
+    offences, count = [], 0
+    for part, graph in e.each_graph():
+        wrong = e.wrong_pools[part.name]
+        if isinstance(wrong, SubmissionError):
+            return skipped(f"{wrong.problem}: {wrong.remedy}")
+        count += len(padded_pools(graph))
+        offences += [
+            failed(
+                "the host's values, to 5 % of the largest",
+                f"{each.node.label} is off by {each.error:.2g}, of {each.highest:.2g} at most",
+                of_part(part),
+                each.remedy,
+            )
+            for each in wrong
+        ]
+    if broken := together(offences):
+        return broken
+    return passed(f"{count} padded pools, each tried alone" if count else "no padded float pool")
 
 
 def _nothing(e: NpuEvidence) -> Verdict:
