@@ -5,13 +5,15 @@ alike: of what is found here no score can be made.
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 
 import numpy as np
 
 from conformance.evidence import Run
 from conformance.look import is_finite, same, value_range
-from reference.tracks import Track, format_shape
+from conformance.probes import Probe
+from reference.tracks import Part, Track, format_shape
 
 # Of the depth's range: what tells a surface from a flat map.
 CLEAR = 0.1
@@ -74,10 +76,13 @@ def nonsense(track: Track, runs: Iterable[Run], *, nearly: bool = False) -> list
     return found
 
 
-def lost(track: Track, there: Sequence[Run], host: Sequence[Run]) -> list[tuple[Nonsense, str]]:
+def lost(
+    track: Track, there: Iterable[Run], host: Iterable[Run]
+) -> list[tuple[Nonsense, str, str]]:
     """What makes no sense `there` in answers of one part that make sense on the host, each with the
-    range of the host's answers to the same probes.
+    range of the answers there and of the host's to the same probes.
     """
+    there = _of_contract(there)
     asked = {run.probe.name for run in there}
     host = [run for run in _of_contract(host) if run.probe.name in asked]
     if not host or not all(map(is_finite, host)):
@@ -86,7 +91,7 @@ def lost(track: Track, there: Sequence[Run], host: Sequence[Run]) -> list[tuple[
     if "constant" in known:
         return []
     found = [each for each in nonsense(track, there) if each.kind not in known]
-    return [(each, value_range(host)) for each in found]
+    return [(each, value_range(there), value_range(host)) for each in found]
 
 
 def _of_contract(runs: Iterable[Run]) -> list[Run]:
@@ -138,17 +143,18 @@ def _unread(track: Track, runs: Sequence[Run], what: str, nearly: bool) -> list[
 
 def _pairs(runs: Sequence[Run], what: str) -> Iterator[tuple[Run, Run]]:
     """Pairs of answers of one shape to probes that differ in the picture alone, or in the text."""
-    fed = [(run, *_fed(run)) for run in runs]
+    fed = [(run, *_fed(run.part, run.probe)) for run in runs]
     for (a, picture, text), (b, other_picture, other_text) in combinations(fed, 2):
         differs = (picture != other_picture, text != other_text)
         if a.output.shape == b.output.shape and differs == (what == "picture", what == "text"):
             yield a, b
 
 
-def _fed(run: Run) -> tuple[str, str]:
+@lru_cache(maxsize=64)
+def _fed(part: Part, probe: Probe) -> tuple[str, str]:
     """What tells the picture and the text of a probe from others; empty where it has none."""
-    feeds = run.probe.feeds()
-    names = [str(tensor.name) if tensor else "" for tensor in (run.part.image, run.part.text)]
+    feeds = probe.feeds()
+    names = [str(tensor.name) if tensor else "" for tensor in (part.image, part.text)]
     image, text = (
         hashlib.sha256(feeds[name].tobytes()).hexdigest() if name in feeds else "" for name in names
     )

@@ -68,11 +68,11 @@ def judge_sense(
     judged = []
     for part in track.parts:
         own, others = ([r for r in some if r.part.name == part.name] for some in (runs, host))
-        for found, on_host in lost(track, own, others):
-            there = f"{found.seen} ({value_range(own)}) {where}; {on_host} on the host"
+        for found, seen, on_host in lost(track, own, others):
+            there = f"{found.seen} ({seen}) {where}; {on_host} on the host"
             known = cause(part.name)
-            seen = f"{there}; {known}" if known else there
-            offences.append(failed(found.expected, seen, found.where, SCALE))
+            told = f"{there}; {known}" if known else there
+            offences.append(failed(found.expected, told, found.where, SCALE))
         judged += own if others else []
     if broken := together(offences):
         return broken
