@@ -58,8 +58,8 @@ class Range:
         return self.overflows and not self.above and self.high <= HIGHEST
 
     def __str__(self) -> str:
-        low = "-inf" if self.below else f"{self.low:.3g}"
-        return f"{low}..{'inf' if self.above else f'{self.high:.3g}'}"
+        low = "-inf" if self.below else f"{self.low + 0.0:.3g}"
+        return f"{low}..{'inf' if self.above else f'{self.high + 0.0:.3g}'}"
 
 
 @dataclass(frozen=True)
