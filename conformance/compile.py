@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from conformance.feeding import feed, match_inputs
 from conformance.graph import read_graph
 from conformance.probes import probes_for
 from conformance.ranges import Ranges, measure_ranges
@@ -132,15 +133,15 @@ def _ranges(
     """The ranges in one part, on the first photograph or text."""
     part = track.part(name)
     try:
-        declared = {value.name: value.dtype for value in read_graph(model).inputs}
-        feeds = probes_for(track, part)[0].feeds()
-        if feeds.keys() != declared.keys():
+        inputs = read_graph(model).inputs
+        matched = match_inputs(part, inputs, raw_pixels=track.image_high > 1)
+        if matched is None:
             raise SubmissionError(
-                f"the inputs are {', '.join(declared)}, and not {', '.join(feeds)}",
-                "name the inputs as the track does",
+                f"its inputs ({', '.join(value.label for value in inputs)}) are not the track's",
+                "give the model the inputs of the track",
             )
-        typed = {key: array.astype(declared[key]) for key, array in feeds.items()}
-        return measure_ranges(model, [typed], limits, progress)
+        feeds = feed(probes_for(track, part)[0].feeds(), matched)
+        return measure_ranges(model, [feeds], limits, progress)
     except SubmissionError as error:
         return error
 

@@ -22,7 +22,8 @@ from reference.process import ChildError, Limits, Tick
 from reference.tracks import Part, Track
 
 # How many of each: a full-size model takes the emulator minutes a pass.
-_ROLES: dict[Role, int] = {"photo": 2, "constant": 1, "text": 2, "retext": 1}
+_OF_A_PICTURE: dict[Role, int] = {"photo": 2, "constant": 1, "retext": 1}
+_OF_A_TEXT: dict[Role, int] = {"text": 2}
 
 
 def npu_probes(track: Track, part: Part) -> list[Probe]:
@@ -32,7 +33,7 @@ def npu_probes(track: Track, part: Part) -> list[Probe]:
     own = probes_for(track, part)
     chosen = [
         probe
-        for role, count in _ROLES.items()
+        for role, count in (_OF_A_PICTURE if part.image else _OF_A_TEXT).items()
         for probe in [probe for probe in own if probe.role == role][:count]
     ]
     if part.image and part.text:
@@ -46,7 +47,8 @@ def _under_the_text_of(first: Probe, second: Probe, text: str) -> Probe:
     def feeds() -> dict[str, np.ndarray]:
         return {**second.feeds(), text: first.feeds()[text]}
 
-    return replace(second, name=f"{second.name}, the text of {first.name}", feeds=feeds)
+    name = f"{second.name}, the text of {first.name}"
+    return replace(second, name=name, role="repicture", feeds=feeds)
 
 
 class NpuEvidence:

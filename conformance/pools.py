@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from conformance.graph import Graph, Node
 from conformance.quantised import operators
 from conformance.runtimes.process import ModelProcess
+from conformance.submission import Model
 from reference.errors import SubmissionError
 from reference.npu.compile import compile_model
 from reference.npu.devices import Device
@@ -93,7 +94,7 @@ def _try(
         onnx.save(model, path)
         try:
             with ModelProcess("a pool alone", Path(folder), tick, limits) as process:
-                process.load(str(path), "onnx")
+                process.load(Model("pool", "onnx", str(path)))
                 outputs = process.run(feeds, Path(folder, "host")).outputs
                 host = [np.array(output) for output in outputs]
             compiled = compile_model(path, device, limits=limits, tick=tick)

@@ -3,7 +3,7 @@ alike: of what is found here no score can be made.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
@@ -11,16 +11,15 @@ from itertools import combinations
 import numpy as np
 
 from conformance.evidence import Run
-from conformance.look import is_finite, same, value_range
-from conformance.probes import Probe
+from conformance.look import is_finite, told_apart, value_range
+from conformance.probes import Probe, Role
 from reference.tracks import Part, Track, format_shape
 
 # Of the depth's range: what tells a surface from a flat map.
 CLEAR = 0.1
-# Of a vector's largest value: what is no more is rounding, and not another embedding.
-ALIKE = 1e-6
 # Of a mask: what float16 alone may flip.
 FLIPPED = 1e-3
+_FED: tuple[Role, ...] = ("photo", "text", "retext", "repicture")
 
 
 @dataclass(frozen=True)
@@ -47,14 +46,6 @@ def contrast(depth: np.ndarray) -> float:
 def covered(mask: np.ndarray) -> float:
     """The share of a mask's pixels that are set."""
     return float(np.mean(mask > 0.5))
-
-
-def alike(track: Track, a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether two answers are the same to the bit; embeddings to a millionth of the larger."""
-    if track.name != "retrieval" or a.shape != b.shape:
-        return same(a, b)
-    x, y = (np.asarray(v, dtype=np.float64) for v in (a, b))
-    return bool(np.abs(x - y).max() <= ALIKE * max(np.abs(x).max(), np.abs(y).max()))
 
 
 def nonsense(track: Track, runs: Iterable[Run], *, nearly: bool = False) -> list[Nonsense]:
@@ -96,7 +87,7 @@ def lost(
 
 def _of_contract(runs: Iterable[Run]) -> list[Run]:
     """The answers to photographs and texts as the track feeds them."""
-    return [run for run in runs if run.probe.role in ("photo", "text", "retext")]
+    return [run for run in runs if run.probe.role in _FED]
 
 
 def _constant(run: Run, nearly: bool) -> Nonsense | None:
@@ -131,14 +122,17 @@ def _one_sided(runs: Sequence[Run], nearly: bool) -> list[Nonsense]:
 
 def _unread(track: Track, runs: Sequence[Run], what: str, nearly: bool) -> list[Nonsense]:
     """Where all pairs of probes that differ in `what` alone have one answer."""
-    equal: Callable[[np.ndarray, np.ndarray], bool] = lambda a, b: alike(track, a, b)  # noqa: E731
-    if nearly and track.name == "segmentation":
-        equal = lambda a, b: bool(np.mean(a != b) <= FLIPPED)  # noqa: E731
     pairs = list(_pairs(runs, what))
-    if not pairs or not all(equal(a.output, b.output) for a, b in pairs):
+    if not pairs or any(_differ(track, a, b, nearly) for a, b in pairs):
         return []
     seen = f"one answer to {len({id(run) for pair in pairs for run in pair})} different {what}s"
     return [Nonsense(what, f"an answer that depends on the {what}", seen, pairs[0][0].where)]
+
+
+def _differ(track: Track, a: Run, b: Run, nearly: bool) -> bool:
+    if nearly and track.name == "segmentation":
+        return bool(np.mean(a.output != b.output) > FLIPPED)
+    return told_apart(a, b)
 
 
 def _pairs(runs: Sequence[Run], what: str) -> Iterator[tuple[Run, Run]]:

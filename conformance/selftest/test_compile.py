@@ -35,7 +35,7 @@ def test_a_whole_model(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[2].split()[:4] == ["Samsung", "Galaxy", "S24", "whole"]
     assert "not available" in lines[2]
     assert lines[3].strip() == str(find_toolchain())
-    assert lines[4] == "  ranges not seen: the inputs are x, and not image"
+    assert lines[4] == "  ranges not seen: its inputs (x float32 1x3x32x32) are not the track's"
     assert len(lines) == 5, "nothing to fix"
     made = sorted(path.name for path in (place / "out" / "model" / "Samsung-Galaxy-S24").iterdir())
     assert made == ["compile.log", "model.dlc", "model.onnx", "model_qnn.bin"]

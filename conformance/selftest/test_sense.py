@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from conformance.evidence import Run
 from conformance.npu_evidence import npu_probes
 from conformance.selftest import small
-from conformance.sense import alike, contrast, covered, lost, nonsense
-from reference.tracks import DEFAULTS, PIDNET, RETRIEVAL_2026, SEGMENTATION_2025, Track
+from conformance.sense import contrast, covered, lost, nonsense
+from reference.tracks import DEFAULTS, RETRIEVAL_2026, Track
 
 RNG = np.random.default_rng(4)
 SIDE = small.SIDE
@@ -61,10 +61,9 @@ def test_the_probes_are_few_and_differ_in_one_thing(track: Track) -> None:
         (VECTORS[:3] * 0 - 0.0, VECTORS[:3] * 1e-9, ["constant"]),
         (VECTORS[:3] * 0 + 7, VECTORS[:3], ["constant"]),
         (VECTORS[[0, 0, 1]], VECTORS[:3], ["picture"]),
-        (VECTORS[[0, 0, 1]] * np.array([1, 1 + 2e-7, 1], np.float32)[:, None, None], VECTORS[:3],
+        (VECTORS[[0, 0, 1]] * np.array([1, 7, 1], np.float32)[:, None, None], VECTORS[:3],
          ["picture"]),
-        (VECTORS[[0, 0, 1]] * np.array([1, 1 + 1e-4, 1], np.float32)[:, None, None], VECTORS[:3],
-         []),
+        (VECTORS[[0, 0, 1]] + np.eye(3, 16, dtype=np.float32)[:, None] * 1e-4, VECTORS[:3], []),
         (VECTORS[[0, 0, 0]], VECTORS[[0, 0, 1]], []),
         (VECTORS[:3] * 0, VECTORS[[0, 0, 1]], ["constant"]),
         (VECTORS[:3] * 0, VECTORS[:3] * 0, []),
@@ -73,9 +72,10 @@ def test_the_probes_are_few_and_differ_in_one_thing(track: Track) -> None:
         (VECTORS[:3] * np.nan, VECTORS[:3], []),
         (VECTORS[:3] * np.array([1, 1, 0])[:, None, None], VECTORS[:3], []),
     ],
-    ids=["same", "zeros", "minus zeros of tiny", "constant", "one for two pictures", "by rounding",
-         "by more", "host reads none", "zeros, host reads none", "zero on both", "zero on the host",
-         "host not finite", "not finite", "a constant picture's alone"],
+    ids=["same", "zeros", "minus zeros of tiny", "constant", "one for two pictures",
+         "one direction", "another by 1e-4", "host reads none", "zeros, host reads none",
+         "zero on both", "zero on the host", "host not finite", "not finite",
+         "a constant picture's alone"],
 )  # fmt: skip
 def test_embeddings(there: np.ndarray, host: np.ndarray, expected: list[str]) -> None:
     assert kinds(RETRIEVAL_2026, "image", there, host) == expected
@@ -185,7 +185,3 @@ def test_the_measures() -> None:
     assert contrast(RAMP) == pytest.approx(0.9, abs=1e-3)
     assert contrast(RAMP * 0) == 0
     assert covered(np.array([0, 1, 1.0000001, 0.4])) == 0.5
-    assert alike(RETRIEVAL_2026, VECTORS[0], VECTORS[0] * np.float32(1 + 5e-7))
-    assert not alike(RETRIEVAL_2026, VECTORS[0], VECTORS[0] * np.float32(1 + 5e-6))
-    assert not alike(PIDNET, VECTORS[0], VECTORS[0] * np.float32(1 + 5e-7))
-    assert alike(SEGMENTATION_2025, MASKS[0], MASKS[0].copy())
