@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from conformance.graph import Graph, Node
+from conformance.order import in_order
 
 _FLOAT = ("float16", "bfloat16", "float32", "float64")
 _SCALING = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}
@@ -38,7 +39,7 @@ def operators(graph: Graph) -> Operators:
     dequantised weights alone it computes in float. Arithmetic on shapes is no operator.
     """
     flow = _Flow(graph)
-    own = [(node, flow.takes(node)) for node in graph.nodes if flow.is_operator(node)]
+    own = [(node, flow.takes(node)) for node in flow.nodes if flow.is_operator(node)]
     rest = [node for node, quantised in own if not quantised]
     return Operators(
         tuple(node for node, quantised in own if quantised),
@@ -50,18 +51,19 @@ def operators(graph: Graph) -> Operators:
 class _Flow:
     """Which tensors are integers in disguise: dequantised before they are read, or quantised after.
 
-    Nodes are to be taken in the order of the graph.
+    `nodes` are in the order in which they are to be asked about.
     """
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
+        self.nodes = in_order(graph.nodes, lambda node: node.inputs, lambda node: node.outputs)
         self._readers: dict[str, list[Node]] = {}
         self._integers = {name for node in graph.nodes for name in self._made_by_scaling(node)}
         self._bound: set[str] = set()
         for node in graph.nodes:
             for name in node.inputs:
                 self._readers.setdefault(name, []).append(node)
-        for node in reversed(graph.nodes):
+        for node in reversed(self.nodes):
             self._bound.update(name for name in node.outputs if self._becomes_integer(name))
 
     def is_operator(self, node: Node) -> bool:

@@ -18,6 +18,7 @@ import onnxruntime as ort
 from onnx import helper, numpy_helper
 
 from conformance.graph import inline_functions
+from conformance.order import in_order
 from conformance.ranges import Range
 from reference.child import Child, main
 from reference.ort import SEVERITY_FATAL
@@ -47,21 +48,22 @@ class RangeChild(Child):
 
 
 class _Walk:
-    """One pass over the nodes of a model, in the order of the file."""
+    """One pass over the nodes of a model."""
 
     def __init__(self, path: Path) -> None:
         self._folder = str(path.parent)
         self._model = inline_functions(onnx.load(path, load_external_data=False))
         graph = self._model.graph
+        self._nodes = in_order(graph.node, reads, lambda node: node.output)
         self._weights = {tensor.name: tensor for tensor in graph.initializer}
-        self._left = Counter(name for node in graph.node for name in reads(node))
+        self._left = Counter(name for node in self._nodes for name in reads(node))
         self._values: dict[str, ort.OrtValue] = {}
         self.unseen: set[str] = set()
 
     def run(self, feeds: dict[str, np.ndarray]) -> Iterator[Range]:
         data = set(feeds)
         self._values = {k: ort.OrtValue.ortvalue_from_numpy(v) for k, v in feeds.items()}
-        for node in self._model.graph.node:
+        for node in self._nodes:
             names = sorted(reads(node))
             outputs = [name for name in node.output if name]
             if not self.unseen.isdisjoint(names):
