@@ -6,7 +6,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from conformance.graph import GraphReader
+from conformance.feeding import feed, match_inputs
+from conformance.graph import GraphReader, read_graph
+from conformance.probes import probes_for
+from conformance.ranges import Ranges, measure_ranges
 from conformance.report.compile import Attempt, compile_report
 from conformance.report.progress import stderr_progress
 from conformance.runtimes.process import ModelProcess, export_onnx
@@ -58,7 +61,9 @@ def compile_for_devices(
                 if output is not None:
                     _copy(attempts[-1], output / part)
             label = f"{track.id}, {model.name}" + ("" if specs else " (random weights)")
-            reports.append(compile_report(label, model, attempts, toolchain))
+            progress.step = f"looking at the ranges in {model.name}"
+            ranges = _ranges(track, part, model, limits, progress)
+            reports.append(compile_report(label, model, attempts, toolchain, ranges))
             whole = whole and all(attempt.whole for attempt in attempts)
     return "\n\n".join(reports), 0 if whole else 1
 
@@ -125,6 +130,25 @@ def _attempt(model: Path, device: Device, dlc: bool, limits: Limits, progress: S
     except SubmissionError as error:
         return Attempt(device, None, error.problem, error.remedy)
     return Attempt(device, compiled)
+
+
+def _ranges(
+    track: Track, name: str, model: Path, limits: Limits, progress: Steps
+) -> Ranges | SubmissionError:
+    """The ranges in one part, on the first photograph or text."""
+    part = track.part(name)
+    try:
+        inputs = read_graph(model, limits, progress).inputs
+        matched = match_inputs(part, inputs, raw_pixels=track.image_high > 1)
+        if matched is None:
+            raise SubmissionError(
+                f"its inputs ({', '.join(value.label for value in inputs)}) are not the track's",
+                "give the model the inputs of the track",
+            )
+        feeds = feed(probes_for(track, part)[0].feeds(), matched)
+        return measure_ranges(model, [feeds], limits, progress)
+    except SubmissionError as error:
+        return error
 
 
 def _copy(attempt: Attempt, output: Path) -> None:

@@ -105,7 +105,8 @@ def value_range(runs: Iterable[Run]) -> str:
     finite = [values for values in finite if values.size]
     if not finite:
         return f"no finite value over {len(outputs)} probes"
-    low, high = min(v.min() for v in finite), max(v.max() for v in finite)
+    # Adding 0 makes -0 a plain one.
+    low, high = min(v.min() for v in finite) + 0.0, max(v.max() for v in finite) + 0.0
     return f"{low:.6g}..{high:.6g} over {len(outputs)} probes"
 
 

@@ -3,11 +3,16 @@ estimated latency.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
+
+import numpy as np
 
 from conformance.evidence import Evidence, Progress, Run, answers
 from conformance.graph import Graph
+from conformance.pools import Wrong, try_pools
 from conformance.probes import Probe, Role, probes_for
+from conformance.ranges import Range, Ranges, find_offences, measure_ranges
 from reference.errors import SubmissionError
 from reference.npu.compile import Compiled, compile_model
 from reference.npu.devices import Device
@@ -16,14 +21,34 @@ from reference.npu.latency import Estimate, estimate
 from reference.process import ChildError, Limits, Tick
 from reference.tracks import Part, Track
 
-# One of each: a full-size model takes the emulator minutes a pass.
-_ROLES: tuple[Role, ...] = ("photo", "constant", "text")
+# How many of each: a full-size model takes the emulator minutes a pass.
+_OF_A_PICTURE: dict[Role, int] = {"photo": 2, "constant": 1, "retext": 1}
+_OF_A_TEXT: dict[Role, int] = {"text": 2}
 
 
 def npu_probes(track: Track, part: Part) -> list[Probe]:
-    """The few probes that are emulated."""
-    first = {probe.role: probe for probe in reversed(probes_for(track, part))}
-    return [first[role] for role in _ROLES if role in first]
+    """The few probes that are emulated: two photographs under one text, a constant image, and two
+    texts, with one photograph where the part takes both.
+    """
+    own = probes_for(track, part)
+    chosen = [
+        probe
+        for role, count in (_OF_A_PICTURE if part.image else _OF_A_TEXT).items()
+        for probe in [probe for probe in own if probe.role == role][:count]
+    ]
+    if part.image and part.text:
+        chosen[1] = _under_the_text_of(chosen[0], chosen[1], str(part.text.name))
+    return chosen
+
+
+def _under_the_text_of(first: Probe, second: Probe, text: str) -> Probe:
+    """The picture of the second probe with the text of the first."""
+
+    def feeds() -> dict[str, np.ndarray]:
+        return {**second.feeds(), text: first.feeds()[text]}
+
+    name = f"{second.name}, the text of {first.name}"
+    return replace(second, name=name, role="repicture", feeds=feeds)
 
 
 class NpuEvidence:
@@ -53,6 +78,27 @@ class NpuEvidence:
     def estimates(self) -> dict[str, Estimate | SubmissionError]:
         """The estimated latency of each part with the track's runtime, or why there is none."""
         return {part.name: self._estimate(graph) for part, graph in self.each_graph()}
+
+    @cached_property
+    def ranges(self) -> dict[str, Ranges | SubmissionError]:
+        """The range of every tensor of each part on the host, over its photographs and texts."""
+        return {part.name: self._measure(part, graph) for part, graph in self.each_graph()}
+
+    def out_of_range(self, part: str) -> list[tuple[Range, str]]:
+        """The tensors of a part that float16 does not hold, and what helps; see `find_offences`."""
+        ranges = self.ranges[part]
+        if isinstance(ranges, SubmissionError):
+            return []
+        return find_offences(self.host.graphs[part], ranges)
+
+    def cause(self, part: str) -> str:
+        """The first of these in words; empty where there is none."""
+        return next((f"{each.node} is {each}" for each, _ in self.out_of_range(part)), "")
+
+    @cached_property
+    def wrong_pools(self) -> dict[str, list[Wrong] | SubmissionError]:
+        """The padded pools of each part that the emulated NPU computes wrongly when alone."""
+        return {part.name: self._try_pools(graph) for part, graph in self.each_graph()}
 
     @property
     def runnable(self) -> bool:
@@ -93,6 +139,22 @@ class NpuEvidence:
             return compile_model(
                 graph.path, self.device, limits=self._limits, tick=self._ticking(step)
             )
+        except SubmissionError as error:
+            return error
+
+    def _measure(self, part: Part, graph: Graph) -> Ranges | SubmissionError:
+        tick = self._ticking(f"looking at the ranges in {graph.path.name}")
+        probes = [p for p in npu_probes(self.track, part) if p.role != "constant"]
+        feeds = [self.host.feeds(part, probe) for probe in probes]
+        try:
+            return measure_ranges(graph.path, feeds, self._limits, tick)
+        except SubmissionError as error:
+            return error
+
+    def _try_pools(self, graph: Graph) -> list[Wrong] | SubmissionError:
+        tick = self._ticking(f"trying the pools of {graph.path.name}")
+        try:
+            return try_pools(graph, self.device, self._limits, tick)
         except SubmissionError as error:
             return error
 

@@ -10,6 +10,7 @@ from conformance.device.hub import HubDevice
 from conformance.evidence import Evidence, Run, answers
 from conformance.graph import Graph
 from conformance.probes import Role
+from conformance.quantised import operators
 from reference.tracks import Part, Track
 
 
@@ -121,8 +122,8 @@ class DeviceEvidence:
 
     @property
     def precision(self) -> str:
-        """`w8a8` for a quantised model, else `float`."""
-        quantised = any(n.op == "DequantizeLinear" for _, g in self.each_graph() for n in g.nodes)
+        """`w8a8` for a model with quantised operators, else `float`."""
+        quantised = any(operators(graph).quantised for _, graph in self.each_graph())
         return "w8a8" if quantised else "float"
 
     @property

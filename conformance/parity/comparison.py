@@ -34,6 +34,7 @@ from conformance.parity.runners import (
 )
 from conformance.parity.tolerances import Precision, Tolerance, tolerances
 from conformance.probes import PHOTOS, TEXTS, Probe, probes_for
+from conformance.quantised import operators
 from conformance.submission import Model
 from reference.data import fixture
 from reference.errors import SubmissionError
@@ -131,12 +132,12 @@ class Comparison:
             find_toolchain()
         except SubmissionError as error:
             raise NotCompared(str(error)) from None
-        quantised = any(node.op == "DequantizeLinear" for node in self._graph(part).nodes)
-        if not quantised and not self.device.float16:
+        found = operators(self._graph(part))
+        if found.floating and not self.device.float16:
             raise NotCompared(
                 f"the model computes in float and {self.device.name} has no float16; quantise it"
             )
-        return "w8a8" if quantised else "float16"
+        return "w8a8" if found.quantised else "float16"
 
     def _answer(self, part: Part, runtime: Runtime) -> Array:
         key = part.name, runtime

@@ -12,6 +12,8 @@ import numpy as np
 from conformance.graph import Graph, Node, inline_functions, nbytes, read_graph
 from reference.errors import SubmissionError
 
+_SIZES = {"Shape", "Size"}
+_QUANTISED = {"int8", "uint8", "int16", "uint16"}
 _LARGEST = 2**31 - 2**24  # bytes in one protobuf, less some room
 
 
@@ -32,14 +34,18 @@ class Flow:
 
     @cached_property
     def tensors(self) -> tuple[str, ...]:
-        """The tensors that depend on an input and have a known type, first computed first."""
+        """The tensors of the data path, first computed first: float ones and their quantised form
+        that depend on an input, and not on its shape alone.
+
+        Arithmetic on shapes is constant, and exposed it fails onnxruntime's change of the layout.
+        """
         live = {value.name for value in self.graph.inputs}
         found = []
         for node in self._model.graph.node:
-            if live.isdisjoint(_reads(node)):
+            if node.op_type in _SIZES or live.isdisjoint(_reads(node)):
                 continue
             live.update(node.output)
-            found += [name for name in node.output if name and self._dtype(name) is not None]
+            found += [name for name in node.output if name and self._carries_data(name)]
         return tuple(found)
 
     @property
@@ -129,6 +135,10 @@ class Flow:
         bare.opset_import.extend(self._model.opset_import)
         bare.graph.name = self._model.graph.name
         return bare
+
+    def _carries_data(self, name: str) -> bool:
+        dtype = self._dtype(name)
+        return dtype is not None and (dtype.kind == "f" or dtype.name in _QUANTISED)
 
     def _dtype(self, name: str) -> np.dtype[Any] | None:
         try:

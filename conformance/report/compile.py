@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conformance.graph import megabytes, read_graph
-from conformance.operators import npu_hazards
+from conformance.ranges import Ranges, find_offences
+from conformance.remedies import hazard_remedies
+from reference.errors import SubmissionError
 from reference.npu.compile import Compiled
 from reference.npu.devices import Device
 from reference.npu.toolchain import Toolchain
@@ -14,6 +16,7 @@ from reference.npu.trace import CpuNode
 _HEADINGS = ("device", "compiles", "NPU ops", "CPU ops", "binary", "simulated", "seconds")
 _RIGHT = {"NPU ops", "CPU ops", "binary", "seconds"}
 _NAMES_SHOWN = 3
+_RANGES_SHOWN = 6
 
 
 @dataclass(frozen=True)
@@ -32,9 +35,16 @@ class Attempt:
 
 
 def compile_report(
-    label: str, model: Path, attempts: Sequence[Attempt], toolchain: Toolchain
+    label: str,
+    model: Path,
+    attempts: Sequence[Attempt],
+    toolchain: Toolchain,
+    ranges: Ranges | SubmissionError | None = None,
 ) -> str:
-    """The table and what to fix, as text; `label` heads it."""
+    """The table and what to fix, as text; `label` heads it.
+
+    `ranges` are those of the tensors on the host, or why there are none; None where nobody asked.
+    """
     rows = [_HEADINGS, *(_row(attempt) for attempt in attempts)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [f"{label}: {sum(a.whole for a in attempts)} of {len(attempts)} compile whole"]
@@ -47,9 +57,27 @@ def compile_report(
     lines.append(f"  {toolchain}")
     if any(a.compiled and a.compiled.simulated for a in attempts):
         lines.append("  simulated: by the compiler, milliseconds (bounds); not a measurement")
+    rewritten = dict.fromkeys(note for a in attempts if a.compiled for note in a.compiled.notes)
+    lines += [f"  rewritten for onnxruntime, in a copy: {note}" for note in rewritten]
+    if ranges is not None:
+        lines += _ranges(model, ranges)
     if not all(a.whole for a in attempts):
         lines += ["", "to fix:", *_fixes(model, attempts)]
     return "\n".join(lines)
+
+
+def _ranges(model: Path, ranges: Ranges | SubmissionError) -> list[str]:
+    """What float16 does not hold of the tensors on the host, first computed first."""
+    if isinstance(ranges, SubmissionError):
+        return [f"  ranges not seen: {ranges.problem}"]
+    found = find_offences(read_graph(model), ranges)
+    if not found:
+        return [f"  ranges on the host: {len(ranges.tensors)} tensors, all within float16"]
+    lines = ["", "beyond float16 on the host (advice):"]
+    for each, remedy in found[:_RANGES_SHOWN]:
+        lines += [f"  {each.node} is {each}", f"    -> {remedy}"]
+    more = len(found) - _RANGES_SHOWN
+    return [*lines, f"  and {more} more"] if more > 0 else lines
 
 
 def _row(attempt: Attempt) -> tuple[str, ...]:
@@ -75,7 +103,7 @@ def _row(attempt: Attempt) -> tuple[str, ...]:
 
 def _fixes(model: Path, attempts: Sequence[Attempt]) -> list[str]:
     """Each problem once, with the devices that have it and what helps."""
-    hazards = {hazard.node.name: hazard.remedy for hazard in npu_hazards(read_graph(model))}
+    hazards = hazard_remedies(read_graph(model))
     devices: dict[tuple[str, str], list[str]] = {}
     for attempt in attempts:
         for fix in _problems(attempt, hazards):

@@ -34,8 +34,10 @@ _REMEDIES: dict["Precision", str] = {
 }
 # Operators that Qualcomm's AI Runtime 2.51 computes wrongly, measured on its emulator.
 _NPU_DEFECTS = {
-    "AveragePool": "padded windows of 8x8 and 9x9 are averaged wrongly there: write them as a"
-    " depthwise convolution, or pad with Concat first",
+    "AveragePool": "some padded windows are put elsewhere there, and NPU-11 tries which: write the"
+    " pool as a depthwise convolution with constant weights",
+    "MaxPool": "some padded windows are put elsewhere there, and NPU-11 tries which: pool with"
+    " stride 1 and take every second pixel, or as many as the stride says",
 }
 
 

@@ -3,14 +3,21 @@
 Each function returns None where there is no answer to judge.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from conformance.evidence import Run
 from conformance.look import ULP, describe, first_offence, value_range
-from conformance.rulebook import Verdict, could_not_run, failed, passed
+from conformance.rulebook import Verdict, could_not_run, failed, passed, together
+from conformance.sense import lost
 from reference.tracks import Track
 
 DEPTH_SLACK = 1e-6
+SCALE = (
+    "scale before the last layer, so that what it returns is well above 6e-8, and keep every sum"
+    " and product on the way below 65504: beyond these float16 holds 0 and infinity"
+)
 
 
 def judge_answers(attempts: list[Run]) -> Verdict | None:
@@ -49,3 +56,24 @@ def judge_finite(answers: dict[str, list[Run]]) -> Verdict | None:
                 return failed("finite values", seen, run.where)
     first = next(iter(answers.values()))
     return passed(value_range(first)) if first else None
+
+
+def judge_sense(
+    track: Track, where: str, runs: list[Run], host: list[Run], cause: Callable[[str], str]
+) -> Verdict | None:
+    """The answers of each part make the sense that they make on the host; `where` is where they
+    were given, and `cause` says what is known to lie behind it in a part, empty for nothing.
+    """
+    offences = []
+    judged = []
+    for part in track.parts:
+        own, others = ([r for r in some if r.part.name == part.name] for some in (runs, host))
+        for found, seen, on_host in lost(track, own, others):
+            there = f"{found.seen} ({seen}) {where}; {on_host} on the host"
+            known = cause(part.name)
+            told = f"{there}; {known}" if known else there
+            offences.append(failed(found.expected, told, found.where, SCALE))
+        judged += own if others else []
+    if broken := together(offences):
+        return broken
+    return passed(f"{value_range(judged)} {where}, as on the host") if judged else None

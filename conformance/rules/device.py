@@ -8,7 +8,13 @@ from conformance.evidence import Run
 from conformance.parity.measures import measure
 from conformance.parity.tolerances import Precision, tolerances
 from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped
-from conformance.rules.compiled import judge_answers, judge_finite, judge_values
+from conformance.rules.compiled import (
+    SCALE,
+    judge_answers,
+    judge_finite,
+    judge_sense,
+    judge_values,
+)
 
 AI_HUB = "AI Hub, for every track: a submission is a compile job that the organisers can pull"
 NOT_COMPILED = "not run: a part did not compile (DEV-1)"
@@ -247,6 +253,25 @@ def as_before(e: DeviceEvidence) -> Verdict:
     if latency.median > limit:
         return failed(f"at most {limit:.4g} ms", seen, e.device.name)
     return passed(seen)
+
+
+@rule(
+    "DEV-13",
+    Level.REQUIRED,
+    needs="device",
+    source="the metrics: no score can be made of one answer to everything; measured: QAIRT 2.51",
+    remedy=SCALE,
+)
+def makes_sense(e: DeviceEvidence) -> Verdict:
+    """What makes sense on the host makes sense on the device.
+
+    No embedding is zero or constant there, no depth flat and no mask empty or full on every
+    photograph, and the picture and the text change the answer.
+    """
+    where = "on the emulated device" if e.device.emulated else "on the device"
+    host = e.host.runs() if e.runs() else []
+    judged = judge_sense(e.track, where, e.runs(), host, lambda part: "")
+    return judged or skipped(NO_ANSWER)
 
 
 def _measured(e: DeviceEvidence) -> Latency | Verdict:

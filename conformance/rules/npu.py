@@ -2,22 +2,40 @@
 NPU answers, and how fast it may be.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from conformance.budget import OVER, add_up, judge
-from conformance.graph import Graph, megabytes
+from conformance.graph import Graph, Node, megabytes
 from conformance.npu_evidence import NpuEvidence
-from conformance.operators import npu_hazards
-from conformance.rulebook import Level, Verdict, could_not_run, failed, passed, rule, skipped
-from conformance.rules.compiled import judge_answers, judge_finite, judge_values
+from conformance.pools import padded_pools
+from conformance.quantised import operators
+from conformance.remedies import hazard_remedies
+from conformance.rulebook import (
+    Level,
+    Verdict,
+    could_not_run,
+    failed,
+    passed,
+    rule,
+    skipped,
+    together,
+)
+from conformance.rules.compiled import (
+    SCALE,
+    judge_answers,
+    judge_finite,
+    judge_sense,
+    judge_values,
+)
 from conformance.rules.contract import of_part
+from reference.errors import SubmissionError
 from reference.npu.compile import Compiled
 from reference.npu.latency import Estimate
+from reference.npu.trace import CpuNode
 from reference.tracks import Part
 
 NOT_COMPILED = "not run: there is nothing compiled to look at (NPU-1, NPU-3)"
 NO_ANSWER = "no emulated answer of the contract's shape and type (NPU-4)"
-QUANTISED = {"QuantizeLinear", "DequantizeLinear"}
 VOCABULARY = 49408  # CLIP's tokens
 # Operators through which token ids reach the table that they index.
 PASS_THROUGH = {"Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Slice", "Split", "Gather"}
@@ -36,16 +54,20 @@ def compiles(e: NpuEvidence) -> Verdict:
     """Qualcomm's compiler makes a context binary of every part, and it fits the chip's memory."""
     if _no_float16(e):
         return skipped("not compiled: the chip has no float16 (NPU-3)")
-    sizes = []
+    sizes, offences = [], []
     for part, _ in e.each_graph():
         compiled = e.compiled[part.name]
         if not isinstance(compiled, Compiled):
-            return could_not_run(compiled.problem, compiled.remedy)
-        if compiled.failure:
-            return failed("a context binary", compiled.failure, of_part(part), compiled.remedy)
-        sizes.append(
-            f"{compiled.placement.npu_ops} operators, {megabytes(compiled.binary.stat().st_size)}"
-        )
+            offences.append(could_not_run(compiled.problem, compiled.remedy))
+        elif compiled.failure:
+            remedy = compiled.remedy
+            offences.append(failed("a context binary", compiled.failure, of_part(part), remedy))
+        else:
+            size = megabytes(compiled.binary.stat().st_size)
+            rewritten = f"; for onnxruntime: {'; '.join(compiled.notes)}" if compiled.notes else ""
+            sizes.append(f"{compiled.placement.npu_ops} operators, {size}{rewritten}")
+    if broken := together(offences):
+        return broken
     return passed("; ".join(sizes)) if sizes else skipped("no ONNX graph to compile (COM-13)")
 
 
@@ -61,15 +83,17 @@ def whole(e: NpuEvidence) -> Verdict:
     made = [(p, g, c) for p, g in e.each_graph() if isinstance(c := e.compiled[p.name], Compiled)]
     if _no_float16(e) or not made:
         return skipped(NOT_COMPILED)
+    offences = []
     for part, graph, compiled in made:
         left = compiled.placement.cpu
         if left:
-            known = {hazard.node.name: hazard.remedy for hazard in npu_hazards(graph)}
-            names = ", ".join(f"{node.op} {node.name!r}" for node in left[:_NAMES_SHOWN])
-            more = f" and {len(left) - _NAMES_SHOWN} more" if len(left) > _NAMES_SHOWN else ""
-            seen = f"{len(left)} nodes on the CPU: {names}{more}: {left[0].reason}"
-            remedy = known.get(left[0].name) or left[0].remedy
-            return failed("no node on the CPU", seen, of_part(part), remedy)
+            known = hazard_remedies(graph)
+            seen = f"{len(left)} nodes on the CPU: {_names(left)}: {left[0].reason}"
+            remedies = dict.fromkeys(known.get(node.name) or node.remedy for node in left)
+            remedy = "; ".join(filter(None, remedies))
+            offences.append(failed("no node on the CPU", seen, of_part(part), remedy))
+    if broken := together(offences):
+        return broken
     return passed(f"{sum(len(c.placement.npu) for _, _, c in made)} nodes, all on the NPU")
 
 
@@ -81,10 +105,22 @@ def whole(e: NpuEvidence) -> Verdict:
     remedy="quantise the model (w8a8), or choose a device whose NPU computes in float16",
 )
 def float16(e: NpuEvidence) -> Verdict:
-    """A model that is not quantised goes to a device whose NPU has float16."""
-    if _no_float16(e):
-        return failed("a quantised model", f"a float model, and {e.device.soc} has no float16")
-    return passed(f"{e.device.soc} has float16" if e.device.float16 else "quantised")
+    """What is not quantised of a model goes to a device whose NPU has float16."""
+    seen = []
+    offences = []
+    for part, graph in e.each_graph():
+        found = operators(graph)
+        seen.append(found.label if found.quantised else "a float model")
+        if found.floating and not e.device.float16:
+            named = f": {_names(found.floating)} compute in float" if found.quantised else ""
+            text = f"{seen[-1]}{named}, and {e.device.soc} has no float16"
+            offences.append(failed("a quantised model", text, of_part(part)))
+    if broken := together(offences):
+        return broken
+    if not seen:
+        return skipped("no ONNX graph to compile (COM-13)")
+    kinds = "; ".join(dict.fromkeys(seen))
+    return passed(f"{e.device.soc} has float16; {kinds}" if e.device.float16 else kinds)
 
 
 @rule(
@@ -109,9 +145,13 @@ def answers(e: NpuEvidence) -> Verdict:
 def token_ids_in_range(e: NpuEvidence) -> Verdict:
     """No token id can point beyond the table that it indexes."""
     tables = [(part, *table) for part, graph in e.each_graph() for table in _tables(part, graph)]
-    for part, node, rows in tables:
-        if rows < VOCABULARY:
-            return failed(f"{VOCABULARY} rows", f"{rows} rows, read by {node}", of_part(part))
+    short = [
+        failed(f"{VOCABULARY} rows", f"{rows} rows, read by {node}", of_part(part))
+        for part, node, rows in tables
+        if rows < VOCABULARY
+    ]
+    if broken := together(short):
+        return broken
     if not tables:
         return skipped("no table is indexed with the token ids alone")
     return passed(f"tables of {', '.join(str(rows) for _, _, rows in tables)} rows")
@@ -178,9 +218,13 @@ def estimated_latency(e: NpuEvidence) -> Verdict:
 
 
 def _no_float16(e: NpuEvidence) -> bool:
-    return not e.device.float16 and any(
-        not any(node.op in QUANTISED for node in graph.nodes) for _, graph in e.each_graph()
-    )
+    return not e.device.float16 and any(operators(graph).floating for _, graph in e.each_graph())
+
+
+def _names(nodes: Sequence[Node | CpuNode]) -> str:
+    """The first few of them."""
+    more = f" and {len(nodes) - _NAMES_SHOWN} more" if len(nodes) > _NAMES_SHOWN else ""
+    return ", ".join(node.label for node in nodes[:_NAMES_SHOWN]) + more
 
 
 def _tables(part: Part, graph: Graph) -> Iterator[tuple[str, int]]:
@@ -195,6 +239,91 @@ def _tables(part: Part, graph: Graph) -> Iterator[tuple[str, int]]:
             axis = int(node.attributes.get("axis", 0))
             if shape and shape[axis] is not None:
                 yield node.label, int(shape[axis] or 0)
+
+
+@rule(
+    "NPU-9",
+    Level.REQUIRED,
+    needs="npu",
+    source="the metrics: no score can be made of one answer to everything; measured: QAIRT 2.51",
+    remedy=SCALE,
+)
+def makes_sense(e: NpuEvidence) -> Verdict:
+    """What makes sense on the host makes sense on the emulated NPU.
+
+    No embedding is zero or constant there, no depth flat and no mask empty or full on every
+    photograph, and the picture and the text change the answer.
+    """
+    runs = e.runs()
+    host = e.host.runs() if runs else []
+    return judge_sense(e.track, "on the emulated NPU", runs, host, e.cause) or _nothing(e)
+
+
+@rule(
+    "NPU-10",
+    Level.ADVICE,
+    needs="npu",
+    source="IEEE 754: float16 ends at 65504, and below 6e-8 it holds 0",
+    remedy="scale the tensor where it leaves the range of float16",
+)
+def in_range(e: NpuEvidence) -> Verdict:
+    """On the host no tensor inside the model leaves the range of float16.
+
+    Above 65504 it is wrong on the NPU, and below 6e-8, where all of it is, it is 0. A mask of
+    attention that ends in a Softmax may, and so may what is quantised. Nodes inside If and Loop are
+    not looked at.
+    """
+    offences, seen, unseen = [], 0, 0
+    for part, _ in e.each_graph():
+        ranges = e.ranges[part.name]
+        if isinstance(ranges, SubmissionError):
+            return skipped(f"{ranges.problem}: {ranges.remedy}")
+        seen, unseen = seen + len(ranges.tensors), unseen + ranges.unseen
+        offences += [
+            failed("float16's 6e-8 to 65504", f"{each.node} is {each}", of_part(part), remedy)
+            for each, remedy in e.out_of_range(part.name)
+        ]
+    if broken := together(offences):
+        return broken
+    if not seen:
+        return skipped("no float tensor could be looked at")
+    left = f"; {unseen} could not be looked at" if unseen else ""
+    return passed(f"{seen} tensors, all within float16{left}")
+
+
+@rule(
+    "NPU-11",
+    Level.ADVICE,
+    needs="npu",
+    source="erratum E31; measured each time: a pool alone, emulated and on the host",
+    remedy="write the pool as a depthwise convolution with constant weights",
+)
+def pools_as_on_the_host(e: NpuEvidence) -> Verdict:
+    """No padded pool is one that the compiler computes otherwise than the host.
+
+    QAIRT 2.51 puts the windows of some elsewhere, such as 9x9 ones of stride 4. Not seen on a
+    device.
+    """
+    if _no_float16(e):
+        return skipped(NOT_COMPILED)
+    offences, count = [], 0
+    for part, graph in e.each_graph():
+        wrong = e.wrong_pools[part.name]
+        if isinstance(wrong, SubmissionError):
+            return skipped(f"{wrong.problem}: {wrong.remedy}")
+        count += len(padded_pools(graph))
+        offences += [
+            failed(
+                "the host's values, to 5 % of the largest",
+                f"{each.node.label} is off by {each.error:.2g}, of {each.highest:.2g} at most",
+                of_part(part),
+                each.remedy,
+            )
+            for each in wrong
+        ]
+    if broken := together(offences):
+        return broken
+    return passed(f"{count} padded pools, each tried alone" if count else "no padded float pool")
 
 
 def _nothing(e: NpuEvidence) -> Verdict:

@@ -1,11 +1,15 @@
 """`lpcvc compile` on the command line."""
 
+import re
 import shutil
 from pathlib import Path
 
+import onnx
 import pytest
 
 from conformance.cli import main
+from conformance.selftest.models import conforming
+from conformance.selftest.surgery import after, step
 from reference.npu.toolchain import find_toolchain
 from reference.tests import npu_models as models
 from reference.tests.npu_models import needs_compiler, save
@@ -31,11 +35,41 @@ def test_a_whole_model(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[2].split()[:4] == ["Samsung", "Galaxy", "S24", "whole"]
     assert "not available" in lines[2]
     assert lines[3].strip() == str(find_toolchain())
-    assert len(lines) == 4, "nothing to fix"
+    assert lines[4] == "  ranges not seen: its inputs (x float32 1x3x32x32) are not the track's"
+    assert len(lines) == 5, "nothing to fix"
     made = sorted(path.name for path in (place / "out" / "model" / "Samsung-Galaxy-S24").iterdir())
     assert made == ["compile.log", "model.dlc", "model.onnx", "model_qnn.bin"]
     assert main(command) == 0
     assert "(cached)" in capsys.readouterr().out
+
+
+@needs_compiler
+def test_what_float16_does_not_hold_and_what_was_rewritten(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Advice: a model that compiles whole is no failure for it."""
+    model = conforming("depth")
+    assert main(["compile", str(saved(model, place)), "--track", "depth"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"\n  ranges on the host: \d+ tensors, all within float16\n$", out)
+    after("image", step("Add", 1e5), step("Sub", 1e5))(model)
+    lowest = next(node for node in model.graph.node if node.op_type == "ReduceMin")
+    del lowest.attribute[:]
+    lowest.attribute.append(onnx.helper.make_attribute("keepdims", 0))
+    lowest.attribute.append(onnx.AttributeProto(name="axes", type=onnx.AttributeProto.INTS))
+    assert main(["compile", str(saved(model, place)), "--track", "depth"]) == 0
+    out = capsys.readouterr().out
+    assert f"rewritten for onnxruntime, in a copy: ReduceMin {lowest.name!r}: " in out
+    _, _, advice = out.partition("beyond float16 on the host (advice):\n")
+    assert advice.splitlines()[:2] == [
+        "  Add 'image_step_0' is 1e+05..1e+05",
+        "    -> scale it down ahead of this node: float16 ends at 65504",
+    ]
+
+
+def saved(model: onnx.ModelProto, folder: Path) -> Path:
+    onnx.save(model, folder / "depth.onnx")
+    return folder / "depth.onnx"
 
 
 @needs_compiler

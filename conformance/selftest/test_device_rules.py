@@ -85,6 +85,7 @@ DEFECTS = {
     "beyond 1": (Script(spoil=lambda x: x * np.float32(1.00001)), {"DEV-8"}),
     "not finite": (Script(spoil=lambda x: np.where(x == x.max(), np.inf, x)), {"DEV-8", "DEV-9"}),
     "another answer": (Script(spoil=lambda x: 1 - x), {"DEV-10"}),
+    "a flat map": (Script(spoil=lambda x: x * 0), {"DEV-10", "DEV-13"}),
 }
 
 
@@ -96,6 +97,21 @@ def test_each_defect_breaks_its_own_rule(name: str, tmp_path: Path) -> None:
     found = broken(verdicts)
     assert found - {"DEV-10"} == expected - {"DEV-10"}
     assert expected <= found
+
+
+def test_no_sense_on_the_device_alone(tmp_path: Path) -> None:
+    """It is said whose answer it is, and both ranges; an embedding of zeros is another case."""
+    for emulated, where in [(True, "on the emulated device"), (False, "on the device")]:
+        script = Script(spoil=lambda x: x * 0, emulated=emulated)
+        verdict = hold(RETRIEVAL_2026, tmp_path, script)["DEV-13"]
+        assert verdict.outcome == "fail"
+        assert f"all zeros, float32 1x16 (0..0 over 2 probes) {where}; " in verdict.seen
+        assert verdict.seen.count(" on the host") == 2, "one a part"
+        assert "scale before the last layer" in verdict.remedy
+    kept = hold(RETRIEVAL_2026, tmp_path, Script(spoil=lambda x: x.astype(np.float16) * 1.0))
+    assert kept["DEV-13"].outcome == "skip", "of another type (DEV-7)"
+    kept = hold(RETRIEVAL_2026, tmp_path, Script())
+    assert kept["DEV-13"].seen.endswith(" over 4 probes on the device, as on the host")
 
 
 def test_latency_at_the_budget(tmp_path: Path) -> None:

@@ -97,6 +97,30 @@ def sum_of_large(b: Builder, tensor: str) -> str:
     return b.node("Sub", tensor, mean, out="centred")
 
 
+def resized_by_shape(b: Builder, tensor: str) -> str:
+    """Half the size and back, as `F.interpolate(size=image.shape[-2:])` is exported."""
+    pooled = b.node("AveragePool", tensor, kernel_shape=[2, 2], strides=[2, 2], out="halved")
+    b.constant("leading", [1, 1], "int64")
+    b.constant("begin", [2], "int64")
+    b.constant("end", [4], "int64")
+    place = b.node("Slice", b.node("Shape", tensor, out="shape"), "begin", "end", out="place")
+    sizes = b.node("Concat", "leading", place, out="sizes_of", axis=0)
+    return b.node("Resize", pooled, "", "", sizes, out="restored", mode="linear")
+
+
+def sum_behind_shapes(b: Builder, tensor: str) -> str:
+    """The sum that is too large, behind arithmetic on shapes, and more of that after it."""
+    return resized_again(b, sum_of_large(b, resized_by_shape(b, tensor)))
+
+
+def resized_again(b: Builder, tensor: str) -> str:
+    """To the size of a tensor that was computed before."""
+    b.constant("quarter", [1, 1, 0.25, 0.25])
+    small = b.node("Resize", tensor, "", "quarter", out="quartered", mode="linear")
+    whole = b.node("Shape", "restored", out="whole")
+    return b.node("Resize", small, "", "", whole, out="again", mode="linear")
+
+
 def padded_pool(b: Builder, tensor: str) -> str:
     """Pooling as PIDNet's context module has it."""
     b.constant("sizes", [1, 1, small.SIDE, small.SIDE], "int64")
@@ -125,9 +149,15 @@ def test_conforming_models_agree(tmp_path: Path) -> None:
     [
         (root_mean_square(1e-4), "Mul 'squares'"),
         (sum_of_large, "ReduceSum 'total'"),
+        (sum_behind_shapes, "ReduceSum 'total'"),
         (padded_pool, "AveragePool 'pooled'"),
     ],
-    ids=["squares below float16", "sum above float16", "wrong in QAIRT 2.51"],
+    ids=[
+        "squares below float16",
+        "sum above float16",
+        "behind arithmetic on shapes",
+        "wrong in QAIRT 2.51",
+    ],
 )
 def test_what_the_npu_computes_otherwise_is_named(defect, node: str, tmp_path: Path) -> None:
     case = ParityCase(of_model(small.DEPTH, depth_net(defect), tmp_path), PART, NPU, ())

@@ -206,6 +206,30 @@ def test_tensors_that_can_be_looked_at() -> None:
     assert flow.producer("x") is None
 
 
+def test_the_data_path(tmp_path: Path) -> None:
+    """Sizes, what is computed of them, indices and truth values are none of it; 8-bit integers are
+    the quantised form of what is.
+    """
+    nodes = [
+        npu_models.node("Shape", "x", "size"),
+        npu_models.node("Cast", "size", "float", to=npu_models.FLOAT),
+        npu_models.node("ReduceMax", "float", "largest", keepdims=0),
+        npu_models.node("Size", "x", "count"),
+        npu_models.node("Div", "x largest", "scaled"),
+        npu_models.node("QuantizeLinear", "scaled s z", "integer"),
+        npu_models.node("DequantizeLinear", "integer s z", "back"),
+        npu_models.node("ArgMax", "back", "index", axis=1),
+        npu_models.node("Cast", "index", "place", to=npu_models.FLOAT),
+        npu_models.node("Greater", "back place", "flag"),
+        npu_models.node("Where", "flag back place", "y"),
+    ]
+    value = npu_models.FLOAT, (1, 8)
+    weights = {"s": np.float32(0.1), "z": np.uint8(128)}
+    path = tmp_path / "model.onnx"
+    onnx.save(npu_models.model(nodes, [("x", *value)], [("y", *value)], weights), path)
+    assert Flow(path).tensors == ("scaled", "integer", "back", "place", "y")
+
+
 def test_modules_by_the_names_of_their_nodes(tmp_path: Path) -> None:
     """As the exporter writes them; a module that leaves two tensors behind is left out."""
     names = {

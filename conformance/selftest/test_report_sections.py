@@ -46,6 +46,7 @@ def compiled(folder: Path, *, cpu: int) -> Compiled:
         placement=Placement((Node("conv", "Conv"),), nodes, 3),
         failure="",
         remedy="",
+        notes=(),
         traffic=Traffic(spill=1_000_000, fill=2_000_000, written=4_000_000, read=5_000_000),
         simulated=SimulatedTime(1.5, 1.0, 2.0, 0),
         schedule=None,

@@ -30,7 +30,7 @@ from reference.process import ChildError, ChildProcess, Limits, Tick
 
 _DLC, _LOG, _RECORD = "model.dlc", "compile.log", "compiled.json"
 # Of an entry of the cache; to be raised when its files change, or the options of the compiler.
-_FORMAT = "2"
+_FORMAT = "3"
 _WRONG_LAYOUT = re.compile(r"Node '(?P<name>.*)' OpType:\S+ with domain:com\.ms\.internal\.nhwc")
 _NO_FLOAT16 = re.compile(r"SocModel doesn't support FP16")
 _NO_MEMORY = re.compile(r"QNN_COMMON_ERROR_MEM_ALLOC")
@@ -41,8 +41,9 @@ class Compiled:
     """What the compiler made of a model for a device.
 
     `failure` says why it did not make what was asked for and `remedy` what helps; both are empty
-    where it did. `simulated` is the compiler's simulation of the device, None for most chips and
-    where a node is left to the CPU.
+    where it did. `notes` say what was rewritten because onnxruntime fails on it ahead of the
+    compiler. `simulated` is the compiler's simulation of the device, None for most chips and where
+    a node is left to the CPU.
     `seconds` and `peak_memory` (bytes, None where the system does not tell) are those of the
     compiler when it ran, which for a `cached` result was before. All files are in `folder`.
     """
@@ -52,6 +53,7 @@ class Compiled:
     placement: Placement
     failure: str
     remedy: str
+    notes: tuple[str, ...]
     traffic: Traffic | None
     simulated: SimulatedTime | None
     schedule: Schedule | None
@@ -98,10 +100,12 @@ def compile_model(
 ) -> Compiled:
     """Compiles the ONNX file `model`, with its external data beside it, for `device`.
 
-    Float32 models become float16. With `dlc` a DLC is written too, and with `schedule` the
-    simulated schedule is read, for the chips that the compiler simulates. A result of the same
-    model, chip, options and toolchain is taken from the `cache` (by default the user's). `tick` is
-    called with the seconds waited while the compiler works.
+    Float32 models become float16. The file stays as it is: a copy goes to the compiler, in which
+    every node has a name and which onnxruntime does not fail on (`reference.npu.normalise`). With
+    `dlc` a DLC is written too, and with `schedule` the simulated schedule is read, for the chips
+    that the compiler simulates. A result of the same model, chip, options and toolchain is taken
+    from the `cache` (by default the user's). `tick` is called with the seconds waited while the
+    compiler works.
 
     A model that the compiler refuses is a result with a `failure`. Raises SubmissionError where
     the toolchain is missing, the file cannot be read, or the compiler crashes or goes beyond
@@ -158,6 +162,7 @@ def _compile(
         "placement": dataclasses.asdict(placement),
         "failure": failure,
         "remedy": remedy,
+        "notes": answer["notes"],
         "traffic": _as_dict(read_traffic(log)),
         "simulated": _as_dict(simulated),
         "schedule": _as_dict(_take_schedule(folder, simulated)),
@@ -223,6 +228,7 @@ def _compiled(record: dict[str, Any], **fields: Any) -> Compiled:
             tuple(CpuNode(**node) for node in placement["cpu"]),
             placement["npu_ops"],
         ),
+        "notes": tuple(record["notes"]),
         "traffic": Traffic(**traffic) if traffic else None,
         "simulated": SimulatedTime(**simulated) if simulated else None,
         "schedule": _schedule(**schedule) if schedule else None,

@@ -43,6 +43,11 @@ class Node:
     name: str
     op: str
 
+    @property
+    def label(self) -> str:
+        """`Einsum '/head/Einsum'`."""
+        return f"{self.op} {self.name!r}"
+
 
 @dataclass(frozen=True)
 class CpuNode(Node):

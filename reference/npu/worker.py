@@ -18,6 +18,7 @@ import onnxruntime_qnn as qnn
 from reference.child import OUT_OF_MEMORY, Child, main, peak_memory
 from reference.errors import one_line
 from reference.npu.binary import describe, partition_name
+from reference.npu.normalise import normalise
 from reference.npu.process import CONTEXT, PROFILE
 
 _CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
@@ -32,8 +33,9 @@ class NpuChild(Child):
 
         Paths are absolute. `level` is that of profiling: "basic", or "optrace" for the simulated
         schedule.
-        Answers the nodes with where they run, what went wrong (empty if nothing), the seconds
-        taken, and the peak memory in bytes (None where the system does not tell).
+        Answers the nodes with where they run, what was rewritten for onnxruntime, what went wrong
+        (empty if nothing), the seconds taken, and the peak memory in bytes (None where the system
+        does not tell).
         """
         options = _options(
             _SEVERITY_VERBOSE,
@@ -50,16 +52,24 @@ class NpuChild(Child):
         options.add_session_config_entry("ep.context_file_path", str(Path(folder) / CONTEXT))
         start = time.perf_counter()
         problem, nodes = "", []
+        notes: list[str] = []
         try:
             # A trace comes with a picture of the graph, written where the process stands.
             with contextlib.chdir(os.environ["HOME"]):
-                nodes = _assignment(_open(model, options))
+                session, notes = _open_model(model, options)
+                nodes = _assignment(session)
         except Exception as error:  # the runtime's own classes share no other base
             if OUT_OF_MEMORY.search(str(error)):
                 raise
             problem = one_line(_CODE.sub("", str(error)))
         seconds = time.perf_counter() - start
-        return {"nodes": nodes, "problem": problem, "seconds": seconds, "memory": peak_memory()}
+        return {
+            "nodes": nodes,
+            "notes": notes,
+            "problem": problem,
+            "seconds": seconds,
+            "memory": peak_memory(),
+        }
 
     def dlc(self, model: str, folder: str) -> dict[str, Any]:
         """Writes the model as DLC, which is the same for every chip, into `folder`.
@@ -74,7 +84,7 @@ class NpuChild(Child):
             dump_qnn_ir_dlc_dir=folder,
             offload_graph_io_quantization="0",
         )
-        return {"nodes": _assignment(_open(model, options))}
+        return {"nodes": _assignment(_open_model(model, options)[0])}
 
     def link(self, models: list[str], folder: str, soc_model: int) -> dict[str, Any]:
         """Writes one context binary with a graph for each model into `folder`.
@@ -93,7 +103,9 @@ class NpuChild(Child):
             options.add_session_config_entry("ep.share_ep_contexts", "1")
             if index == len(models) - 1:
                 options.add_session_config_entry("ep.stop_share_ep_contexts", "1")
-            sessions.append(_open(model, options))  # the graphs live as long as the sessions
+            sessions.append(
+                _open_model(model, options)[0]
+            )  # the graphs live as long as the sessions
             nodes.append(_assignment(sessions[-1]))
             names.append(partition_name(context))
         return {"graphs": names, "nodes": nodes}
@@ -140,7 +152,16 @@ def _devices(severity: int) -> list[Any]:
     return [device for device in ort.get_ep_devices() if device.ep_name == name]
 
 
-def _open(model: str, options: ort.SessionOptions) -> ort.InferenceSession:
+def _open_model(path: str, options: ort.SessionOptions) -> tuple[ort.InferenceSession, list[str]]:
+    """A session on the ONNX file at `path`, and what was rewritten in it for onnxruntime."""
+    model, notes = normalise(Path(path))
+    options.add_session_config_entry(
+        "session.model_external_initializers_file_folder_path", str(Path(path).parent)
+    )
+    return _open(path if model is None else model, options), notes
+
+
+def _open(model: str | bytes, options: ort.SessionOptions) -> ort.InferenceSession:
     # With its fallback, a provider that fails would silently become the CPU.
     return ort.InferenceSession(model, sess_options=options, enable_fallback=0)
 
