@@ -76,6 +76,8 @@ def build(weights: Path | None = None, *, normalise: bool = True) -> dict[str, n
     with torch.device("meta"):  # no weights that are replaced at once
         clip = CLIPModel(config)
     clip.to_empty(device="cpu")
+    for tower in (clip.text_model, clip.vision_model):
+        tower.embeddings.position_ids = None  # the encoders count for themselves
     encoders = {"image": ImageEncoder(clip, normalise=normalise), "text": TextEncoder(clip)}
     if state:
         load_strict(clip, state, source=str(weights))

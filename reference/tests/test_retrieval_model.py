@@ -321,6 +321,18 @@ def test_parameters(seeded):
         assert not any(parameter.requires_grad for parameter in encoder.parameters())
 
 
+def test_nothing_is_left_unset(small):
+    """Made without memory for weights at first: no buffer may keep what was there."""
+    buffers = {
+        f"{part}.{name}": value
+        for part, encoder in build().items()
+        for name, value in encoder.named_buffers()
+    }
+    assert buffers.keys() == {"image.mean", "image.std", "text.mask"}
+    assert torch.equal(buffers["image.mean"], MEAN)
+    assert torch.equal(buffers["image.std"], STD)
+
+
 def test_seeded_weights_repeat(seeded):
     encoders = seeded(RETRIEVAL_2026)
     bits = encoders["image"].layers[0].self_attn.q_proj.bias.numpy().astype("<f4").tobytes()
