@@ -4,8 +4,6 @@ seeded random weights for whoever has no checkpoint.
 
 import hashlib
 import math
-import warnings
-import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -15,19 +13,20 @@ from torch import Tensor, nn
 
 from reference.data import fixture
 from reference.errors import SubmissionError
+from reference.torchscript import ForeignCodeError, is_torchscript, read_tensors
 from reference.tracks import format_shape
 
-_SUFFIXES = (".pt", ".pth", ".safetensors")
+_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
 _LAYER_SCALES = ("lambda1", "gamma_1", "gamma_2")
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint by name, on the CPU, dtypes as stored.
 
-    Reads `.safetensors`, and `.pth` or `.pt` as a pickled state dict (also nested under
-    `state_dict` or `model`) or as a TorchScript archive, the form of OpenAI's ViT-B-32.pt. No
-    pickle of the file can run code. Raises SubmissionError for a file that is missing, of another
-    extension, damaged, that would run code, or that has no tensors.
+    Reads `.safetensors`, and `.pt`, `.pth` or `.bin` as a pickled state dict (also nested under
+    `state_dict` or `model`) or as a TorchScript file, the form of OpenAI's ViT-B-16.pt. Nothing of
+    the file can run. Raises SubmissionError for a file that is missing, of another extension,
+    damaged, that would run code, or that has no tensors.
     """
     if path.suffix.lower() not in _SUFFIXES:
         raise SubmissionError(
@@ -38,7 +37,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     try:
         loaded = _load(path)
     except Exception as error:  # a damaged file can make its reader fail in any way
-        if "GLOBAL" in str(error):
+        if isinstance(error, ForeignCodeError) or "GLOBAL" in str(error):
             raise SubmissionError(
                 f"{path} holds Python objects that would run code when read",
                 "save the state dict alone, or convert it to .safetensors",
@@ -67,20 +66,9 @@ def _load(path: Path) -> object:
         from safetensors.torch import load_file
 
         return load_file(path)
-    if _is_torchscript(path):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch deprecates the format, not these files
-            archive = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
-            return archive.state_dict()
+    if is_torchscript(path):
+        return read_tensors(path)
     return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _is_torchscript(path: Path) -> bool:
-    """TorchScript and pickled state dicts are both zip files; only the former holds code."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.split("/")[1:2] == ["code"] for name in archive.namelist())
 
 
 def checkpoint_shapes(name: str) -> dict[str, tuple[int, ...]]:

@@ -130,7 +130,7 @@ class DeviceEvidence:
     def published(self) -> Published | None:
         """What is published of the track's own model on this device, in its runtime."""
         runtime = runtime_of(self.track.compile_options)
-        return find_published(self.track.name, self.precision, self.device.name, runtime)
+        return find_published(self.track.id, self.precision, self.device.name, runtime)
 
     @cached_property
     def _answers(self) -> list[Run]:

@@ -67,9 +67,10 @@ def runtime_of(compile_options: str) -> str:
 
 
 def find_published(track: str, precision: str, device: str, runtime: str) -> Published | None:
-    """The published figure of a track's model, None where there is none.
+    """The published figure of a track's model by the track's id, None where there is none.
 
-    `fixtures/published.tsv`: 59 rows of the PidNet model card and one of the depth sample.
+    `fixtures/published.tsv`: 59 rows of the PidNet model card, one of the depth sample and one of
+    the retrieval sample, whose parts count together.
     """
     with fixture("published.tsv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file, delimiter="\t"):
@@ -79,11 +80,15 @@ def find_published(track: str, precision: str, device: str, runtime: str) -> Pub
                     device,
                     runtime,
                     float(row["milliseconds"]),
-                    (float(row["memory_low_mb"]), float(row["memory_high_mb"])),
+                    _memory(row["memory_low_mb"], row["memory_high_mb"]),
                     row["toolchain"],
                     row["source"],
                 )
     return None
+
+
+def _memory(low: str, high: str) -> tuple[float, float] | None:
+    return (float(low), float(high)) if high else None
 
 
 def read_saved(path: Path, *, must_exist: bool = False) -> list[Saved]:

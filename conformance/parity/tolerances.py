@@ -48,7 +48,7 @@ _SOURCES: dict[Precision, str] = {
     "float32": "measured on the reference models: exports are within 1e-4 of the range, and flip"
     " 1e-4 of a mask's pixels, at most; ten times that",
     "float16": "measured on the emulated NPU, models with random weights: mask IoU 0.988 at"
-    " 256x256, depth error 0.004, cosine 0.999997, same class 99.4 % at 67 dB; with some room",
+    " 256x256, depth error 0.004, cosine 0.999998, same class 99.4 % at 67 dB; with some room",
     "w8a8": "measured on the emulated NPU, PIDNet-S with random weights quantised with 2 pictures:"
     " same class 86.7 % at 38 dB, cosine 0.996; with some room, other measures by analogy",
 }

@@ -11,7 +11,14 @@ import pytest
 from conformance.device.assessment import DeviceAssessment
 from conformance.device.bench import Bench
 from conformance.device.card import profile_block, table_row
-from conformance.device.history import Saved, SavedPart, last_measured, read_saved, save
+from conformance.device.history import (
+    Saved,
+    SavedPart,
+    find_published,
+    last_measured,
+    read_saved,
+    save,
+)
 from conformance.device.jobs import ORGANISERS, upload_form
 from conformance.estimate import Question
 from conformance.rulebook import Verdict, device_rules_for
@@ -20,6 +27,7 @@ from conformance.selftest.models import conforming, write
 from conformance.selftest.scripted_hub import MB, Script, ScriptedHub
 from conformance.submission import Model, Submission
 from reference.errors import SubmissionError
+from reference.npu.anchors import published_anchors
 from reference.tracks import (
     DEFAULTS,
     DEPTH_2025,
@@ -150,6 +158,18 @@ def test_a_card_s_row_is_a_regression_check(tmp_path: Path) -> None:
     assert slower["DEV-11"].outcome == "fail"
     elsewhere = hold(PIDNET, tmp_path, Script(), device="XR2 Gen 2 (Proxy)")
     assert elsewhere["DEV-11"].outcome == elsewhere["DEV-5"].outcome == "skip"
+
+
+def test_the_leaderboard_s_baseline_is_a_regression_check(tmp_path: Path) -> None:
+    """Both parts together, as they are timed; nothing is known of their memory, or of the draft."""
+    known = hold(RETRIEVAL_2026, tmp_path, Script([15.0], memory=(0, MB)))
+    assert known["DEV-11"].seen.startswith("30 ms, of 30.712 ms (LPCVC 2026 Track 1 leaderboard")
+    assert known["DEV-5"].outcome == "skip"
+    assert hold(RETRIEVAL_2026, tmp_path, Script([17.0]))["DEV-11"].outcome == "fail"
+    of_parts = sum(anchor.ms for anchor, _ in published_anchors())
+    published = find_published("retrieval-2026", "float", "XR2 Gen 2 (Proxy)", "qnn_dlc")
+    assert published.milliseconds == pytest.approx(of_parts)
+    assert find_published("retrieval-2026-draft", "float", "XR2 Gen 2 (Proxy)", "qnn_dlc") is None
 
 
 def test_an_emulated_device_measures_nothing(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from reference.npu.anchors import Anchor
+from reference.npu.anchors import Anchor, published_anchors
 from reference.npu.cache import Cache
 from reference.npu.calibration import (
     ATTENTION,
@@ -102,7 +102,8 @@ def estimate(
     missing or a file cannot be read.
     """
     problem, remedy = _device_problem(device, runtime, load_calibration())
-    if problem and not anchors:
+    public = any(_holds(anchor, device, runtime) for anchor, _ in published_anchors())
+    if problem and not (anchors or public):
         return estimate_on(Simulation(model, "", runtime, None, problem, remedy), device)
     known = simulate_anchors(anchors, runtime, limits=limits, cache=cache, tick=tick)
     simulation = simulate(model, runtime, limits=limits, cache=cache, tick=tick)
@@ -163,13 +164,14 @@ def _expected(
 ) -> _Expected | None:
     """The best of what is known: the same model measured, then a similar one, then the fit.
 
-    A measurement on another device gives way to a fit with the narrower interval.
+    A measurement on another device gives way to a fit with the narrower interval. What is published
+    of a similar model counts where nothing else does.
     """
     simulated = simulation.simulated
     assert simulated is not None
     assert simulation.compiled is not None
     own = _fitted(simulation, simulated, device, calibration)
-    same, alike = [], []
+    same, measured = [], []
     for anchor, other in known:
         here = same_chip(anchor.device, device)
         if other.digest == simulation.digest:
@@ -179,14 +181,18 @@ def _expected(
             if ratio:
                 label = f"{anchor.label}, times {ratio.median:.3g}"
                 same.append(_Expected(anchor.ms * ratio.median, ratio.interval, (), label))
-        elif here and other.simulated and simulated.likeness(other.simulated) >= KIN:
-            alike.append((simulated.likeness(other.simulated), anchor, other.simulated))
+        elif here and other.simulated:
+            measured.append((anchor, other.simulated))
     if same:
         candidates = [*same, own] if own else same
         return min(candidates, key=lambda expected: expected.interval.width)
+    alike = _alike(simulated, measured)
+    if not alike and not own:
+        public = published_anchors()
+        alike = _alike(simulated, [k for k in public if _holds(k[0], device, simulation.runtime)])
     if not alike:
         return own
-    _, anchor, base = max(alike, key=lambda found: found[0])
+    anchor, base = alike
     fit = calibration.fit(device, simulation.runtime, simulated.model_class)
     kinship = calibration.kinships[kind_of(simulation.runtime)][simulated.model_class]
     doubts = _graph_doubts(simulation.compiled, simulated)
@@ -197,6 +203,18 @@ def _expected(
     ms = fit.predict(simulated) * (anchor.ms / fit.predict(base)) ** kinship.weight
     label = f"{anchor.label}, a similar model, with the weight {kinship.weight:.2g}"
     return _Expected(ms, kinship.interval, doubts, label)
+
+
+def _holds(anchor: Anchor, device: Device, runtime: str) -> bool:
+    return same_chip(anchor.device, device) and anchor.holds_for(runtime)
+
+
+def _alike(
+    simulated: Simulated, known: Sequence[tuple[Anchor, Simulated]]
+) -> tuple[Anchor, Simulated] | None:
+    """The most similar model, None where none is similar."""
+    kin = [pair for pair in known if simulated.likeness(pair[1]) >= KIN]
+    return max(kin, key=lambda pair: simulated.likeness(pair[1]), default=None)
 
 
 def _fitted(

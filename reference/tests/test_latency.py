@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from reference.errors import SubmissionError
-from reference.npu.anchors import Anchor, read_anchors
+from reference.export import export_onnx
+from reference.npu.anchors import Anchor, published_anchors, read_anchors
 from reference.npu.cache import Cache
 from reference.npu.calibration import ATTENTION, CONVOLUTION, load_calibration
 from reference.npu.devices import all_devices, find_device
@@ -20,6 +21,7 @@ from reference.npu.trace import SimulatedTime
 from reference.process import Limits
 from reference.tests import npu_models as models
 from reference.tests.npu_models import needs_compiler, save
+from reference.tracks import RETRIEVAL_2026
 
 S24, S25, QCS8550, XR2 = (
     find_device(name)
@@ -91,7 +93,7 @@ def test_three_softmax_are_no_transformer() -> None:
 @pytest.mark.parametrize(
     ("device", "runtime", "reason", "remedy"),
     [
-        (XR2, "qnn_dlc", "no published latencies of the SXR2230P", "(v69): Samsung Galaxy S22 5G"),
+        (XR2, "onnx", "no published latencies of the SXR2230P", "QCS8550 (Proxy)"),
         (find_device("SA8650 (Proxy)"), "qnn_dlc", "no published latencies", "SA8775P ADP"),
         (find_device("SA8775P ADP"), "onnx", "with onnx to calibrate with", "QCS8550 (Proxy)"),
         (find_device("QCS6490 (Proxy)"), "qnn_dlc", "the QCS6490 has no float16", "choose"),
@@ -179,6 +181,52 @@ def test_a_similar_model_on_a_device_that_is_not_calibrated() -> None:
     assert found.milliseconds == pytest.approx(22.0)
     assert found.anchor.endswith("times the ratio of simulated times")
     assert estimate_on(made, XR2, [(anchor(S24, 11.0), base)]).milliseconds is None
+
+
+def scaled(part: int, factor: float = 1.0, **more: int) -> Simulation:
+    """A model like the published one, with `factor` times its simulated time."""
+    _, known = published_anchors()[part]
+    return simulation(known.whole * factor, **{**known.kinds, **more})
+
+
+@pytest.mark.parametrize(("part", "ms", "what"), [(0, 26.156, "image"), (1, 4.556, "text")])
+def test_what_the_leaderboard_says_of_a_similar_model(part: int, ms: float, what: str) -> None:
+    """Nothing else is known of the XR2 Gen 2."""
+    found = estimate_on(scaled(part, 1.5), XR2)
+    interval = load_calibration().kinships["aot"][ATTENTION].unfitted
+    assert found.milliseconds == pytest.approx(1.5 * ms)
+    assert (found.low, found.high) == pytest.approx(
+        (1.5 * ms * interval.low, 1.5 * ms * interval.high)
+    )
+    assert found.anchor.startswith(f"CLIP ViT-B-16 {what}, LPCVC leaderboard on XR2 Gen 2 (Proxy)")
+    assert found.confidence == "low"
+
+
+def test_where_the_leaderboard_says_nothing() -> None:
+    """Of other kinds of model, of other devices and runtimes, and beside what the user measured."""
+    none = estimate_on(simulation(), XR2)
+    assert (none.milliseconds, none.anchor) == (None, "")
+    assert "(v69): Samsung Galaxy S22 5G" in none.remedy
+    assert estimate_on(scaled(0), S24).anchor == ""
+    assert estimate_on(dataclasses.replace(scaled(0), runtime="onnx"), XR2).milliseconds is None
+    own = scaled(0, 2.0, Softmax=30)
+    found = estimate_on(scaled(0), XR2, [(anchor(XR2, 50.0), own)])
+    assert found.milliseconds == pytest.approx(25.0)
+
+
+@pytest.mark.slow
+def test_the_published_models_are_the_reference(tmp_path: Path) -> None:
+    """As the sample exports it, without mean and std."""
+    from reference.retrieval.model import build
+
+    encoders = build(normalise=False)
+    assert [anchor.ms for anchor, _ in published_anchors()] == [26.156, 4.556]
+    for part, (_, known) in zip(RETRIEVAL_2026.parts, published_anchors(), strict=True):
+        path = export_onnx(encoders[part.name], part, tmp_path / f"{part.name}.onnx")
+        made = simulate(path, "qnn_dlc").simulated
+        assert made.kinds == known.kinds
+        for name in ("whole", "matrix", "vector", "dma", "ends"):
+            assert getattr(made, name) == pytest.approx(getattr(known, name), rel=0.02), name
 
 
 def test_anchors_that_say_nothing() -> None:
