@@ -25,6 +25,7 @@ from conformance.scoring.store import Run, Store
 from conformance.scoring.summary import Comparison, compare, summarise
 from conformance.submission import Model, open_submission
 from reference.errors import SubmissionError
+from reference.install import install_command
 from reference.npu.cache import model_digest
 from reference.npu.devices import find_device
 from reference.process import Limits
@@ -59,7 +60,7 @@ def score_submission(
     """
     if find_spec("numba") is None:
         raise SubmissionError(
-            "scoring needs numba, which is not installed", "pip install 'lpcvc-conformance[score]'"
+            "scoring needs numba, which is not installed", install_command("score")
         )
     # What is wrong with the options is told before hours of work.
     if options.runtime not in RUNTIMES:

@@ -19,6 +19,7 @@ from PIL import ExifTags, Image
 from conformance.scoring.datasets.files import read_grey, read_json, subfolder
 from conformance.scoring.datasets.items import Finding, Index, Item
 from reference.errors import SubmissionError
+from reference.install import install_command
 from reference.segmentation.inputs import CANVAS, letterbox
 
 PICTURE_SIZE = None
@@ -186,7 +187,7 @@ def _decode(mask: Mask) -> np.ndarray:
     except ImportError:
         raise SubmissionError(
             "COCO masks need pycocotools, which is not installed",
-            "pip install 'lpcvc-conformance[score]'",
+            install_command("score"),
         ) from None
     source = mask.source
     try:
