@@ -94,7 +94,7 @@ def score_submission(
             if options.keep is not None:
                 keep_score(
                     options.keep,
-                    score_of(track, dataset.folder, options.runtime, final, scoring.summary),
+                    score_of(track, dataset, options.runtime, final, scoring.summary),
                 )
             if options.table is not None:
                 write_table(options.table, scoring.summary)
@@ -208,7 +208,7 @@ class _Scorer:
             self._track,
             run,
             self._dataset.folder,
-            [finding for finding in self._dataset.findings if not finding.fatal],
+            self._dataset.findings,
             summary,
             tuple(lost),
             tuple(self._comparisons(run, own)),

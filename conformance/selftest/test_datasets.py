@@ -1,5 +1,6 @@
 """Data sets as people have them, and every way in which they have been wrong."""
 
+import csv
 import json
 import shutil
 from collections.abc import Callable
@@ -105,6 +106,45 @@ def single_texts(folder: Path) -> None:
     table(folder / "img_list.csv", ["Image_names", "Text_nums"], rows)
 
 
+def swapped_columns(name: str) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        with (folder / name).open(encoding="utf-8", newline="") as file:
+            heading, *rows = csv.reader(file)
+        table(folder / name, heading[::-1], [row[::-1] for row in rows])
+
+    return damage
+
+
+def moved(name: str, target: str) -> Callable[[Path], None]:
+    """Under another name; where the ending is another, in its format."""
+
+    def damage(folder: Path) -> None:
+        (folder / target).parent.mkdir(exist_ok=True)
+        if Path(name).suffix == Path(target).suffix:
+            (folder / name).rename(folder / target)
+        else:
+            with Image.open(folder / name) as picture:
+                picture.save(folder / target)
+            (folder / name).unlink()
+
+    return damage
+
+
+def both(*damages: Callable[[Path], None]) -> Callable[[Path], None]:
+    return lambda folder: [damage(folder) for damage in damages] and None
+
+
+def listed_order(*names: str) -> Callable[[Path], None]:
+    """Rows of these pictures, five texts each."""
+
+    def damage(folder: Path) -> None:
+        ids = [";".join(map(str, range(5 * n, 5 * n + 5))) for n in range(len(names))]
+        table(folder / "img_list.csv", ["Image_names", "Text_nums"], zip(names, ids, strict=True))
+
+    return damage
+
+
+SORTED = ["astronaut.jpg", "chelsea.jpg", "coffee.jpg", "rocket.jpg"]
 DAMAGE: list[tuple[str, Callable[[Path], None], str]] = [
     ("segmentation", scaled_mask, "holds 0..255, and a mask holds 0 and 1"),
     ("segmentation", float_mask, "is float32 (267, 400), not a mask of integers"),
@@ -146,6 +186,46 @@ DAMAGE: list[tuple[str, Callable[[Path], None], str]] = [
     ("retrieval", replace("img_list.csv", "0;1;", "0;99;"), "has the text 99, which txt_list"),
     ("retrieval", replace("img_list.csv", "chelsea", "coffee"), "coffee.jpg is there 2 times"),
     ("retrieval", single_texts, "the official code reads numbers, not lists, and dies"),
+    ("retrieval", replace("txt_list.csv", "\n5,", "\n04,"), "the text id 4 is there 2 times"),
+    ("retrieval", replace("txt_list.csv", "\n5,", "\n-40000,"), "read as int16 it matches nothing"),
+    ("retrieval", replace("txt_list.csv", "\n5,", "\n,"), "row 7 has no text id"),
+    (
+        "retrieval",
+        replace("txt_list.csv", "a cat with a pink nose", "NA"),
+        "row 11 has the text 'NA', whi",
+    ),
+    ("retrieval", replace("img_list.csv", "0;1;2;3;4", "0;1;2;3;4;"), "'' is no whole number: the"),
+    ("retrieval", replace("img_list.csv", "0;1;2;3;4", "0;1.0;2"), "'1.0' is no whole number: the"),
+    ("retrieval", replace("img_list.csv", "0;1;2;3;4", ""), "coffee.jpg has no texts: the officia"),
+    ("retrieval", swapped_columns("img_list.csv"), "the columns are Text_nums, Image_names: the"),
+    ("retrieval", swapped_columns("txt_list.csv"), "the columns are Unique_Texts, Text_nums: the"),
+    ("retrieval", lambda folder: None, "by order: row 2, coffee.jpg, gets astronaut.jpg"),
+    ("retrieval", listed_order(*SORTED[:3]), "rocket.jpg has no row, and the run dies, with 4 pic"),
+    ("retrieval", listed_order(*SORTED, "z.jpg"), "row 6, z.jpg, has no picture"),
+    (
+        "retrieval",
+        both(
+            moved("images/rocket.jpg", "images/rocket.bmp"),
+            replace("img_list.csv", "rocket.jpg", "rocket.bmp"),
+        ),
+        "the official scripts skip it: they read .jpeg, .jpg, .png, .webp",
+    ),
+    (
+        "retrieval",
+        both(
+            moved("images/rocket.jpg", "images/a/rocket.jpg"),
+            replace("img_list.csv", "rocket", "a/rocket"),
+        ),
+        "the official scripts skip it: they read what lies in images/ itself",
+    ),
+    (
+        "depth",
+        lambda f: (f / "raw/notes.txt").touch(),
+        "takes everything in raw/ for a truth, this",
+    ),
+    ("depth", lambda f: (f / "raw/more").mkdir(), "takes everything in raw/ for a truth, this too"),
+    ("depth", moved("conf/coffee.png", "conf/coffee.PNG"), "looks for conf/coffee.png"),
+    ("depth", moved("images/coffee.jpg", "images/coffee.webp"), "they read .jpeg, .jpg, .png"),
     (
         "pidnet",
         remove("gtFine/val/cape/cape_000000_left_gtFine_labelIds.png"),
@@ -169,6 +249,32 @@ def test_check_names_what_is_wrong(
     assert told in text
     head, *_ = text.splitlines()
     assert code == (", 0 errors" not in head)
+
+
+@pytest.mark.parametrize("names", [SORTED, [name.upper() for name in SORTED]])
+def test_a_sorted_list_pairs_as_the_official_scripts_pair_it(
+    names: list[str], tmp_path: Path
+) -> None:
+    folder = copied("retrieval", tmp_path)
+    for old, new in zip(SORTED, names, strict=True):
+        (folder / "images" / old).rename(folder / "images" / new)
+    (folder / "images" / "Thumbs.db").touch()
+    listed_order(*names)(folder)
+    text, code = check_dataset(find_track("retrieval"), folder)
+    assert "by order" not in text
+    assert "skip it" not in text
+    assert (code, text.count("warning ")) == (0, 1), "the file that is not listed"
+
+
+def test_endings_can_change_the_order_of_depth(tmp_path: Path) -> None:
+    """a.k.jpg comes after a.jpg, and a.k.png before a.png."""
+    folder = copied("depth", tmp_path)
+    for old, new in (("chelsea", "a"), ("coffee", "a.k")):
+        for path in folder.glob(f"*/{old}.*"):
+            path.rename(path.with_name(f"{new}{path.suffix}"))
+    text, code = check_dataset(find_track("depth"), folder)
+    assert "the official scripts pair by order: a.jpg gets a.k.png" in text
+    assert code == 0
 
 
 def test_raw_earlier_in_the_path_is_a_warning(tmp_path: Path) -> None:

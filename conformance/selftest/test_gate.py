@@ -147,8 +147,8 @@ def test_onnx_needs_neither_torch_nor_transformers(tmp_path: Path) -> None:
 
 
 def test_the_wheel_checks_a_model_from_any_folder(tmp_path: Path) -> None:
-    """Built, installed apart, and run from another folder, with its own fixtures."""
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", str(tmp_path)]
+    """Built as the documents say, installed apart, and run elsewhere, with its own fixtures."""
+    build = [sys.executable, "-m", "build", "--no-isolation", "-o", str(tmp_path)]
     subprocess.run([*build, str(ROOT)], check=True, capture_output=True)
     wheel = next(tmp_path.glob("*.whl"))
     site, work = tmp_path / "site", tmp_path / "work"
@@ -166,5 +166,9 @@ def test_the_wheel_checks_a_model_from_any_folder(tmp_path: Path) -> None:
     )
     assert found.stdout.strip() == str(site / "reference" / "fixtures" / "photos")
     assert (work / "out" / "report.html").exists(), "its templates are in the wheel"
+    (info,) = site.glob("lpcvc_conformance-*.dist-info")
+    tops = {path.name for path in site.iterdir()} - {"bin", "__pycache__"}
+    assert tops == {"conformance", "reference", "lpcvc_pytest.py", info.name}
+    assert "[pytest11]\nlpcvc = lpcvc_pytest\n" in (info / "entry_points.txt").read_text()
     assert not (site / "conformance" / "selftest").exists()
-    assert not (site / "fixtures").exists(), "PyPI has a package of that name"
+    assert not (site / "reference" / "tests").exists()

@@ -126,24 +126,24 @@ def test_a_checkout_below_another_project_is_passed_by(stranger: Path) -> None:
     assert "11 passed" in done.stdout
 
 
-@pytest.mark.parametrize("way", ["addopts", "testpaths", "environment", "module", "file"])
-def test_a_run_may_be_about_the_suite_in_other_ways(way: str, tmp_path: Path) -> None:
-    options = ["--track=depth", "-k", "::DEP-1]", "--collect-only", "-q"]
-    environment = {}
-    if way == "addopts":
-        (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --pyargs conformance\n")
-    elif way == "testpaths":
-        ini = "[pytest]\naddopts = --pyargs\ntestpaths = conformance\n"
-        (tmp_path / "pytest.ini").write_text(ini)
-    elif way == "environment":
-        environment = {"PYTEST_ADDOPTS": "--pyargs conformance"}
-    elif way == "module":
-        options = ["--pyargs", "conformance.test_contract", *options]
-    else:
-        options = [str(ROOT / "conformance" / "test_contract.py"), *options]
-    done = run_pytest(tmp_path, *options, **environment)
+@pytest.mark.parametrize(
+    ("ini", "options", "environment"),
+    [
+        ("addopts = --pyargs conformance", [], ""),
+        ("addopts = --pyargs\ntestpaths = conformance", [], ""),
+        ("", [], "--pyargs conformance"),
+        ("", ["--pyargs", "conformance.test_contract"], ""),
+        ("", [str(ROOT / "conformance" / "test_contract.py")], ""),
+        ("", ["-p", "conformance.plugin"], ""),
+    ],
+)
+def test_a_run_may_be_about_the_suite_in_other_ways(
+    ini: str, options: list[str], environment: str, tmp_path: Path
+) -> None:
+    (tmp_path / "pytest.ini").write_text(f"[pytest]\n{ini}\n")
+    done = run_pytest(tmp_path, "--markers", *options, PYTEST_ADDOPTS=environment)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "test_contract[depth-2025::DEP-1]" in done.stdout
+    assert "@pytest.mark.contract:" in done.stdout
 
 
 def test_it_runs_in_the_workers_of_xdist(tmp_path: Path) -> None:
