@@ -125,7 +125,9 @@ def _text_faults(path: Path, rows: Rows) -> Iterator[Finding]:
         if number is None and id:
             yield _error(path, f"the text id {id!r} is no number: {_DIES}", "number texts from 0")
         elif number is not None and number not in _INT16:
-            problem = f"the text id {id} is above {_INT16[-1]}: read as int16 it matches nothing"
+            bound = f"above {_INT16[-1]}" if number > 0 else f"below {_INT16[0]}"
+            read = (number - _INT16[0]) % len(_INT16) + _INT16[0]
+            problem = f"the text id {id} is {bound}: read as int16 it is {read}"
             yield _error(path, problem, "number texts from 0")
     for key, count in Counter(_key(id) for id in counts.elements() if id).items():
         if count > 1:
