@@ -50,7 +50,8 @@ def _numbers(images: Sequence[Item], texts: Sequence[Item]) -> dict[str, int]:
     """The numbers of all ids; the official code takes no other words, which get what is free."""
     ids = {text.group for text in texts} | {id for image in images for id in image.truth}
     known = {id: number for id in ids if (number := number_of(id)) is not None}
-    taken = {*known.values(), *np.array([*known.values()], np.int64).astype(np.int16).tolist()}
+    cut = ((number + 2**15) % 2**16 - 2**15 for number in known.values())  # as int16
+    taken = {*known.values(), *cut}
     free = (number for number in range(-1, -(2**15) - 1, -1) if number not in taken)
     return known | {id: next(free, -1) for id in sorted(ids - known.keys())}
 

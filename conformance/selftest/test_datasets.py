@@ -1,6 +1,5 @@
 """Data sets as people have them, and every way in which they have been wrong."""
 
-import csv
 import json
 import shutil
 from collections.abc import Callable
@@ -14,7 +13,18 @@ from conformance.cli import main
 from conformance.scoring.check import check_dataset
 from conformance.scoring.datasets import Dataset, open_dataset
 from conformance.selftest.make_samples import OUTLINES, filled, make
-from conformance.selftest.samples import copied, table
+from conformance.selftest.samples import (
+    both,
+    copied,
+    listed_order,
+    moved,
+    remove,
+    replace,
+    rewrite,
+    single_texts,
+    swapped_columns,
+    truncate,
+)
 from reference.data import fixture
 from reference.errors import SubmissionError
 from reference.segmentation.inputs import prepare_image
@@ -48,35 +58,6 @@ def test_samples_are_what_the_script_makes(tmp_path: Path) -> None:
             assert (tmp_path / path).read_bytes() == (SAMPLES / path).read_bytes(), path
 
 
-def rewrite(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], None]:
-    """Writes one picture anew."""
-
-    def damage(folder: Path) -> None:
-        path = folder / name
-        with Image.open(path) as picture:
-            array = np.asarray(picture)
-        Image.fromarray(change(array)).save(path)
-
-    return damage
-
-
-def remove(name: str) -> Callable[[Path], None]:
-    return lambda folder: (folder / name).unlink()
-
-
-def truncate(name: str) -> Callable[[Path], None]:
-    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:2000])
-
-
-def replace(name: str, old: str, new: str) -> Callable[[Path], None]:
-    def damage(folder: Path) -> None:
-        text = (folder / name).read_text(encoding="utf-8")
-        assert old in text
-        (folder / name).write_text(text.replace(old, new, 1), encoding="utf-8")
-
-    return damage
-
-
 def scaled_mask(folder: Path) -> None:
     path = folder / "masks/coffee-cup.npy"
     np.save(path, np.load(path) * 255)
@@ -99,49 +80,6 @@ def other_size(folder: Path) -> None:
 def shifted(folder: Path) -> None:
     """Counts agree and sorted order pairs everything: only the names tell."""
     (folder / "raw/coffee.png").rename(folder / "raw/coffee-2.png")
-
-
-def single_texts(folder: Path) -> None:
-    rows = [["coffee.jpg", 0], ["chelsea.jpg", 5], ["astronaut.jpg", 10], ["rocket.jpg", 15]]
-    table(folder / "img_list.csv", ["Image_names", "Text_nums"], rows)
-
-
-def swapped_columns(name: str) -> Callable[[Path], None]:
-    def damage(folder: Path) -> None:
-        with (folder / name).open(encoding="utf-8", newline="") as file:
-            heading, *rows = csv.reader(file)
-        table(folder / name, heading[::-1], [row[::-1] for row in rows])
-
-    return damage
-
-
-def moved(name: str, target: str) -> Callable[[Path], None]:
-    """Under another name; where the ending is another, in its format."""
-
-    def damage(folder: Path) -> None:
-        (folder / target).parent.mkdir(exist_ok=True)
-        if Path(name).suffix == Path(target).suffix:
-            (folder / name).rename(folder / target)
-        else:
-            with Image.open(folder / name) as picture:
-                picture.save(folder / target)
-            (folder / name).unlink()
-
-    return damage
-
-
-def both(*damages: Callable[[Path], None]) -> Callable[[Path], None]:
-    return lambda folder: [damage(folder) for damage in damages] and None
-
-
-def listed_order(*names: str) -> Callable[[Path], None]:
-    """Rows of these pictures, five texts each."""
-
-    def damage(folder: Path) -> None:
-        ids = [";".join(map(str, range(5 * n, 5 * n + 5))) for n in range(len(names))]
-        table(folder / "img_list.csv", ["Image_names", "Text_nums"], zip(names, ids, strict=True))
-
-    return damage
 
 
 SORTED = ["astronaut.jpg", "chelsea.jpg", "coffee.jpg", "rocket.jpg"]

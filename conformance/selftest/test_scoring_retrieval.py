@@ -9,17 +9,28 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from conformance.cli import main
+from conformance.scoring.check import check_dataset
 from conformance.scoring.datasets import open_dataset
 from conformance.scoring.datasets.items import Item
 from conformance.scoring.job import Result
 from conformance.scoring.kept import read_scores
 from conformance.scoring.ranking import rank
 from conformance.selftest import models
-from conformance.selftest.samples import copied
-from conformance.selftest.test_datasets import both, remove, replace, single_texts, swapped_columns
+from conformance.selftest.samples import (
+    both,
+    copied,
+    remove,
+    replace,
+    single_texts,
+    swapped_columns,
+    table,
+)
+from reference.errors import SubmissionError
 from reference.retrieval.inputs import prepare_image, prepare_text
 from reference.tests import plain_metrics as plain
 from reference.tracks import find_track
@@ -118,6 +129,66 @@ def test_it_is_scored_with_a_note(
     assert len({item.id for item in dataset.items}) == len(dataset.items)
     notes = [finding.problem for finding in dataset.findings if finding.fatal]
     assert any(note in each for each in notes) if note else not notes
+
+
+WORDS = [
+    "",
+    " ",
+    "0",
+    "1",
+    "2;1",
+    "1;",
+    ";",
+    "1.0",
+    "-3",
+    "40000",
+    "65536",
+    "1e30",
+    "1e999",
+    "x",
+    "nan",
+]
+WORDS += [
+    "9" * 30,
+    "9" * 5000,
+    "a.jpg",
+    "../a.jpg",
+    "/a.jpg",
+    "b" * 300 + ".jpg",
+    "\0.jpg",
+    "a.jpg;0",
+]
+CELL = st.sampled_from(WORDS)
+ROWS = st.lists(st.lists(CELL, min_size=1, max_size=3), max_size=5)
+
+
+@settings(derandomize=True, deadline=None, database=None, max_examples=60)
+@given(ROWS, ROWS)
+def test_any_rows_are_read_or_refused_in_a_line(
+    tmp_path_factory: pytest.TempPathFactory, images: list[list[str]], texts: list[list[str]]
+) -> None:
+    """And what is read is ranked: every picture that has texts gets a recall."""
+    folder = tmp_path_factory.mktemp("rows")
+    (folder / "images").mkdir()
+    (folder / "images" / "a.jpg").write_bytes(b"")
+    table(folder / IMAGES, ["Image_names", "Text_nums"], images)
+    table(folder / TEXTS, ["Text_nums", "Unique_Texts"], texts)
+    check_dataset(find_track("retrieval"), folder)
+    try:
+        dataset = open_dataset(find_track("retrieval"), folder)
+    except SubmissionError as error:
+        assert "holds no items for" in str(error)  # noqa: PT017
+        return
+    dataset.digest(lambda done, total: None)
+    items = dataset.of("image"), dataset.of("text")
+    vectors = np.random.default_rng(0).standard_normal((2, 5, 4)).astype(np.float32)
+    each = [
+        [Result(item.id, array=vector) for item, vector in zip(*pair, strict=False)]
+        for pair in zip(items, vectors, strict=True)
+    ]
+    results, _ = rank(*items, *each)
+    assert [result.item for result in results] == [item.id for item in items[0]]
+    assert all(0 <= result.numbers["recall"] <= 1 for result in results)
 
 
 def test_the_note_is_in_the_report_and_in_the_file(

@@ -8,13 +8,13 @@ feeds the sorted folder and the texts that pandas finds, `inference.py` takes th
 Where the two differ there is a finding, and the data set is scored all the same.
 """
 
-import math
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import zip_longest
 from pathlib import Path
 
-from conformance.scoring.datasets.files import read_table, subfolder
+from conformance.scoring.datasets.files import is_file, read_table, subfolder
 from conformance.scoring.datasets.items import Finding, Index, Item
 
 PICTURE_SIZE = None
@@ -62,7 +62,7 @@ def index(folder: Path) -> Index:
         *_image_faults(image_list, images, {_key(row["Text_nums"]) for _, row in _rows(texts)}),
         *_picture_faults(image_list, images, pictures),
     ]
-    files = [item.image for item in items if item.image is not None and item.image.is_file()]
+    files = [item.image for item in items if item.image is not None and is_file(item.image)]
     return Index(tuple(items), frozenset([image_list, text_list, *files]), tuple(findings))
 
 
@@ -74,11 +74,11 @@ def truth(item: Item) -> tuple[str, ...] | None:
 
 def number_of(id: str) -> int | None:
     """The number that a text id is, before int16 cuts it; None for another word."""
-    try:
-        value = float(id)
-    except ValueError:
-        return None
-    return int(value) if math.isfinite(value) else None
+    for read in (int, float):
+        with suppress(ValueError):
+            value = read(id)
+            return int(value) if abs(value) < 2**63 else None
+    return None
 
 
 def _rows(rows: Rows) -> Iterator[tuple[int, Row]]:
@@ -177,7 +177,7 @@ def _picture_faults(path: Path, rows: Rows, pictures: Path) -> Iterator[Finding]
     """What is listed and not there, or not read, or the other way about; and the order of it."""
     listed = dict.fromkeys(row["Image_names"] for _, row in _rows(rows))
     for name in listed:
-        if not (pictures / name).is_file():
+        if not is_file(pictures / name):
             yield _error(path, f"there is no {pictures / name}", "add it or remove its row")
         elif not name.lower().endswith(READ):
             problem = f"the official scripts skip it: they read {', '.join(READ)}"

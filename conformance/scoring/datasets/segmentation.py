@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image
 
-from conformance.scoring.datasets.files import read_grey, read_json, subfolder
+from conformance.scoring.datasets.files import is_file, read_grey, read_json, subfolder
 from conformance.scoring.datasets.items import Finding, Index, Item
 from reference.errors import SubmissionError
 from reference.install import install_command
@@ -62,7 +62,7 @@ def index(folder: Path) -> Index:
         if isinstance(source, str):
             source = where = folder / "masks" / source
             needed.append(source)
-        missing = [path for path in needed if not path.is_file()]
+        missing = [path for path in needed if not is_file(path)]
         for path in missing:
             findings.append(
                 Finding(str(path), "it is listed and not there", "add it, or unlist it")
