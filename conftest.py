@@ -1,5 +1,6 @@
 """For a checkout: what every test of it has in common."""
 
+import sys
 from contextlib import suppress
 
 import pytest
@@ -14,10 +15,20 @@ with suppress(ImportError):  # the gate alone does without
 
 def pytest_configure(config: pytest.Config) -> None:
     """The options of the suite come from its plugin, which pip registers."""
-    if not config.pluginmanager.has_plugin("lpcvc"):
+    if not config.pluginmanager.has_plugin("lpcvc") and not _is_ours(config):
         raise pytest.UsageError(
             "the lpcvc plugin is not installed; pip install -c constraints.txt -e '.[dev]'"
         )
+
+
+def pytest_ignore_collect(config: pytest.Config) -> bool | None:
+    """Keeps the tests of this checkout out of the run of a project that has it in a folder."""
+    return None if _is_ours(config) else True
+
+
+def _is_ours(config: pytest.Config) -> bool:
+    plugin = sys.modules.get("conformance.plugin")
+    return plugin is not None and config.pluginmanager.is_registered(plugin)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

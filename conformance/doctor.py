@@ -17,6 +17,7 @@ from conformance.environment import installed
 from conformance.graph import megabytes
 from conformance.rules.common import MAX_IR, MAX_OPSET
 from reference.errors import SubmissionError, one_line
+from reference.install import PROJECT, install_command
 from reference.npu.devices import all_devices
 from reference.npu.toolchain import find_toolchain
 from reference.process import available_memory
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 State = Literal["ok", "missing", "clash"]
 
-PROJECT = "lpcvc-conformance"
 _IMPORT_SECONDS = 120.0
 # Imported in a process of their own: a broken one may end it.
 _RUNTIMES = {
@@ -72,9 +72,8 @@ def _extras() -> Iterator[Finding]:
         wanted = [requirement for extra, requirement in own if extra == name]
         seen = ", ".join(f"{r.name} {installed(r.name) or 'missing'}" for r in wanted)
         missing = [r.name for r in wanted if installed(r.name) is None]
-        what = f"{PROJECT}[{name}]" if name else PROJECT
         topic = f"extra {name}" if name else "the suite itself"
-        remedy = f"pip install '{what}'" if missing else ""
+        remedy = install_command(name) if missing else ""
         yield Finding(topic, "missing" if missing else "ok", seen, remedy)
 
 
@@ -117,7 +116,7 @@ def _runtimes() -> Iterator[Finding]:
     for name, script in _RUNTIMES.items():
         version = installed(name)
         if version is None:
-            yield Finding(name, "missing", "not installed", f"pip install '{_bringing(name)}'")
+            yield Finding(name, "missing", "not installed", _bringing(name))
             continue
         problem, said = _run(script)
         if problem:
@@ -147,8 +146,9 @@ def _cache() -> Iterator[Finding]:
     try:
         folder = default_folder()
     except ImportError:
-        remedy = f"pip install '{PROJECT}[npu]'"
-        yield Finding("compiled models", "missing", "platformdirs is not installed", remedy)
+        yield Finding(
+            "compiled models", "missing", "platformdirs is not installed", install_command("npu")
+        )
         return
     there = next(place for place in (folder, *folder.parents) if place.exists())
     if not os.access(there, os.W_OK):
@@ -179,8 +179,7 @@ def _browser() -> Iterator[Finding]:
 def _hub(online: bool) -> Iterator[Finding]:
     """The configuration of the client of AI Hub; its token is never shown."""
     if installed("qai-hub") is None:
-        remedy = f"pip install '{PROJECT}[hub]'"
-        yield Finding("AI Hub", "missing", "qai-hub is not installed", remedy)
+        yield Finding("AI Hub", "missing", "qai-hub is not installed", install_command("hub"))
         return
     configure = "qai-hub configure --api_token TOKEN"
     path = configuration()
@@ -237,10 +236,10 @@ def _requirements(package: str, extra: str) -> "list[Requirement]":
 
 
 def _bringing(package: str) -> str:
-    """What to install for `package`: the extra that asks for it, or the package itself."""
+    """The command for `package`: the extra that asks for it, or the package itself."""
     extras = [extra for extra, r in _own_requirements() if r.name == package]
     extra = min(extras, key=lambda name: name == "dev", default=None)
-    return package if extra is None else f"{PROJECT}[{extra}]" if extra else PROJECT
+    return f"pip install '{package}'" if extra is None else install_command(extra)
 
 
 def _run(script: str) -> tuple[str, str]:

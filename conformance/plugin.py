@@ -1,5 +1,6 @@
 """The pytest plugin: options, the items of the contract suite, and what is printed of them."""
 
+from argparse import ArgumentError
 from collections.abc import Generator
 from importlib.util import find_spec
 from pathlib import Path
@@ -138,6 +139,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="how far an entry of the baseline may be off, * in its key stands for anything:"
         " 'outputs/*=0.01', 'rules/DEP-8=inf'; repeatable",
     )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, None, None]:
+    """Tells of a conftest.py, in the folder of the run, whose options are called the same."""
+    try:
+        return (yield)
+    except (ValueError, ArgumentError) as error:
+        raise pytest.UsageError(
+            f"a conftest.py of {early_config.invocation_params.dir} has an option that the suite"
+            f" has too ({str(error).partition(' (')[0]}); run the suite from another folder"
+        ) from None
 
 
 def pytest_configure(config: pytest.Config) -> None:

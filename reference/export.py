@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from reference.errors import SubmissionError
+from reference.install import install_command
 from reference.tracks import TRACKS, Part, Tensor, Track
 
 OPSET = 17
@@ -45,7 +46,7 @@ def build_reference(
     except ModuleNotFoundError as error:
         raise SubmissionError(
             f"the reference model of {track.id} needs {error.name}",
-            "pip install 'lpcvc-conformance[torch]'",
+            install_command("torch"),
         ) from error
     chosen = {} if resolution is None else {"resolution": resolution}
     if not chosen.keys() <= inspect.signature(module.build).parameters.keys():

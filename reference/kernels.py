@@ -4,12 +4,13 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from reference.errors import SubmissionError
+from reference.install import install_command
 
 try:
     from numba import njit
 except ImportError:
     raise SubmissionError(
-        "scores need numba, which is not installed", "pip install 'lpcvc-conformance[score]'"
+        "scores need numba, which is not installed", install_command("score")
     ) from None
 
 Function = TypeVar("Function", bound=Callable[..., Any])

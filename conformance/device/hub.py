@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from reference.aihub.listed import EMULATED
 from reference.errors import SubmissionError, one_line
+from reference.install import install_command
 
 HubKind = Literal["auto", "remote", "local"]
 
@@ -121,7 +122,5 @@ def import_client() -> Any:
     try:
         import qai_hub
     except ImportError:
-        raise SubmissionError(
-            "qai-hub is not installed", "pip install 'lpcvc-conformance[hub]'"
-        ) from None
+        raise SubmissionError("qai-hub is not installed", install_command("hub")) from None
     return qai_hub

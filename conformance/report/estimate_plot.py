@@ -6,6 +6,7 @@ from typing import Any
 
 from conformance.report.estimate import PartEstimate
 from reference.errors import SubmissionError
+from reference.install import install_command
 
 _OPERATORS_SHOWN = 10
 _WIDE = 20.0  # from this ratio of its ends on, an axis is logarithmic
@@ -20,9 +21,7 @@ def plot_estimates(parts: Sequence[PartEstimate], budget: float | None, path: Pa
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise SubmissionError(
-            "plots need matplotlib", "pip install 'lpcvc-conformance[plot]'"
-        ) from None
+        raise SubmissionError("plots need matplotlib", install_command("plot")) from None
     devices = max(len(part.estimates) for part in parts)
     height = max(3.4, 1.6 + 0.32 * devices)
     figure = Figure(figsize=(13, height * len(parts)), layout="constrained")

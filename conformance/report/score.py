@@ -24,7 +24,7 @@ class Scoring:
     track: Track
     run: Run
     data: Path
-    warnings: Sequence[Finding]
+    findings: Sequence[Finding]
     summary: Summary
     lost: tuple[Result, ...]
     comparisons: tuple[Comparison, ...]
@@ -42,8 +42,9 @@ def score_report(scoring: Scoring) -> str:
     """The report as text."""
     summary, run = scoring.summary, scoring.run
     failed = [(r.item, r.error) for r in (*scoring.lost, *summary.failed)]
+    wrong = sum(finding.fatal for finding in scoring.findings)
     lines = [
-        f"{scoring.track.id}, {run.label}: {_headline(summary, len(failed))}",
+        f"{scoring.track.id}, {run.label}: {_headline(summary, len(failed), wrong)}",
         f"  data     {scoring.data}, {len(summary.results)} items of {summary.groups} pictures,"
         f" {scoring.new} passes now; sha256 {run.data[:12]}",
         f"  runtime  {run.runtime}",
@@ -58,9 +59,10 @@ def score_report(scoring: Scoring) -> str:
             " 1e-6: there the sort decides"
         )
     lines += [_comparison(each, summary.headline.scale) for each in scoring.comparisons]
-    lines += _listed(
-        "warning", [(f.file, f"{f.problem} -> {f.remedy}") for f in scoring.warnings], "data check"
-    )
+    for kind, fatal in (("data error", True), ("warning", False)):
+        found = [f for f in scoring.findings if f.fatal == fatal]
+        told = [(f.file, f"{f.problem} -> {f.remedy}") for f in found]
+        lines += _listed(kind, told, "lpcvc data check")
     lines += _listed("no answer", failed, "--table")
     lines += _listed("odd answer", [(r.item, r.note) for r in summary.odd], "--table")
     return "\n".join(lines)
@@ -83,7 +85,7 @@ def write_table(path: Path, summary: Summary) -> None:
         ) from None
 
 
-def _headline(summary: Summary, missing: int) -> str:
+def _headline(summary: Summary, missing: int, wrong: int) -> str:
     if summary.value is None or summary.interval is None:
         return "no score: no item has an answer"
     scale = summary.headline.scale
@@ -92,6 +94,8 @@ def _headline(summary: Summary, missing: int) -> str:
     text = f"{summary.headline.name} {value:.4f} (95 % interval {low:.2f}..{high:.2f})"
     if missing:
         text += f", without the items that have no answer ({missing}): not an official score"
+    if wrong:
+        text += f", on data with errors ({wrong})"
     return text
 
 

@@ -14,6 +14,7 @@ from conformance.report.document import SCHEMA, STATUSES, Report, Section, state
 from conformance.report.palette import THEME
 from conformance.report.terminal import Row
 from reference.errors import SubmissionError
+from reference.install import install_command
 
 if TYPE_CHECKING:
     import jinja2
@@ -50,7 +51,7 @@ def check_folder(folder: Path) -> None:
     except ImportError:
         raise SubmissionError(
             "--report needs Jinja2, which is not installed",
-            "pip install 'lpcvc-conformance[report]'",
+            install_command("report"),
         ) from None
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ import numpy as np
 
 from reference.child import Run
 from reference.errors import SubmissionError
+from reference.install import install_command
 from reference.tracks import Part, find_track
 
 try:
@@ -18,7 +19,7 @@ try:
 except ImportError:
     raise SubmissionError(
         "a PyTorch submission needs PyTorch, which is not installed",
-        "pip install 'lpcvc-conformance[torch]'",
+        install_command("torch"),
     ) from None
 
 

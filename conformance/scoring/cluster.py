@@ -10,6 +10,7 @@ from typing import Any
 from conformance.scoring.job import Job, Result
 from conformance.scoring.worker import Worker
 from reference.errors import SubmissionError, one_line
+from reference.install import install_command
 from reference.process import Tick
 
 _TICK_SECONDS = 0.5
@@ -119,7 +120,7 @@ def _connect(address: str | None, workers: int, threads: int) -> Any:
     except ImportError:
         raise SubmissionError(
             "--engine ray needs Ray, which is not installed",
-            "pip install 'lpcvc-conformance[ray]'",
+            install_command("ray"),
         ) from None
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address is None:

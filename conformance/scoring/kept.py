@@ -1,15 +1,17 @@
 """The score of a run as a small JSON file, which baselines and reports take in."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from conformance.scoring.datasets import Dataset
 from conformance.scoring.store import Run
 from conformance.scoring.summary import Summary
 from reference.errors import SubmissionError
 from reference.tracks import Track
 
 _SCHEMA = 1
+_NOTES = 20
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,8 @@ class Score:
     """The score of one submission as it is reported; `interval` is the bootstrap's.
 
     `data` names the data set and `digest` tells those of one name apart. `runtime` is what
-    `--runtime` had, `computed_by` the same with its versions.
+    `--runtime` had, `computed_by` the same with its versions. `notes` are errors of the data that
+    the official code scores too, the first few.
     """
 
     track: str
@@ -31,17 +34,19 @@ class Score:
     interval: tuple[float, float] | None
     items: int
     failed: int
+    notes: tuple[str, ...] = ()
 
 
-def score_of(track: Track, data: Path, runtime: str, run: Run, summary: Summary) -> Score:
+def score_of(track: Track, data: Dataset, runtime: str, run: Run, summary: Summary) -> Score:
     """The score of a run. Raises SubmissionError where no item has an answer."""
     if summary.value is None:
         raise SubmissionError("no item has an answer, so there is no score to keep", "see above")
+    wrong = [f"{Path(f.file).name}: {f.problem}" for f in data.findings if f.fatal]
     bounds, scale = summary.interval, summary.headline.scale
     return Score(
         track.id,
         run.label,
-        data.name,
+        data.folder.name,
         run.data,
         runtime,
         run.runtime,
@@ -50,6 +55,7 @@ def score_of(track: Track, data: Path, runtime: str, run: Run, summary: Summary)
         (bounds.low * scale, bounds.high * scale) if bounds else None,
         len(summary.results),
         len(summary.failed),
+        (*wrong[:_NOTES], *([f"and {len(wrong) - _NOTES} more"] if wrong[_NOTES:] else [])),
     )
 
 
@@ -76,7 +82,7 @@ def read_scores(path: Path) -> list[Score]:
         ) from None
     bounds = [score.interval for score in scores]
     return [
-        Score(**{**vars(score), "interval": (own[0], own[1]) if own else None})
+        replace(score, interval=(own[0], own[1]) if own else None, notes=tuple(score.notes))
         for score, own in zip(scores, bounds, strict=True)
     ]
 

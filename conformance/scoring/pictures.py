@@ -149,9 +149,9 @@ def _ranking(item: Item, texts: list[Item], result: Result) -> Image.Image:
     picture.thumbnail((_SIDE, _SIDE))
     wanted = set(item.truth)
     top = [] if result.array is None else [texts[int(number)] for number in result.array]
-    missed = [text for text in texts if text.id in wanted - {each.id for each in top}]
+    missed = [text for text in texts if text.group in wanted - {each.group for each in top}]
     lines = [
-        (f"{rank:2}  {text.text}", _GREEN if text.id in wanted else _RED)
+        (f"{rank:2}  {text.text}", _GREEN if text.group in wanted else _RED)
         for rank, text in enumerate(top, 1)
     ] + [(f" -  {text.text}", (90, 90, 90)) for text in missed]
     height = max(picture.height, (len(lines) + 1) * (_LINE + 2)) + 2 * _MARGIN + _LINE

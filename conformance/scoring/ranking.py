@@ -5,10 +5,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from conformance.scoring.datasets.items import Item
+from conformance.scoring.datasets.retrieval import number_of
 from conformance.scoring.job import Result
 from reference.errors import SubmissionError
 
-VERSION = "Recall@10 1"
+VERSION = "Recall@10 2"
 _BLOCK = 256  # pictures ranked at once
 
 
@@ -21,8 +22,9 @@ def rank(
     """The recall of each picture; its `array` are the numbers of the ten nearest texts, best first.
 
     The second is for how many of them rounding decides between the tenth and eleventh text. A
-    picture without embedding has an error; a text without one is never found, so that recall counts
-    it as missed. Raises SubmissionError where embeddings differ in width.
+    picture without embedding has an error; a text without one, or an id that no text has, is never
+    found, so that recall counts it as missed. Ids are compared as the evaluator compares them.
+    Raises SubmissionError where embeddings differ in width.
     """
     from reference.retrieval.metric import recall_at_10
 
@@ -33,16 +35,25 @@ def rank(
             f"pictures embed to {image_table.shape[1]} values, texts to {text_table.shape[1]}",
             "give two models that belong together",
         )
-    position = {texts[index].id: index for index in range(len(texts))}
-    row = {text: number for number, text in enumerate(words)}
-    lost = len(words)  # no row has it
-    truth = [[row.get(position[id], lost) for id in images[picture].truth] for picture in pictures]
-    scored = recall_at_10(image_table, text_table, truth, block=_BLOCK)
+    numbers = _numbers(images, texts)
+    truth = [[numbers[id] for id in images[picture].truth] for picture in pictures]
+    ids = [numbers[texts[word].group] for word in words]
+    scored = recall_at_10(image_table, text_table, truth, text_ids=ids, block=_BLOCK)
     results = failed
     for picture, recall, nearest in zip(pictures, scored.per_image, scored.top, strict=True):
         top = np.array([words[number] for number in nearest])
         results.append(Result(images[picture].id, {"recall": float(recall)}, top))
     return results, scored.close_calls
+
+
+def _numbers(images: Sequence[Item], texts: Sequence[Item]) -> dict[str, int]:
+    """The numbers of all ids; the official code takes no other words, which get what is free."""
+    ids = {text.group for text in texts} | {id for image in images for id in image.truth}
+    known = {id: number for id in ids if (number := number_of(id)) is not None}
+    cut = ((number + 2**15) % 2**16 - 2**15 for number in known.values())  # as int16
+    taken = {*known.values(), *cut}
+    free = (number for number in range(-1, -(2**15) - 1, -1) if number not in taken)
+    return known | {id: next(free, -1) for id in sorted(ids - known.keys())}
 
 
 def _stacked(

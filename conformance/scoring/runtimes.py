@@ -25,6 +25,7 @@ from conformance.runtimes.process import ModelProcess, export_onnx
 from conformance.scoring.job import Job
 from conformance.submission import Model
 from reference.errors import SubmissionError
+from reference.install import install_command
 from reference.npu.compile import compile_model
 from reference.npu.devices import find_device
 from reference.npu.emulator import Emulator
@@ -146,7 +147,7 @@ def _version(package: str) -> str:
         return f"{package} {version(package).partition('+')[0]} CPU"
     except PackageNotFoundError:
         raise SubmissionError(
-            f"{package} is not installed", f"pip install 'lpcvc-conformance[{package}]'"
+            f"{package} is not installed", install_command("torch" if package == "torch" else "")
         ) from None
 
 

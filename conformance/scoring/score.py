@@ -25,6 +25,7 @@ from conformance.scoring.store import Run, Store
 from conformance.scoring.summary import Comparison, compare, summarise
 from conformance.submission import Model, open_submission
 from reference.errors import SubmissionError
+from reference.install import install_command
 from reference.npu.cache import model_digest
 from reference.npu.devices import find_device
 from reference.process import Limits
@@ -59,7 +60,7 @@ def score_submission(
     """
     if find_spec("numba") is None:
         raise SubmissionError(
-            "scoring needs numba, which is not installed", "pip install 'lpcvc-conformance[score]'"
+            "scoring needs numba, which is not installed", install_command("score")
         )
     # What is wrong with the options is told before hours of work.
     if options.runtime not in RUNTIMES:
@@ -93,7 +94,7 @@ def score_submission(
             if options.keep is not None:
                 keep_score(
                     options.keep,
-                    score_of(track, dataset.folder, options.runtime, final, scoring.summary),
+                    score_of(track, dataset, options.runtime, final, scoring.summary),
                 )
             if options.table is not None:
                 write_table(options.table, scoring.summary)
@@ -207,7 +208,7 @@ class _Scorer:
             self._track,
             run,
             self._dataset.folder,
-            [finding for finding in self._dataset.findings if not finding.fatal],
+            self._dataset.findings,
             summary,
             tuple(lost),
             tuple(self._comparisons(run, own)),

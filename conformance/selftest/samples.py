@@ -2,7 +2,11 @@
 
 import csv
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+
+import numpy as np
+from PIL import Image
 
 from reference.data import fixture
 
@@ -48,9 +52,6 @@ def many_texts(folder: Path, texts: int, images: int = 1) -> Path:
 
 def grey_depth(folder: Path, levels: list[int]) -> Path:
     """A depth set with one grey picture a level, named after it."""
-    import numpy as np
-    from PIL import Image
-
     for name in ("images", "raw", "conf"):
         (folder / name).mkdir(parents=True)
     for number, level in enumerate(levels):
@@ -65,3 +66,75 @@ def grey_depth(folder: Path, levels: list[int]) -> Path:
 def table(path: Path, heading: list[str], rows) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([heading, *rows])
+
+
+def rewrite(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], None]:
+    """Writes one picture anew."""
+
+    def damage(folder: Path) -> None:
+        path = folder / name
+        with Image.open(path) as picture:
+            array = np.asarray(picture)
+        Image.fromarray(change(array)).save(path)
+
+    return damage
+
+
+def remove(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).unlink()
+
+
+def truncate(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:2000])
+
+
+def replace(name: str, old: str, new: str) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        text = (folder / name).read_text(encoding="utf-8")
+        assert old in text
+        (folder / name).write_text(text.replace(old, new, 1), encoding="utf-8")
+
+    return damage
+
+
+def single_texts(folder: Path) -> None:
+    rows = [["coffee.jpg", 0], ["chelsea.jpg", 5], ["astronaut.jpg", 10], ["rocket.jpg", 15]]
+    table(folder / "img_list.csv", ["Image_names", "Text_nums"], rows)
+
+
+def swapped_columns(name: str) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        with (folder / name).open(encoding="utf-8", newline="") as file:
+            heading, *rows = csv.reader(file)
+        table(folder / name, heading[::-1], [row[::-1] for row in rows])
+
+    return damage
+
+
+def moved(name: str, target: str) -> Callable[[Path], None]:
+    """Under another name; where the ending is another, in its format."""
+
+    def damage(folder: Path) -> None:
+        (folder / target).parent.mkdir(exist_ok=True)
+        if Path(name).suffix == Path(target).suffix:
+            (folder / name).rename(folder / target)
+        else:
+            with Image.open(folder / name) as picture:
+                picture.save(folder / target)
+            (folder / name).unlink()
+
+    return damage
+
+
+def both(*damages: Callable[[Path], None]) -> Callable[[Path], None]:
+    return lambda folder: [damage(folder) for damage in damages] and None
+
+
+def listed_order(*names: str) -> Callable[[Path], None]:
+    """Rows of these pictures, five texts each."""
+
+    def damage(folder: Path) -> None:
+        ids = [";".join(map(str, range(5 * n, 5 * n + 5))) for n in range(len(names))]
+        table(folder / "img_list.csv", ["Image_names", "Text_nums"], zip(names, ids, strict=True))
+
+    return damage

@@ -13,7 +13,18 @@ from conformance.cli import main
 from conformance.scoring.check import check_dataset
 from conformance.scoring.datasets import Dataset, open_dataset
 from conformance.selftest.make_samples import OUTLINES, filled, make
-from conformance.selftest.samples import copied, table
+from conformance.selftest.samples import (
+    both,
+    copied,
+    listed_order,
+    moved,
+    remove,
+    replace,
+    rewrite,
+    single_texts,
+    swapped_columns,
+    truncate,
+)
 from reference.data import fixture
 from reference.errors import SubmissionError
 from reference.segmentation.inputs import prepare_image
@@ -47,35 +58,6 @@ def test_samples_are_what_the_script_makes(tmp_path: Path) -> None:
             assert (tmp_path / path).read_bytes() == (SAMPLES / path).read_bytes(), path
 
 
-def rewrite(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], None]:
-    """Writes one picture anew."""
-
-    def damage(folder: Path) -> None:
-        path = folder / name
-        with Image.open(path) as picture:
-            array = np.asarray(picture)
-        Image.fromarray(change(array)).save(path)
-
-    return damage
-
-
-def remove(name: str) -> Callable[[Path], None]:
-    return lambda folder: (folder / name).unlink()
-
-
-def truncate(name: str) -> Callable[[Path], None]:
-    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:2000])
-
-
-def replace(name: str, old: str, new: str) -> Callable[[Path], None]:
-    def damage(folder: Path) -> None:
-        text = (folder / name).read_text(encoding="utf-8")
-        assert old in text
-        (folder / name).write_text(text.replace(old, new, 1), encoding="utf-8")
-
-    return damage
-
-
 def scaled_mask(folder: Path) -> None:
     path = folder / "masks/coffee-cup.npy"
     np.save(path, np.load(path) * 255)
@@ -100,11 +82,7 @@ def shifted(folder: Path) -> None:
     (folder / "raw/coffee.png").rename(folder / "raw/coffee-2.png")
 
 
-def single_texts(folder: Path) -> None:
-    rows = [["coffee.jpg", 0], ["chelsea.jpg", 5], ["astronaut.jpg", 10], ["rocket.jpg", 15]]
-    table(folder / "img_list.csv", ["Image_names", "Text_nums"], rows)
-
-
+SORTED = ["astronaut.jpg", "chelsea.jpg", "coffee.jpg", "rocket.jpg"]
 DAMAGE: list[tuple[str, Callable[[Path], None], str]] = [
     ("segmentation", scaled_mask, "holds 0..255, and a mask holds 0 and 1"),
     ("segmentation", float_mask, "is float32 (267, 400), not a mask of integers"),
@@ -140,12 +118,60 @@ DAMAGE: list[tuple[str, Callable[[Path], None], str]] = [
     ("retrieval", replace("img_list.csv", "chelsea", "\nchelsea"), "row 3 is blank"),
     ("retrieval", replace("txt_list.csv", "\n5,", "\n,\n5,"), "row 7 is blank"),
     ("retrieval", replace("txt_list.csv", "\n5,", "\n4,"), "the text id 4 is there 2 times"),
-    ("retrieval", replace("txt_list.csv", "\n5,", "\n40000,"), "above 32767: read as int16"),
+    (
+        "retrieval",
+        replace("txt_list.csv", "\n5,", "\n40000,"),
+        "above 32767: read as int16 it is -25536",
+    ),
     ("retrieval", replace("txt_list.csv", "\n5,", "\nfive,"), "'five' is no number"),
     ("retrieval", replace("img_list.csv", "0;1;", "0;0;1;"), "lists a text twice"),
     ("retrieval", replace("img_list.csv", "0;1;", "0;99;"), "has the text 99, which txt_list"),
     ("retrieval", replace("img_list.csv", "chelsea", "coffee"), "coffee.jpg is there 2 times"),
     ("retrieval", single_texts, "the official code reads numbers, not lists, and dies"),
+    ("retrieval", replace("txt_list.csv", "\n5,", "\n04,"), "the text id 4 is there 2 times"),
+    (
+        "retrieval",
+        replace("txt_list.csv", "\n5,", "\n-40000,"),
+        "is below -32768: read as int16 it is 25536",
+    ),
+    ("retrieval", replace("txt_list.csv", "\n5,", "\n,"), "row 7 has no text id"),
+    (
+        "retrieval",
+        replace("txt_list.csv", "a cat with a pink nose", "NA"),
+        "row 11 has the text 'NA', whi",
+    ),
+    ("retrieval", replace("img_list.csv", "0;1;2;3;4", "0;1;2;3;4;"), "'' is no whole number: the"),
+    ("retrieval", replace("img_list.csv", "0;1;2;3;4", "0;1.0;2"), "'1.0' is no whole number: the"),
+    ("retrieval", replace("img_list.csv", "0;1;2;3;4", ""), "coffee.jpg has no texts: the officia"),
+    ("retrieval", swapped_columns("img_list.csv"), "the columns are Text_nums, Image_names: the"),
+    ("retrieval", swapped_columns("txt_list.csv"), "the columns are Unique_Texts, Text_nums: the"),
+    ("retrieval", lambda folder: None, "by order: row 2, coffee.jpg, gets astronaut.jpg"),
+    ("retrieval", listed_order(*SORTED[:3]), "rocket.jpg has no row, and the run dies, with 4 pic"),
+    ("retrieval", listed_order(*SORTED, "z.jpg"), "row 6, z.jpg, has no picture"),
+    (
+        "retrieval",
+        both(
+            moved("images/rocket.jpg", "images/rocket.bmp"),
+            replace("img_list.csv", "rocket.jpg", "rocket.bmp"),
+        ),
+        "the official scripts skip it: they read .jpeg, .jpg, .png, .webp",
+    ),
+    (
+        "retrieval",
+        both(
+            moved("images/rocket.jpg", "images/a/rocket.jpg"),
+            replace("img_list.csv", "rocket", "a/rocket"),
+        ),
+        "the official scripts skip it: they read what lies in images/ itself",
+    ),
+    (
+        "depth",
+        lambda f: (f / "raw/notes.txt").touch(),
+        "takes everything in raw/ for a truth, this",
+    ),
+    ("depth", lambda f: (f / "raw/more").mkdir(), "takes everything in raw/ for a truth, this too"),
+    ("depth", moved("conf/coffee.png", "conf/coffee.PNG"), "looks for conf/coffee.png"),
+    ("depth", moved("images/coffee.jpg", "images/coffee.webp"), "they read .jpeg, .jpg, .png"),
     (
         "pidnet",
         remove("gtFine/val/cape/cape_000000_left_gtFine_labelIds.png"),
@@ -169,6 +195,32 @@ def test_check_names_what_is_wrong(
     assert told in text
     head, *_ = text.splitlines()
     assert code == (", 0 errors" not in head)
+
+
+@pytest.mark.parametrize("names", [SORTED, [name.upper() for name in SORTED]])
+def test_a_sorted_list_pairs_as_the_official_scripts_pair_it(
+    names: list[str], tmp_path: Path
+) -> None:
+    folder = copied("retrieval", tmp_path)
+    for old, new in zip(SORTED, names, strict=True):
+        (folder / "images" / old).rename(folder / "images" / new)
+    (folder / "images" / "Thumbs.db").touch()
+    listed_order(*names)(folder)
+    text, code = check_dataset(find_track("retrieval"), folder)
+    assert "by order" not in text
+    assert "skip it" not in text
+    assert (code, text.count("warning ")) == (0, 1), "the file that is not listed"
+
+
+def test_endings_can_change_the_order_of_depth(tmp_path: Path) -> None:
+    """a.k.jpg comes after a.jpg, and a.k.png before a.png."""
+    folder = copied("depth", tmp_path)
+    for old, new in (("chelsea", "a"), ("coffee", "a.k")):
+        for path in folder.glob(f"*/{old}.*"):
+            path.rename(path.with_name(f"{new}{path.suffix}"))
+    text, code = check_dataset(find_track("depth"), folder)
+    assert "the official scripts pair by order: a.jpg gets a.k.png" in text
+    assert code == 0
 
 
 def test_raw_earlier_in_the_path_is_a_warning(tmp_path: Path) -> None:

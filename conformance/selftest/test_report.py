@@ -15,6 +15,7 @@ from conformance.selftest.page import read_page
 from conformance.selftest.surgery import after, step
 from conformance.selftest.test_gate import poison, save_mutant
 from reference.errors import SubmissionError
+from reference.install import install_command
 from reference.npu.toolchain import find_toolchain
 from reference.tracks import DEPTH_2025, RETRIEVAL_2026
 
@@ -143,8 +144,7 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
     gate = run_gate(tmp_path, *options, "--report=out", PYTHONPATH=f"{tmp_path / 'none'}:{ROOT}")
     assert gate.code == pytest.ExitCode.USAGE_ERROR
     assert gate.err.strip() == (
-        "ERROR: --report needs Jinja2, which is not installed;"
-        " pip install 'lpcvc-conformance[report]'"
+        f"ERROR: --report needs Jinja2, which is not installed; {install_command('report')}"
     )
     poisoned = poison(tmp_path, "jinja2")
     poisoned["PYTHONPATH"] += f":{ROOT}"

@@ -13,10 +13,11 @@ from conformance.scoring.engines import local
 from conformance.scoring.job import Job, Result
 from conformance.selftest import models
 from conformance.selftest.samples import many_texts
+from reference.install import install_command
 from reference.process import Limits
 from reference.tracks import find_track
 
-pytest.importorskip("ray", reason="Ray is not installed: pip install 'lpcvc-conformance[ray]'")
+pytest.importorskip("ray", reason=f"Ray is not installed: {install_command('ray')}")
 if not Path("/proc/self/stat").exists():
     pytest.skip("finds the worker to kill in /proc, which Linux has", allow_module_level=True)
 

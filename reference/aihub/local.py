@@ -12,6 +12,7 @@ from typing import Any
 
 from reference.aihub.server import new_token
 from reference.errors import SubmissionError
+from reference.install import install_command
 
 OWNER = "me@localhost.localdomain"
 
@@ -98,7 +99,7 @@ def local_hub(
             reason = log.read().strip().splitlines() or ["no reason given"]
             raise SubmissionError(
                 f"the local hub does not start: {reason[-1]}",
-                "pip install 'lpcvc-conformance[hub]'",
+                install_command("hub"),
             )
         yield LocalHub(url, known, process)
 

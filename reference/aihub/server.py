@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from reference.aihub.execute import Place
 from reference.errors import SubmissionError
+from reference.install import install_command
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -73,9 +74,7 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
         import qai_hub  # noqa: F401 - its protocol buffers
         import uvicorn
     except ImportError as error:
-        raise SubmissionError(
-            f"{error.name} is not installed", "pip install 'lpcvc-conformance[hub]'"
-        ) from None
+        raise SubmissionError(f"{error.name} is not installed", install_command("hub")) from None
     if settings.host not in LOOPBACK and not settings.remote:
         raise SubmissionError(
             f"{settings.host} can be reached from other machines, and whoever has a token can run"

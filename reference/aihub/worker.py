@@ -19,6 +19,7 @@ from reference.aihub.data import label
 from reference.aihub.tasks import TaskError, TensorSpec
 from reference.child import Child, main
 from reference.errors import SubmissionError
+from reference.install import install_command
 from reference.npu.cache import external_files
 from reference.ort import SEVERITY_FATAL, load
 
@@ -51,7 +52,7 @@ class JobChild(Child):
         except ImportError:
             raise SubmissionError(
                 "a PyTorch model needs PyTorch, which is not installed",
-                "pip install 'lpcvc-conformance[torch]'",
+                install_command("torch"),
             ) from None
         module = open_archive(Path(model), form)
         wanted = _specs(specs)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reference.errors import SubmissionError
+from reference.install import install_command
 from reference.npu.accuracy import HeldOut
 from reference.npu.calibration import ATTENTION, CLASSES
 
@@ -18,9 +19,7 @@ def plot_held_out(found: Sequence[HeldOut], folder: Path) -> list[Path]:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise SubmissionError(
-            "plots need matplotlib", "pip install 'lpcvc-conformance[plot]'"
-        ) from None
+        raise SubmissionError("plots need matplotlib", install_command("plot")) from None
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for kind in sorted({one.kind for one in found}):

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from reference.errors import SubmissionError
+from reference.install import install_command
 from reference.npu.quantize import ToolProcess, scratch_beside
 from reference.process import ChildError, Limits, Tick
 
@@ -27,7 +28,7 @@ def aimet_to_qdq(
     if importlib.util.find_spec("aimet_onnx") is None:
         raise SubmissionError(
             f"{encodings.name} is AIMET's and aimet-onnx, which reads it, is not installed",
-            "pip install 'lpcvc-conformance[aimet]' on Linux x86_64,"
+            f"{install_command('aimet')} on Linux x86_64,"
             " or give the QDQ model that sim.to_onnx_qdq() makes",
         )
     with scratch_beside(output) as scratch:

@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 
 from reference.errors import SubmissionError
+from reference.install import install_command
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,6 @@ def find_toolchain() -> Toolchain:
             ) from None
         raise SubmissionError(
             "Qualcomm's NPU compiler, onnxruntime-qnn, is not installed",
-            "pip install 'lpcvc-conformance[npu]'",
+            install_command("npu"),
         ) from None
     return Toolchain(package.__version__, package.build_and_package_info.qnn_version)

@@ -27,13 +27,15 @@ class RetrievalScore:
     """`recall` is the mean of `per_image` (N,), both fractions.
 
     `top` (N, 10) holds rows of the texts, best first. `close_calls` counts images whose tenth and
-    eleventh text are within 1e-6 in cosine: there rounding, or the sort, decides.
+    eleventh text are within 1e-6 in cosine: there rounding, or the sort, decides. `ignored` counts
+    the rows of the truth and the ids that no embedding answers to: the evaluator never looks there.
     """
 
     recall: float
     per_image: npt.NDArray[np.float64]
     top: npt.NDArray[np.int64]
     close_calls: int
+    ignored: int = 0
 
 
 def recall_at_10(
@@ -48,23 +50,25 @@ def recall_at_10(
 
     `truth` lists the ids of the texts that belong to each image, one that is listed twice counts
     twice in the denominator. `text_ids` are those of the rows of `texts`, by default 0..M-1; the
-    evaluator stores them as int16, and one above 32767 is never found. Embeddings beyond
-    `len(truth)` or `len(text_ids)` are ignored. `block` images are compared at a time: the memory
-    is `block * M` numbers.
+    evaluator stores them as int16, and one above 32767 is never found. Rows of `truth` and ids
+    beyond the embeddings are ignored. `block` images are compared at a time: the memory is
+    `block * M` numbers.
 
-    Raises SubmissionError for shapes that do not fit, fewer embeddings than the truth has, an
-    image without texts, and an embedding that is zero or not finite.
+    Raises SubmissionError for shapes that do not fit, an image without texts, and where the
+    evaluator dies: for more images than rows of the truth, a text without an id among the ten
+    nearest of an image, and an embedding that is zero or not finite.
     """
     ids = np.arange(len(texts)) if text_ids is None else np.asarray(text_ids, np.int64)
-    _check(images, texts, truth, ids)
+    _check(images, texts, truth)
     wrapped = ids.astype(np.int16).tolist()
-    images, texts = images[: len(truth)], texts[: len(ids)]
     top, close_calls = _ten_best(_unit(images, "image"), _unit(texts, "text"), block)
+    _check_ids(top, len(texts), len(ids))
     found = [{wrapped[row] for row in rows} for rows in top.tolist()]
     per_image = np.array(
-        [len(near & set(wanted)) / len(wanted) for near, wanted in zip(found, truth, strict=True)]
+        [len(near & set(wanted)) / len(wanted) for near, wanted in zip(found, truth, strict=False)]
     )
-    return RetrievalScore(float(np.mean(per_image)), per_image, top, close_calls)
+    ignored = len(truth) - len(images) + max(0, len(ids) - len(texts))
+    return RetrievalScore(float(np.mean(per_image)), per_image, top, close_calls, ignored)
 
 
 class RecallMean:
@@ -82,27 +86,36 @@ class RecallMean:
         return float(np.mean(np.concatenate(at_least_one(self._parts))))
 
 
-def _check(
-    images: Floats, texts: Floats, truth: Sequence[Sequence[int]], ids: npt.NDArray[np.int64]
-) -> None:
+def _check(images: Floats, texts: Floats, truth: Sequence[Sequence[int]]) -> None:
     at_least_one(truth)
-    if images.ndim != 2 or texts.ndim != 2 or images.shape[1] != texts.shape[1] or not len(ids):
+    if images.ndim != 2 or texts.ndim != 2 or images.shape[1] != texts.shape[1] or not len(texts):
         raise SubmissionError(
             f"the embeddings are {images.shape} and {texts.shape}",
             "give images (N, D) and texts (M, D) of one D, a row each",
         )
-    for name, rows, count in (("image", images, len(truth)), ("text", texts, len(ids))):
-        if len(rows) < count:
-            raise SubmissionError(
-                f"there are {len(rows)} {name} embeddings for {count} {name}s",
-                "give one for each row of the list, in its order",
-            )
+    at_least_one(range(len(images)))
+    if len(images) > len(truth):
+        raise SubmissionError(
+            f"there are {len(images)} images and {len(truth)} rows of truth: the official run dies"
+            f" at image {len(truth)}, counted from 0",
+            "list the texts of each image, in the order of the images",
+        )
     for number, wanted in enumerate(truth):
         if len(wanted) == 0:
             raise SubmissionError(
                 f"image {number} has no text that belongs to it",
                 "take it out of the data set, or list its texts",
             )
+
+
+def _check_ids(top: npt.NDArray[np.int64], texts: int, ids: int) -> None:
+    """The evaluator looks up the ids of the ten nearest texts, and of no other."""
+    for image, rank in np.argwhere(top >= ids):
+        raise SubmissionError(
+            f"there are {texts} texts and {ids} ids, and text {top[image, rank]} is among the ten"
+            f" nearest of image {image}: the official run dies there",
+            "give each text its id, in the order of the texts",
+        )
 
 
 def _unit(rows: Floats, name: str) -> Floats:

@@ -10,6 +10,7 @@ import pytest
 from onnx import numpy_helper
 
 from reference.errors import SubmissionError
+from reference.install import install_command
 from reference.npu.aimet import aimet_to_qdq
 from reference.process import Limits
 from reference.tests import npu_models as models
@@ -130,5 +131,5 @@ def test_without_aimet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SubmissionError) as raised:
         aimet_to_qdq(model, file, tmp_path / "q.onnx")
     assert "aimet-onnx, which reads it, is not installed" in raised.value.problem
-    assert "pip install 'lpcvc-conformance[aimet]'" in raised.value.remedy
+    assert install_command("aimet") in raised.value.remedy
     assert "sim.to_onnx_qdq()" in raised.value.remedy

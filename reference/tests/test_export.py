@@ -18,6 +18,7 @@ from reference.export import (
     export_reference,
     export_torchscript,
 )
+from reference.install import install_command
 from reference.tracks import (
     DEPTH_2025,
     PIDNET,
@@ -279,7 +280,7 @@ def test_a_missing_library_is_named(monkeypatch):
     with pytest.raises(SubmissionError) as raised:
         build_reference(DEPTH_2025)
     assert "needs transformers" in raised.value.problem
-    assert "pip install" in raised.value.remedy
+    assert raised.value.remedy == install_command("torch")
 
 
 @pytest.mark.parametrize("track", TRACKS.values(), ids=str)

@@ -10,6 +10,7 @@ import onnx
 import pytest
 
 from reference.errors import SubmissionError
+from reference.install import install_command
 from reference.npu.cache import Cache
 from reference.npu.compile import Compiled, compile_model
 from reference.npu.devices import Device, all_devices, find_device
@@ -259,7 +260,7 @@ def test_without_the_toolchain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("sys.platform", "linux")
     with pytest.raises(SubmissionError) as raised:
         compile_model(tmp_path / "my.onnx", S24, cache=Cache(tmp_path))
-    assert raised.value.remedy == "pip install 'lpcvc-conformance[npu]'"
+    assert raised.value.remedy == install_command("npu")
     monkeypatch.setattr("platform.machine", lambda: "arm64")
     monkeypatch.setattr("sys.platform", "darwin")
     with pytest.raises(SubmissionError, match=r"does not exist for \w+ arm64"):

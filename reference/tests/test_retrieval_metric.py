@@ -109,11 +109,31 @@ def test_a_row_that_was_dropped_shifts_every_text_after_it():
     assert recall_at_10(images, texts, [[10]], text_ids=[*range(5), *range(6, 20)]).recall == 1
 
 
-def test_embeddings_beyond_the_lists_are_ignored():
-    images, texts = embeddings(4, 60)
-    alone = recall_at_10(images[:3], texts[:50], [[1], [2], [3]])
-    more = recall_at_10(images, texts, [[1], [2], [3]], text_ids=range(50))
+def test_rows_of_the_lists_beyond_the_embeddings_are_ignored():
+    images, texts = embeddings(3, 50)
+    truth = [[1], [2], [3]]
+    alone = recall_at_10(images, texts, truth)
+    more = recall_at_10(images, texts, [*truth, [4], [5]], text_ids=range(60))
     assert (more.recall, more.top.tolist()) == (alone.recall, alone.top.tolist())
+    assert (alone.ignored, more.ignored) == (0, 2 + 10)
+
+
+@REPEATABLE
+@given(sets(), st.integers(0, 40), st.integers(0, 600))
+def test_lists_of_any_length_score_or_die_as_the_evaluator(data, rows, count):
+    """Truth and ids cut or lengthened: the same number, or an error where the evaluator has one."""
+    images, texts, truth, ids = data
+    truth = [truth[n % len(truth)] for n in range(rows)]
+    ids = [int(ids[n % len(ids)]) for n in range(count)]
+    try:
+        expected = plain.official_recall(images, texts, truth, ids)
+    except IndexError:
+        with pytest.raises(SubmissionError, match=r"the official run dies|nothing was scored"):
+            recall_at_10(images, texts, truth, text_ids=ids)
+        return
+    found = recall_at_10(images, texts, truth, text_ids=ids)
+    if found.close_calls == 0:
+        assert found.recall == expected
 
 
 def test_length_does_not_count():
@@ -136,7 +156,8 @@ def test_a_close_call_is_counted(gap, expected):
     [
         (lambda i, t, g: (0 * i, t, g), "image embedding in row 0 has no direction"),
         (lambda i, t, g: (i, np.where(t == t[7, 2], np.nan, t), g), "text embedding in row 7"),
-        (lambda i, t, g: (i[:2], t, g), "2 image embeddings for 3 images"),
+        (lambda i, t, g: (i, t, g[:2]), "3 images and 2 rows of truth: the official run dies at"),
+        (lambda i, t, g: (i[:0], t, g), "nothing was scored"),
         (lambda i, t, g: (i, t[:, 1:], g), "of one D"),
         (lambda i, t, g: (i[0], t, g), "of one D"),
         (lambda i, t, g: (i, t[:0], g), "of one D"),
@@ -149,9 +170,15 @@ def test_what_stops_the_evaluator_is_an_error(change, words):
         recall_at_10(*change(*embeddings(3, 40), [[1], [2], [3]]))
 
 
-def test_fewer_texts_than_ids_is_an_error():
-    with pytest.raises(SubmissionError, match="40 text embeddings for 41 texts"):
-        recall_at_10(*embeddings(3, 40), [[1], [2], [3]], text_ids=range(41))
+def test_fewer_ids_than_texts_count_only_where_they_are_looked_up():
+    """Text 12 is the farthest of one image and the nearest of another."""
+    images, texts = towards([*range(13)])
+    assert recall_at_10(images, texts, [[3]], text_ids=range(12)).recall == 1
+    images, texts = towards([12, *range(12)])
+    with pytest.raises(
+        SubmissionError, match=r"13 texts and 12 ids, and text 12 is .* the official run dies"
+    ):
+        recall_at_10(images, texts, [[3]], text_ids=range(12))
 
 
 def test_memory_is_bounded_by_the_block():

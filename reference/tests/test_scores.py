@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from reference.errors import SubmissionError
+from reference.install import install_command
 from reference.scores import at_least_one, pairs
 
 METRICS = "".join(
@@ -49,4 +50,4 @@ try:
 except reference.errors.SubmissionError as error:
     print(error.remedy)
 """)
-    assert done.stdout == "pip install 'lpcvc-conformance[score]'\n", done.stderr
+    assert done.stdout == f"{install_command('score')}\n", done.stderr

@@ -7,6 +7,7 @@ numbers and lists, `truth(item)`, which reads and checks what an item is held ag
 
 import hashlib
 import importlib
+import os
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -86,7 +87,8 @@ class Dataset:
         files = sorted(self._index.files)
         for count, path in enumerate(files):
             tick(count, len(files))
-            sha.update(f"\n{path.relative_to(self.folder).as_posix()}\n".encode())
+            name = Path(os.path.relpath(path, self.folder)).as_posix()
+            sha.update(f"\n{name}\n".encode())
             try:
                 with path.open("rb") as file:
                     while block := file.read(_BLOCK_BYTES):
@@ -130,7 +132,7 @@ class Dataset:
 def open_dataset(track: Track, folder: Path) -> Dataset:
     """The data set, where nothing stands against scoring it; raises SubmissionError otherwise."""
     dataset = Dataset(track, folder)
-    fatal = [finding for finding in dataset.findings if finding.fatal]
+    fatal = [finding for finding in dataset.findings if finding.fatal and not finding.scored]
     if fatal:
         more = f" (and {len(fatal) - 1} more)" if fatal[1:] else ""
         first = fatal[0]
@@ -138,6 +140,8 @@ def open_dataset(track: Track, folder: Path) -> Dataset:
             f"{first.file}: {first.problem}{more}",
             f"{first.remedy}; lpcvc data check lists everything",
         )
-    if not dataset.items:
-        raise SubmissionError(f"{folder} holds no items", "see the layout in docs/scoring.md")
+    for part in track.parts:
+        if not dataset.of(part.name):
+            what = "items" if part.name == "model" else f"items for {part.name}"
+            raise SubmissionError(f"{folder} holds no {what}", "see the layout in docs/scoring.md")
     return dataset

@@ -3,6 +3,7 @@
 The three have the same file names. Source: 25LPCVC_Evaluations, Track_3.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +16,8 @@ from reference.errors import SubmissionError
 
 PICTURE_SIZE = (WIDTH, HEIGHT)
 _LEVELS = 3
+# Pictures that `upload_dataset.py` of 25LPCVC_AIHub_Guide reads, in capitals too.
+READ = (".jpeg", ".jpg", ".png")
 
 
 class Files(NamedTuple):
@@ -38,6 +41,7 @@ def index(folder: Path) -> Index:
     raw = by_stem(subfolder(folder, "raw"), {".png"}, findings)
     confidence = by_stem(subfolder(folder, "conf"), {".png"}, findings)
     findings += unpaired({"image": images, "raw": raw, "conf": confidence})
+    findings += _unlike_the_official(images, raw, confidence)
     if "raw" in str(folder.resolve()):
         problem = "its own path holds 'raw', and the official script cuts paths at the first one"
         findings.append(Finding(str(folder), problem, "rename that folder", fatal=False))
@@ -51,6 +55,36 @@ def index(folder: Path) -> Index:
     )  # fmt: skip
     files = frozenset([*images.values(), *raw.values(), *confidence.values()])
     return Index(items, files, tuple(findings))
+
+
+def _unlike_the_official(
+    images: dict[str, Path], raw: dict[str, Path], confidence: dict[str, Path]
+) -> Iterator[Finding]:
+    """Where the official scripts, which go by order and read some files only, find other pairs."""
+    for path in images.values():
+        if path.suffix.lower() not in READ:
+            problem = f"the official scripts skip it: they read {', '.join(READ)}"
+            yield Finding(str(path), problem, "save it as PNG", fatal=False)
+    for name in raw.keys() & confidence.keys():
+        if raw[name].name != confidence[name].name:
+            problem = f"the official script looks for conf/{raw[name].name}"
+            yield Finding(str(confidence[name]), problem, "call it so", fatal=False)
+    folder = next(iter(raw.values())).parent if raw else None
+    # As glob("**/*") lists them: folders too, hidden files not.
+    others = {*folder.rglob("[!.]*")} - {*raw.values()} if folder else set()
+    for path in sorted(others):
+        problem = "the official script takes everything in raw/ for a truth, this too"
+        yield Finding(str(path), problem, "move it elsewhere", fatal=False)
+    both = images.keys() & raw.keys()
+    fed_order = sorted(both, key=lambda name: images[name].name)
+    held_order = sorted(both, key=lambda name: raw[name].name)
+    for fed, held in zip(fed_order, held_order, strict=True):
+        if fed != held:
+            problem = (
+                f"the official scripts pair by order: {images[fed].name} gets {raw[held].name}"
+            )
+            yield Finding(str(images[fed]), problem, "give all pictures one ending", fatal=False)
+            return
 
 
 def truth(item: Item) -> Truth:

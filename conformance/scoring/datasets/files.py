@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,11 @@ def subfolder(folder: Path, *names: str) -> Path:
         if (folder / name).is_dir():
             return folder / name
     raise SubmissionError(f"{folder} has no folder {names[0]}/", f"put {names[0]}/ there")
+
+
+def is_file(path: Path) -> bool:
+    """Whether it is there; a name that no disk takes is not (Path.is_file raises for some)."""
+    return os.path.isfile(path)
 
 
 def by_stem(folder: Path, endings: set[str], findings: list[Finding]) -> dict[str, Path]:

@@ -25,12 +25,15 @@ class Item:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something wrong with a file. One that is not `fatal` stands against no score here."""
+    """Something wrong with a file. One that is not `fatal` stands against no score here, and one
+    that is `scored` neither: the official code scores such data too, or could.
+    """
 
     file: str
     problem: str
     remedy: str
     fatal: bool = True
+    scored: bool = False
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image
 
-from conformance.scoring.datasets.files import read_grey, read_json, subfolder
+from conformance.scoring.datasets.files import is_file, read_grey, read_json, subfolder
 from conformance.scoring.datasets.items import Finding, Index, Item
 from reference.errors import SubmissionError
+from reference.install import install_command
 from reference.segmentation.inputs import CANVAS, letterbox
 
 PICTURE_SIZE = None
@@ -61,7 +62,7 @@ def index(folder: Path) -> Index:
         if isinstance(source, str):
             source = where = folder / "masks" / source
             needed.append(source)
-        missing = [path for path in needed if not path.is_file()]
+        missing = [path for path in needed if not is_file(path)]
         for path in missing:
             findings.append(
                 Finding(str(path), "it is listed and not there", "add it, or unlist it")
@@ -186,7 +187,7 @@ def _decode(mask: Mask) -> np.ndarray:
     except ImportError:
         raise SubmissionError(
             "COCO masks need pycocotools, which is not installed",
-            "pip install 'lpcvc-conformance[score]'",
+            install_command("score"),
         ) from None
     source = mask.source
     try:

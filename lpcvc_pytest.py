@@ -1,0 +1,55 @@
+"""What pip registers with pytest: it takes the suite's plugin into a run that is about the suite.
+
+Other projects' runs import this module and nothing else, and keep their options and markers to
+themselves. It stands beside the packages because a stranger may have a `conformance` of their own.
+"""
+
+import os
+from importlib.util import find_spec
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+PLUGIN = "conformance.plugin"
+
+_PACKAGE = Path(__file__).resolve().parent / "conformance"
+# A wheel leaves the suite's own tests out: what lies beside it there are strangers.
+_HOME = _PACKAGE.parent if (_PACKAGE / "selftest").is_dir() else _PACKAGE
+
+
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Registers the plugin, with its options, where the run is about the suite."""
+    config = pluginmanager.get_plugin("pytestconfig")
+    if isinstance(config, pytest.Config) and is_about_the_suite(config):
+        pluginmanager.import_plugin(PLUGIN)
+
+
+def is_about_the_suite(config: pytest.Config) -> bool:
+    """Whether what pytest is asked to collect is of the suite, or of its checkout.
+
+    That is `--pyargs conformance` or a module of it, a path in the checkout, or neither path nor
+    module in a folder of the checkout; on the command line, in PYTEST_ADDOPTS or in an ini file.
+    """
+    known = config.known_args_namespace
+    named = known.file_or_dir or config.getini("testpaths")
+    if known.pyargs and any(map(_is_module, named)):
+        return True
+    here = config.invocation_params.dir
+    arguments = [str(argument) for argument in config.invocation_params.args]
+    # What follows an option that nobody has defined yet is its value, as a rule.
+    values = {value for option, value in pairwise(arguments) if _is_new(option, known)}
+    paths = [here / name.partition("::")[0] for name in named if name not in values]
+    collected = [path for path in paths if os.path.exists(path)] or [here]
+    return any(Path(os.path.realpath(path)).is_relative_to(_HOME) for path in collected)
+
+
+def _is_module(name: str) -> bool:
+    """Whether `--pyargs` finds the suite, not another package of its name."""
+    top = name.partition("::")[0].partition(".")[0]
+    spec = find_spec(top) if top == _PACKAGE.name else None
+    return spec is not None and Path(spec.origin or "").resolve().parent == _PACKAGE
+
+
+def _is_new(option: str, known: object) -> bool:
+    return option.startswith("--") and not hasattr(known, option[2:].replace("-", "_"))
