@@ -32,6 +32,7 @@ from reference.tracks import TRACKS, Track
 
 MODULES = (
     "common",
+    "operators",
     "behaviour",
     "contract",
     "image",

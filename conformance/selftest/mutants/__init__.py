@@ -7,6 +7,7 @@ from conformance.selftest.mutants import (
     modules,
     numbers,
     operators,
+    operators_known,
     outputs,
     values,
 )
@@ -17,6 +18,7 @@ MUTANTS = [
     *outputs.MUTANTS,
     *files.MUTANTS,
     *operators.MUTANTS,
+    *operators_known.MUTANTS,
     *numbers.MUTANTS,
     *behaviour.MUTANTS,
     *values.MUTANTS,
