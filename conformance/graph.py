@@ -100,7 +100,7 @@ class Graph:
 
     def value(self, name: str) -> Value:
         """What is known of a tensor; unknown dtype and shape where inference found nothing."""
-        return self.values.get(name, Value(name, "unknown", None))
+        return self.values.get(name) or Value(name, "unknown", None)
 
     def used(self) -> set[str]:
         """The names that some node reads or the graph returns."""

@@ -1,13 +1,50 @@
-"""Operators that Qualcomm's compiler rejects or leaves to the CPU, as data.
+"""What Qualcomm's compiler makes of operators: takes them, leaves them to the CPU, rejects them.
 
-Measured by compiling some 130 small models with onnxruntime-qnn 2.7.0 (QAIRT 2.51) for Snapdragon
-8 Gen 3 in float16: everything that is not listed here compiled whole.
+`fixtures/operators.tsv` holds what onnxruntime-qnn 2.7.0 (QAIRT 2.51) did with some 4,000 small
+models for Snapdragon 8 Gen 3 in float16, every operator in many variants; what it says nothing of
+is not known. `hazards.py` has what needs more than one operator to be seen, and what is known of
+AI Hub's own converter. `python -m conformance.selftest.make_operators` makes the table.
 """
 
-from collections.abc import Callable
+import csv
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 from conformance.graph import Graph, Node
+from conformance.hazards import QDQ, known_hazards
+from conformance.standard import is_unknown
+from conformance.traits import View, traits
+from reference.data import fixture
+
+Traits = frozenset[tuple[str, str]]
+
+_INSTEAD = {
+    "Trilu": "multiply with a constant triangle, or torch.where with a constant mask",
+    "RNN": "use an LSTM or a GRU, or a convolution over the steps",
+    "DeformConv": "sample with grid_sample, then a plain convolution",
+    "MaxUnpool": "upsample with interpolate or a transposed convolution",
+    "Col2Im": "write the fold as a transposed convolution with a fixed kernel",
+    "AffineGrid": "make the grid a constant, and keep grid_sample alone",
+    "Softsign": "write x / (1 + x.abs())",
+    "Dropout": "call model.eval() before the export",
+    "OneHot": "compare with a constant arange: (x.unsqueeze(-1) == arange).float()",
+    "MatMulInteger": "quantise with calibration data, in the QDQ form: `lpcvc quantize`",
+    "ConvInteger": "quantise with calibration data, in the QDQ form: `lpcvc quantize`",
+}
+# By the name of a trait that is refused, where the operator has no line of its own.
+_BY_TRAIT = {
+    "antialias": "resize with antialias=False; to shrink by a whole factor, avg_pool2d first",
+    "exclusive": "subtract the input from a plain one: x.cumsum(dim) - x",
+    "training_mode": "call model.eval() before the export",
+    "rank": "merge axes first, so that it sees tensors of fewer dimensions",
+    "inputs": "make constants of the inputs that choose sizes, axes and limits",
+    "dilations": "write it with a dilation of 1",
+    "axis": "move that axis to the end first, and back afterwards",
+    "to": "cast to float32, int32 or bool instead",
+}
 
 
 @dataclass(frozen=True)
@@ -20,113 +57,111 @@ class Hazard:
 
 
 @dataclass(frozen=True)
-class _Known:
-    applies: Callable[[Graph, Node], bool]
-    reason: str
-    remedy: str
+class Survey:
+    """A graph against what is known: its hazards in graph order, and the nodes not known."""
+
+    hazards: tuple[Hazard, ...]
+    unknown: tuple[Node, ...]
+
+    def groups(self) -> list[tuple[tuple[Node, ...], str, str]]:
+        """The nodes of one operator that have one hazard, its reason and its remedy."""
+        found: dict[tuple[str, str, str], list[Node]] = defaultdict(list)
+        for hazard in self.hazards:
+            found[hazard.node.op, hazard.reason, hazard.remedy].append(hazard.node)
+        return [(tuple(nodes), reason, remedy) for (_, reason, remedy), nodes in found.items()]
 
 
-_ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "Where", "Sqrt", "Exp", "Sigmoid"}
-_HIGH_RANK = 6
+@dataclass(frozen=True)
+class Entry:
+    """One operator as measured.
+
+    `taken` has the values of each trait in variants that compile. What has all of some `refused`
+    traits does not, for the reason beside them.
+    """
+
+    taken: Mapping[str, frozenset[str]]
+    refused: tuple[tuple[Traits, str], ...]
+
+    def refusal(self, found: Mapping[str, str]) -> tuple[Traits, str] | None:
+        """Which of the refused traits are among those found, and why; None without any."""
+        return next((each for each in self.refused if each[0] <= found.items()), None)
+
+    def takes(self, found: Mapping[str, str]) -> bool:
+        """Whether each of the traits was seen in a variant that compiles."""
+        return all(value in self.taken.get(name, ()) for name, value in found.items())
 
 
 def npu_hazards(graph: Graph) -> list[Hazard]:
     """The nodes of a graph that are known to leave the NPU, in graph order."""
-    return [
-        Hazard(node, known.reason, known.remedy)
-        for node in graph.nodes
-        for known in _KNOWN
-        if known.applies(graph, node)
-    ]
+    return list(survey(graph).hazards)
 
 
-def _op(*names: str) -> Callable[[Graph, Node], bool]:
-    return lambda graph, node: node.op in names
+def survey(graph: Graph) -> Survey:
+    """What is known of a graph's nodes. Those that are constant never reach the compiler."""
+    view = View(graph)
+    hazards: list[Hazard] = []
+    unknown: list[Node] = []
+    for node in graph.nodes:
+        if view.is_constant(node) or _in_gelu(view, node):
+            continue
+        known = [Hazard(node, each.reason, each.remedy) for each in known_hazards(view, node)]
+        found = traits(view, node)
+        entry = table().get(node.op, _NOTHING)
+        if known:
+            hazards += known
+        elif found is None:  # no operator of the opset: another rule's matter
+            unknown += [node] if is_unknown(node, graph.opset) else []
+        elif refusal := entry.refusal(found):
+            hazards.append(Hazard(node, refusal[1], _remedy(node.op, refusal[0])))
+        elif node.op not in QDQ and not entry.takes(found):
+            unknown.append(node)
+    return Survey(tuple(hazards), tuple(unknown))
 
 
-def _rank(graph: Graph, node: Node) -> int:
-    """The highest rank among a node's known inputs and outputs."""
-    shapes = (graph.value(name).shape for name in (*node.inputs, *node.outputs))
-    return max((len(shape) for shape in shapes if shape is not None), default=0)
+@cache
+def table() -> dict[str, Entry]:
+    """What was measured, by operator."""
+    return read_table(fixture("operators.tsv"))
 
 
-def _mask_head(graph: Graph, node: Node) -> bool:
-    """A product of a 3-D with a 4-D tensor over the channel: Mask2Former's mask head."""
-    if node.op != "Einsum":
-        return False
-    terms, arrow, result = str(node.attributes.get("equation", "")).replace(" ", "").partition("->")
-    operands = terms.split(",")
-    ranks = sorted(len(operand) for operand in operands)
-    return bool(arrow) and ranks == [3, 4] and len(result) == 4
+def read_table(path: Path) -> dict[str, Entry]:
+    """The table of a file such as `fixtures/operators.tsv`."""
+    taken: dict[str, dict[str, frozenset[str]]] = defaultdict(dict)
+    refused: dict[str, list[tuple[Traits, str]]] = defaultdict(list)
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
+            pairs = [(name, value) for name, _, value in map(_pair, row["traits"].split())]
+            if row["outcome"] == "taken":
+                taken[row["operator"]] = {k: frozenset(v.split("|")) for k, v in pairs}
+            else:
+                refused[row["operator"]].append((frozenset(pairs), row["reason"]))
+    return {op: Entry(taken[op], tuple(refused[op])) for op in {*taken, *refused}}
 
 
-def _float64(graph: Graph, node: Node) -> bool:
-    return any(graph.value(name).dtype == "float64" for name in (*node.inputs, *node.outputs))
+def _pair(text: str) -> tuple[str, str, str]:
+    return text.partition("=")
 
 
-def _empty(graph: Graph, node: Node) -> bool:
-    # As a constant it stands for an optional input that is not given, such as Resize's regions.
-    return node.op != "Constant" and any(
-        0 in (graph.value(name).shape or ()) for name in node.outputs
-    )
+def _in_gelu(view: View, node: Node) -> bool:
+    """Whether an Erf is that of a GELU, which onnxruntime makes one operator of."""
+    writer = view.writer(node.inputs[0]) if node.op == "Erf" and node.inputs else None
+    readers = [reader.op for reader in view.readers(node)]
+    return writer is not None and writer.op in {"Div", "Mul"} and readers == ["Add"]
 
 
-_KNOWN = (
-    _Known(
-        _op("NonZero", "NonMaxSuppression", "Unique", "Compress"),
-        "its output has no fixed shape, so that it and what follows run on the CPU",
-        "write the selection as arithmetic: multiply with a mask, or torch.where with two values",
-    ),
-    _Known(
-        _op("Loop", "Scan"),
-        "loops and their bodies run on the CPU",
-        "unroll the loop before the export",
-    ),
-    _Known(
-        lambda graph, node: (
-            node.op == "OneHot" and any(graph.value(x).dtype == "int64" for x in node.inputs[2:])
-        ),
-        "int64 on/off values are not supported",
-        "compare with a constant arange: (x.unsqueeze(-1) == arange).float()",
-    ),
-    _Known(
-        lambda graph, node: node.op == "CumSum" and bool(node.attributes.get("exclusive")),
-        "an exclusive CumSum runs on the CPU",
-        "subtract the input from a plain one: x.cumsum(dim) - x",
-    ),
-    _Known(
-        _mask_head,
-        "the compiler's MatMul validator refuses this Einsum",
-        "write it as a matrix product: q @ features.flatten(2), then reshape",
-    ),
-    _Known(
-        lambda graph, node: node.op == "GridSample" and _rank(graph, node) > 4,
-        "GridSample of 5-D tensors fails the whole compilation",
-        "sample every slice with a 4-D GridSample",
-    ),
-    _Known(
-        lambda graph, node: node.op in _ELEMENTWISE and _rank(graph, node) == _HIGH_RANK,
-        "elementwise operators of 6-D tensors run on the CPU",
-        "merge axes first, so that no arithmetic sees more than 5 dimensions",
-    ),
-    _Known(
-        lambda graph, node: node.op in {"Gather", "GatherND"} and _rank(graph, node) == _HIGH_RANK,
-        "Gather of 6-D tensors (unfold, deformable attention) runs on the CPU",
-        "use a convolution with a fixed kernel instead of unfold, or merge axes first",
-    ),
-    _Known(
-        lambda graph, node: _rank(graph, node) > _HIGH_RANK,
-        "no operator takes tensors of more than 6 dimensions",
-        "merge axes that stay together",
-    ),
-    _Known(
-        _empty,
-        "a dimension of size 0 fails the whole compilation",
-        "remove the operator: it computes nothing",
-    ),
-    _Known(
-        _float64,
-        "the NPU computes it in float16, and leaves a float64 input or output to the CPU",
-        "keep constants and casts in float32: .float() where a Python float or numpy array came in",
-    ),
-)
+def _remedy(op: str, refused: Traits) -> str:
+    """What helps against traits that are refused."""
+    if op in _INSTEAD:
+        return _INSTEAD[op]
+    names = {name for name, _ in refused}
+    named = next((remedy for name, remedy in _BY_TRAIT.items() if name in names), "")
+    if named:
+        return named
+    if not refused:
+        return f"write {op} with operators that the NPU takes: arithmetic, MatMul, Conv, Where"
+    if all(name[0].isupper() for name in names):  # T, T1, Tind
+        return "cast its inputs to float32 ahead of it"
+    return f"use {op} without {', '.join(f'{name}={value}' for name, value in sorted(refused))}"
+
+
+_NOTHING = Entry({}, ())

@@ -168,7 +168,7 @@ def rule(
 
 def all_rules() -> dict[str, Rule]:
     """Every rule by id, in the order of the table: common first, then track by track."""
-    for room in ("common", "behaviour", "image", "text", "npu", "device", *DEFAULTS):
+    for room in ("common", "operators", "behaviour", "image", "text", "npu", "device", *DEFAULTS):
         importlib.import_module(f"conformance.rules.{room}")
     return {id: _RULES[id] for id in sorted(_RULES, key=_order)}
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 
 from conformance.evidence import Evidence
 from conformance.graph import Graph, megabytes, nbytes
-from conformance.operators import npu_hazards
 from conformance.rulebook import (
     Level,
     Verdict,
@@ -21,8 +20,6 @@ from conformance.rules.sizes import open_sizes, sizes_seen
 MAX_IR, MAX_OPSET = 11, 23
 OLDER_OPSET = "export with opset_version=17"
 OLDER_IR = "set model.ir_version = 10 and save it again with onnx.save"
-# The contrib operators that quantised exports need; Qualcomm's execution provider takes them.
-CONTRIB = {"QuantizeLinear", "DequantizeLinear"}
 RANDOM = {
     "Bernoulli",
     "Multinomial",
@@ -88,45 +85,6 @@ def onnx_versions(e: Evidence) -> Verdict:
         if graph.ir_version > MAX_IR or graph.opset > MAX_OPSET
     )
     return together(offences) or _graphs(e, _versions)
-
-
-@rule(
-    "COM-4",
-    Level.REQUIRED,
-    needs="graph",
-    source="measured: onnxruntime and Qualcomm's compiler reject unknown domains at load",
-    remedy="export with standard operators: replace custom ops and onnxruntime-optimised nodes",
-)
-def standard_operators(e: Evidence) -> Verdict:
-    """All operators are standard ONNX (contrib QuantizeLinear and DequantizeLinear allowed)."""
-    for _, graph in e.each_graph():
-        for node in graph.nodes:
-            contrib = node.domain == "com.microsoft" and node.op in CONTRIB
-            if node.domain and not contrib:
-                return failed("domain ai.onnx", f"{node.domain}::{node.label}")
-    return _graphs(e, lambda graph: f"{len(graph.nodes)} nodes, opset {graph.opset}")
-
-
-@rule(
-    "COM-5",
-    Level.ADVICE,
-    needs="graph",
-    source="measured with onnxruntime-qnn 2.7.0 (QAIRT 2.51) for Snapdragon 8 Gen 3, float16",
-    remedy="rewrite the operator; running on the CPU costs copies and latency",
-)
-def npu_operators(e: Evidence) -> Verdict:
-    """No operator is one that Qualcomm's compiler is known to reject or leave to the CPU.
-
-    NonZero, Loop, OneHot, NonMaxSuppression, 6-D elementwise arithmetic, 5-D GridSample, the
-    mask-head Einsum `bqc,bchw->bqhw`, float64 and others; everything not listed compiles.
-    """
-    for _, graph in e.each_graph():
-        hazards = npu_hazards(graph)
-        if hazards:
-            shown = "; ".join(f"{hazard.node.label}: {hazard.reason}" for hazard in hazards[:3])
-            more = f" (+{len(hazards) - 3} more)" if len(hazards) > 3 else ""
-            return failed("operators of the NPU", shown + more, remedy=hazards[0].remedy)
-    return _graphs(e, lambda graph: f"{len(graph.nodes)} nodes, none known to fall back")
 
 
 @rule(

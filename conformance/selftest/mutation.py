@@ -35,6 +35,7 @@ from reference.tracks import TRACKS, Track
 
 MODULES = (
     "common",
+    "operators",
     "behaviour",
     "contract",
     "image",

@@ -93,8 +93,12 @@ def test_an_unknown_device_is_one_line(tmp_path: Path) -> None:
     ]
 
 
-# Inside a graph float64 does not leave the NPU: it is computed in float16 there.
-HAZARDS = [m for m in MUTANTS if "COM-5" in m.rules and "float64" not in m.name]
+# These are hazards elsewhere: inside a graph float64 is computed in float16, AI Hub's converter has
+# no dynamic quantisation, older compilers no QOperator forms, and all axes are named beforehand.
+ELSEWHERE = ("float64", "dynamic quantisation", "QOperator", "all axes")
+HAZARDS = [
+    m for m in MUTANTS if "COM-5" in m.rules and not any(word in m.name for word in ELSEWHERE)
+]
 
 
 @pytest.mark.parametrize("mutant", HAZARDS, ids=lambda m: f"{m.track}-{m.name}")
