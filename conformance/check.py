@@ -6,6 +6,7 @@ from pathlib import Path
 
 from conformance.assessment import fails_gate
 from conformance.graph import Graph, read_graph
+from conformance.parts import part_of
 from conformance.rulebook import PREFIXES, Rule, all_rules, rules_for
 from reference.errors import SubmissionError
 from reference.tracks import Part, Tensor, Track
@@ -68,7 +69,8 @@ def _broken(
     except SubmissionError as error:
         yield f"{path}: {error.problem}\n  -> {error.remedy}", True
         return
-    evidence = FileEvidence(_part(track, graph) if track else _ANY, graph, track)
+    part = (part_of(track, graph) or track.parts[0]) if track else _ANY
+    evidence = FileEvidence(part, graph, track)
     for rule in rules:
         verdict = rule.check(evidence)
         if verdict.outcome == "fail":
@@ -76,9 +78,3 @@ def _broken(
             head = f"{path}: {rule.id} ({rule.level.value}){'' if fails else ' warns'}"
             wanted = f", expected {verdict.expected}" if verdict.expected else ""
             yield f"{head}: {verdict.seen}{wanted}\n  -> {verdict.remedy or rule.remedy}", fails
-
-
-def _part(track: Track, graph: Graph) -> Part:
-    picture = any(value.shape is not None and len(value.shape) == 4 for value in graph.inputs)
-    fitting = (part for part in track.parts if (part.image is not None) == picture)
-    return next(fitting, track.parts[0])
