@@ -11,7 +11,7 @@ import numpy as np
 from conformance.graph import Graph, megabytes, read_graph
 from conformance.probes import PHOTOS, TEXTS
 from conformance.report.progress import ProgressLine, stderr_progress
-from conformance.submission import open_model
+from conformance.submission import open_models
 from reference.data import fixture
 from reference.errors import SubmissionError
 from reference.npu.quantize import Feeds, Precision, Quantized, quantize
@@ -45,7 +45,7 @@ def quantize_part(
     lines = _lines(texts) if part.text else []
     progress = stderr_progress()
     with tempfile.TemporaryDirectory(prefix="lpcvc-") as scratch:
-        source = _onnx_file(part, model, Path(scratch), limits)
+        source = _onnx_file(track, part, model, Path(scratch), limits)
         if output.resolve() == source.resolve():
             raise SubmissionError(
                 f"{output} is the float model", "choose another name for OUT.onnx"
@@ -80,8 +80,8 @@ def _part(track: Track, name: str | None) -> Part:
     return track.part(name or names[0])
 
 
-def _onnx_file(part: Part, target: str, scratch: Path, limits: Limits) -> Path:
-    model = open_model(part.name, target, scratch, limits)
+def _onnx_file(track: Track, part: Part, target: str, scratch: Path, limits: Limits) -> Path:
+    (model,) = open_models(track, part.name, target, scratch, limits)
     if model.format != "onnx":
         raise SubmissionError(f"{target} is not ONNX", "export it and give the .onnx file")
     return model.path
