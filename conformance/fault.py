@@ -20,39 +20,36 @@ def guarded(work: Callable[[], int], tell: Callable[[str], None]) -> int:
     """
     try:
         return work()
-    except SubmissionError as error:
-        tell(str(error))
-        return USER
     except BrokenPipeError:  # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt as interrupt:
         tell("; ".join(["interrupted", *map(one_line, map(str, interrupt.args))]))
         return INTERRUPTED
-    except OSError as error:
-        tell(refused_by_system(error))
-        return USER
-    except MemoryError:
-        tell("there is not enough memory; close other programs, or take a larger machine")
-        return USER
     except Exception as error:
-        tell(fault_line(error))
-        return FAULT
+        tell(told(error))
+        return USER if isinstance(error, SubmissionError | OSError | MemoryError) else FAULT
 
 
-def refused_by_system(error: OSError) -> str:
-    """One line for what the system did not do."""
-    place = " -> ".join(str(name) for name in (error.filename, error.filename2) if name)
-    what = f"{error.strerror or type(error).__name__}: {place}" if place else str(error)
-    return f"{one_line(what)}; check that it is there, may be written, and that the disk has room"
-
-
-def fault_line(error: BaseException) -> str:
-    """One line for what should not have happened; the trace goes to a file."""
+def told(error: Exception) -> str:
+    """One line for whatever was raised; the trace of what should not have happened is kept."""
+    match error:
+        case SubmissionError():
+            return str(error)
+        case OSError():
+            return _refused(error)
+        case MemoryError():
+            return "there is not enough memory; close other programs, or take a larger machine"
     return (
         f"a fault of this program ({one_line(f'{type(error).__name__}: {error}', 200)});"
         f" please report it with {_kept(error)}"
     )
+
+
+def _refused(error: OSError) -> str:
+    place = " -> ".join(str(name) for name in (error.filename, error.filename2) if name)
+    what = f"{error.strerror or type(error).__name__}: {place}" if place else str(error)
+    return f"{one_line(what)}; check that it is there, may be written, and that the disk has room"
 
 
 def _kept(error: BaseException) -> str:

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Literal
 
 from conformance.foreign import FORMATS, HEAD_BYTES, PICKLE, by_files, no_file, not_a_file, refusal
-from conformance.graph import read_graph
+from conformance.graph import Graph, read_graph
 from conformance.parts import Takes, part_of, takes
 from reference.archive import MOST_ENTRIES, is_litter, open_zip, unpack
 from reference.errors import SubmissionError, one_line
 from reference.npu.aimet import aimet_to_qdq
 from reference.process import Limits
-from reference.tracks import Track
+from reference.tracks import Part, Track
 
 Format = Literal["onnx", "torchscript", "exported", "factory", "reference"]
 
@@ -80,7 +80,7 @@ def open_submission(
     encodings is quantised there, in a child process with `limits`; nothing else is written. Raises
     SubmissionError for everything that cannot be a submission to `track`.
     """
-    split = [_split(track, spec) for spec in specs]
+    split = [split_spec(track, spec) for spec in specs]
     models: dict[str, Model] = {}
     for part, target in sorted(split, key=lambda pair: not pair[0]):  # those named first
         for model in open_models(track, part, target, scratch, limits, tuple(models)):
@@ -110,23 +110,30 @@ def open_models(
     All as `part`, or where that is empty as the part that takes what they take; a model that is
     not ONNX is then the one that is not `taken`. Raises SubmissionError as `open_submission` does.
     """
-    found = _found(target, scratch, limits)
+    return as_parts(track, part, target, models_in(target, scratch, limits), taken)
+
+
+def as_parts(
+    track: Track, part: str, target: str, found: Sequence[Model], taken: Sequence[str] = ()
+) -> list[Model]:
+    """The models `found` in `target` as parts of `track`, as `open_models` gives them."""
     if part or len(track.parts) == 1:
         name = part or track.parts[0].name
-        if len(found) > 1 and part and len(track.parts) > 1:
-            found = [each for each in found if _is_part(track, part, each)] or found
-        if len(found) > 1:
-            names = ", ".join(each.path.name for each in found)
+        own = found
+        if len(found) > 1 and len(track.parts) > 1:
+            own = [each for each in found if _is_part(track, part, each)] or found
+        if len(own) > 1:
+            names = ", ".join(each.path.name for each in own)
             raise SubmissionError(
-                f"{_called(target)} holds {len(found)} .onnx files, {names}, and"
+                f"{_called(target)} holds {len(own)} .onnx files, {names}, and"
                 f" {part or track.id} is one",
                 "give the one that is meant, or keep it and its external data alone there",
             )
-        return [replace(found[0], part=name)]
+        return [replace(own[0], part=name)]
     return [replace(each, part=_part_of(track, each, taken)) for each in found]
 
 
-def _split(track: Track, spec: str) -> tuple[str, str]:
+def split_spec(track: Track, spec: str) -> tuple[str, str]:
     """(the part that a specification names, or nothing, and its target)"""
     names = [part.name for part in track.parts]
     part, separator, target = spec.partition("=")
@@ -150,18 +157,22 @@ def _part_of(track: Track, model: Model, taken: Sequence[str]) -> str:
             " which it is",
             f"write {_by_part(track)}",
         )
-    graph = read_graph(model.path)
+    return told_part(track, read_graph(model.path)).name
+
+
+def told_part(track: Track, graph: Graph) -> Part:
+    """The part that takes what `graph` takes; raises SubmissionError where that does not say it."""
     part = part_of(track, graph)
     if part is not None:
-        return part.name
+        return part
     inputs = ", ".join(value.label for value in graph.inputs) or "nothing"
     if takes(graph) == Takes.PICTURE | Takes.TEXT:
         raise SubmissionError(
-            f"{model.path.name} takes a picture and a text, {inputs}: both encoders in one file",
+            f"{graph.path.name} takes a picture and a text, {inputs}: both encoders in one file",
             f"export each to a file of its own: {_by_part(track)}",
         )
     raise SubmissionError(
-        f"{model.path.name} takes {inputs}, which does not say which part of {track.id} it is",
+        f"{graph.path.name} takes {inputs}, which does not say which part of {track.id} it is",
         f"write {_by_part(track)}",
     )
 
@@ -188,8 +199,12 @@ def _by_part(track: Track) -> str:
     return " ".join(f"--submission {part.name}=FILE" for part in track.parts)
 
 
-def _found(target: str, scratch: Path, limits: Limits) -> list[Model]:
-    """Every model of a target, whatever part it is; at least one."""
+def models_in(
+    target: str,
+    scratch: Path,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+) -> list[Model]:
+    """Every model of a target, at least one, of no part yet; raises as `open_submission` does."""
     path = Path(target)
     if not target:
         raise SubmissionError("--submission names nothing", f"it takes {FORMATS}")

@@ -1,5 +1,6 @@
 """The verdict of one rule as a block of text, and of all rules as a table."""
 
+import os
 import shlex
 import textwrap
 from collections.abc import Iterable
@@ -82,6 +83,15 @@ def repeat(suite: str, track: "Track", options: Iterable[str], item: str) -> str
     """The command that runs one item of a suite again."""
     command = ["pytest --pyargs conformance -m", suite, "--track", track.id, *options]
     return f"{' '.join(command)} -k {shlex.quote(f'::{item}]')}"
+
+
+def shell_word(text: str) -> str:
+    """`text` as a word of a command that can be printed, where need be as Bash takes it."""
+    if text.isprintable():
+        return shlex.quote(text)
+    data = os.fsencode(text)
+    plain = (chr(b) if 32 <= b < 127 and b not in b"'\\" else f"\\x{b:02x}" for b in data)
+    return f"$'{''.join(plain)}'"
 
 
 def table(rows: list[Row], width: int) -> Iterable[tuple[str, dict[str, bool]]]:

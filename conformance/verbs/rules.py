@@ -2,11 +2,10 @@
 
 import argparse
 import importlib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conformance.report.rules import rules_explained, rules_markdown, rules_table
-from conformance.verbs import Answer
+from conformance.verbs import Answer, add_limits, limits_of
 from reference.errors import SubmissionError
 from reference.tracks import find_track
 
@@ -22,10 +21,16 @@ def add_to(verbs: "Verbs") -> None:
     rules.add_argument("--markdown", action="store_true", help="the text of docs/rules.md")
     rules.set_defaults(verb=_rules)
 
-    check = verbs.add_parser("check", help="hold .onnx files to the rules that need no run")
-    check.add_argument("files", nargs="+", type=Path, metavar="FILE.onnx")
+    check = verbs.add_parser("check", help="hold models to the rules that need no run")
+    check.add_argument(
+        "models",
+        nargs="+",
+        metavar="[PART=]MODEL",
+        help="as for --submission, each on its own; PyTorch models are exported for --track",
+    )
     check.add_argument("--track", help="its rules too; default: those of every track alone")
     check.add_argument("--strict", action="store_true", help="advice fails too")
+    add_limits(check, "opening or exporting a model")
     check.set_defaults(verb=_check)
 
     selftest = verbs.add_parser("selftest", help="hold every rule against models that break it")
@@ -43,7 +48,7 @@ def _check(options: argparse.Namespace) -> Answer:
     from conformance.check import check_files
 
     track = find_track(options.track) if options.track else None
-    return check_files(options.files, track, strict=options.strict)
+    return check_files(options.models, track, strict=options.strict, limits=limits_of(options))
 
 
 def _selftest(options: argparse.Namespace) -> Answer:
