@@ -13,7 +13,7 @@ from conformance.probes import PHOTOS, TEXTS
 from conformance.report.progress import ProgressLine, stderr_progress
 from conformance.submission import open_models
 from reference.data import fixture
-from reference.errors import SubmissionError
+from reference.errors import SubmissionError, one_line
 from reference.npu.quantize import Feeds, Precision, Quantized, quantize
 from reference.process import Limits
 from reference.tracks import Part, Track, fits
@@ -169,11 +169,11 @@ def _report(track: Track, part: Part, source: Path, made: Quantized, missing: Se
     sizes = f"{megabytes(source.stat().st_size)} -> {megabytes(made.size)}"
     own = f"; the suite's own, for your task give {' and '.join(missing)}" if missing else ""
     close = "; ".join(
-        f"{name} cosine {output.cosine:.4f}, SQNR {output.sqnr_db:.1f} dB"
+        f"{one_line(name)} cosine {output.cosine:.4f}, SQNR {output.sqnr_db:.1f} dB"
         for name, output in made.fidelity.items()
     )
     lines = [
-        f"{title}, {made.path}: {made.precision}, {sizes},"
+        f"{title}, {one_line(str(made.path))}: {made.precision}, {sizes},"
         f" {made.quantised} of {made.operators} operators quantised",
         f"  examples: {made.calibrated} to calibrate on, {made.judged} to judge by{own}",
         f"  to the float model: {close}",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from conformance.graph import megabytes, read_graph
 from conformance.operators import npu_hazards
+from reference.errors import one_line
 from reference.npu.compile import Compiled
 from reference.npu.devices import Device
 from reference.npu.toolchain import Toolchain
@@ -37,7 +38,9 @@ def compile_report(
     """The table and what to fix, as text; `label` heads it."""
     rows = [_HEADINGS, *(_row(attempt) for attempt in attempts)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [f"{label}: {sum(a.whole for a in attempts)} of {len(attempts)} compile whole"]
+    lines = [
+        f"{one_line(label)}: {sum(a.whole for a in attempts)} of {len(attempts)} compile whole"
+    ]
     for row in rows:
         cells = [
             cell.rjust(width) if heading in _RIGHT else cell.ljust(width)
@@ -104,7 +107,7 @@ def _problems(attempt: Attempt, hazards: dict[str, str]) -> list[tuple[str, str]
         remedy = hazards.get(node.name) or node.remedy or log
         groups.setdefault((node.op, node.reason, remedy), []).append(node)
     return [
-        (f"{op} {_names(nodes)} on the CPU: {reason}", remedy)
+        (one_line(f"{op} {_names(nodes)} on the CPU: {reason}"), remedy)
         for (op, reason, remedy), nodes in groups.items()
     ]
 

@@ -7,9 +7,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from reference.errors import one_line
+
 if TYPE_CHECKING:
     from conformance.rulebook import Rule, Verdict
     from reference.tracks import Track
+
+# Characters of one field; several offences together take a few hundred.
+_LONGEST = 2000
 
 Status = Literal["pass", "FAIL", "warn", "skip"]
 
@@ -39,6 +44,10 @@ class Row:
     expected: str = ""
     source: str = ""
     again: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("subject", "seen", "remedy", "expected"):  # may hold names of a file
+            object.__setattr__(self, name, one_line(getattr(self, name), _LONGEST))
 
     def properties(self) -> list[tuple[str, str]]:
         """The row as report properties, which also reach JUnit XML."""
