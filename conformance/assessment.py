@@ -10,7 +10,7 @@ from conformance.evidence import Evidence, Progress
 from conformance.npu_evidence import NpuEvidence, npu_probes
 from conformance.rulebook import Level, Rule, Verdict, npu_rules_for, rules_for, skipped
 from conformance.submission import Submission
-from reference.errors import SubmissionError
+from reference.errors import SubmissionError, one_line
 from reference.npu.devices import Device
 from reference.npu.toolchain import find_toolchain
 from reference.process import Limits
@@ -38,7 +38,8 @@ class BaseAssessment(ABC):
         limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> None:
         self.track = track
-        self.label = f"{track.id} on {where}, {label}" if where else f"{track.id}, {label}"
+        place = f"{track.id} on {where}" if where else track.id
+        self.label = one_line(f"{place}, {label}")
         self.id = f"{track.id}::{where}" if where else track.id
         self.rules = rules
         self.progress: Progress = lambda text: None

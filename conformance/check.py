@@ -1,5 +1,6 @@
-"""Holds .onnx files to the rules that can be read off them; no model is run."""
+"""Holds models to the rules that can be read off their graphs; no model is run."""
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,8 @@ from pathlib import Path
 from conformance.assessment import fails_gate
 from conformance.graph import Graph, GraphReader
 from conformance.rulebook import PREFIXES, Rule, all_rules, rules_for
-from reference.errors import SubmissionError
+from conformance.submission import Model, as_parts, models_in, split_spec, told_part
+from reference.errors import SubmissionError, one_line
 from reference.process import Limits
 from reference.tracks import Part, Tensor, Track
 
@@ -42,52 +44,98 @@ def static_rules(track: Track | None) -> list[Rule]:
 
 
 def check_files(
-    paths: Sequence[Path],
+    specs: Sequence[str],
     track: Track | None,
     *,
     strict: bool,
     limits: Limits = Limits(),  # noqa: B008 - frozen
 ) -> tuple[str, int]:
-    """What the files break, a line each with its remedy; the code is 1 if that fails the gate.
+    """What the models break, a line each with its remedy; the code is 1 if that fails the gate.
 
-    Files are read in a child process with `limits`. Of two parts a file is held to the one that
-    takes what it takes: a picture, or a text.
+    `specs` are `PATH` or `PART=PATH` as for a submission, each on its own; of two parts a model is
+    held to the one that takes what it takes. PyTorch models are exported, in a child process with
+    `limits`.
     """
     rules = static_rules(track)
     lines: list[str] = []
-    failing = 0
-    with GraphReader(limits) as reader:
-        for path in paths:
-            found = list(_broken(path, reader, track, rules, strict))
-            failing += any(fails for _, fails in found)
-            lines += [line for line, _ in found]
-    whole = f"{len(paths)} file{'s' if len(paths) != 1 else ''}, {len(rules)} rules each"
+    seen = failing = 0
+    with tempfile.TemporaryDirectory(prefix="lpcvc-") as scratch, GraphReader(limits) as reader:
+        for spec in specs:
+            for name, graph, part in _opened(spec, track, Path(scratch), reader, limits):
+                found = list(_broken(name, graph, part, track, rules, strict))
+                seen += 1
+                failing += any(fails for _, fails in found)
+                lines += [line for line, _ in found]
+    whole = f"{seen} file{'s' if seen != 1 else ''}, {len(rules)} rules each"
     lines.append(f"{whole}: {f'{failing} FAIL' if failing else 'pass'}")
     return "\n".join(lines), int(failing > 0)
 
 
+def _opened(
+    spec: str, track: Track | None, scratch: Path, reader: GraphReader, limits: Limits
+) -> Iterator[tuple[str, Graph | SubmissionError, Part]]:
+    """(what it is called, its graph or why there is none, its part) of each model of `spec`."""
+    try:
+        part, target = split_spec(track, spec) if track else ("", spec)
+        models = models_in(target, scratch, limits)
+        if track and (len(models) > 1 or models[0].format != "onnx" or part):
+            models = as_parts(track, part, target, models, limits)
+    except SubmissionError as error:
+        yield one_line(spec), error, _ANY
+        return
+    for model in models:
+        inside = (
+            model.target if model.path.is_relative_to(target) else f"{target}/{model.path.name}"
+        )
+        name = one_line(target if len(models) == 1 else inside)
+        try:
+            graph = reader.read(_onnx(model, track, scratch, limits))
+            if track is None:
+                yield name, graph, _ANY
+            else:
+                yield name, graph, track.part(model.part) if model.part else told_part(track, graph)
+        except SubmissionError as error:
+            yield name, error, _ANY
+
+
+def _onnx(model: Model, track: Track | None, scratch: Path, limits: Limits) -> Path:
+    if model.format == "onnx":
+        return model.path
+    if track is None:
+        raise SubmissionError(
+            f"{model.path.name} is no ONNX file and is exported for the inputs of a track",
+            "add --track",
+        )
+    from conformance.report.progress import stderr_progress
+    from conformance.runtimes.process import export_onnx
+
+    line = stderr_progress()
+    path = Path(tempfile.mkdtemp(dir=scratch)) / f"{model.part}.onnx"
+    try:
+        tick = lambda seconds: line(f"exporting {model.path.name} to ONNX {seconds:.0f} s")  # noqa: E731
+        export_onnx(model, track.id, path, limits, tick)
+    finally:
+        line.clear()
+    return path
+
+
 def _broken(
-    path: Path, reader: GraphReader, track: Track | None, rules: Sequence[Rule], strict: bool
+    name: str,
+    graph: Graph | SubmissionError,
+    part: Part,
+    track: Track | None,
+    rules: Sequence[Rule],
+    strict: bool,
 ) -> Iterator[tuple[str, bool]]:
     """(what is wrong and what helps, whether that fails the gate)"""
-    try:
-        if not path.is_file():
-            raise SubmissionError("no such file", "check the path")
-        graph = reader.read(path)
-    except SubmissionError as error:
-        yield f"{path}: {error.problem}\n  -> {error.remedy}", True
+    if isinstance(graph, SubmissionError):
+        yield f"{name}: {graph.problem}\n  -> {graph.remedy}", True
         return
-    evidence = FileEvidence(_part(track, graph) if track else _ANY, graph, track)
+    evidence = FileEvidence(part, graph, track)
     for rule in rules:
         verdict = rule.check(evidence)
         if verdict.outcome == "fail":
             fails = fails_gate(rule.level, as_evaluated=False, strict=strict)
-            head = f"{path}: {rule.id} ({rule.level.value}){'' if fails else ' warns'}"
+            head = f"{name}: {rule.id} ({rule.level.value}){'' if fails else ' warns'}"
             wanted = f", expected {verdict.expected}" if verdict.expected else ""
             yield f"{head}: {verdict.seen}{wanted}\n  -> {verdict.remedy or rule.remedy}", fails
-
-
-def _part(track: Track, graph: Graph) -> Part:
-    picture = any(value.shape is not None and len(value.shape) == 4 for value in graph.inputs)
-    fitting = (part for part in track.parts if (part.image is not None) == picture)
-    return next(fitting, track.parts[0])

@@ -16,7 +16,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from reference.errors import SubmissionError
+from conformance.fault import guarded
+from reference.errors import SubmissionError, printable
 
 EXTRAS = {
     "contract": (),
@@ -48,7 +49,10 @@ def gate_arguments(environ: Mapping[str, str]) -> list[str]:
     arguments += [f"--device={name}" for name in _lines(environ, "DEVICE")]
     arguments += [f"--baseline={file}" for file in _lines(environ, "BASELINE")]
     arguments += ["--strict"] if _truth(environ, "STRICT") else []
-    return [*arguments, f"--report={environ['LPCVC_REPORT']}"]
+    report = environ.get("LPCVC_REPORT", "").strip()
+    if not report:
+        raise SubmissionError("LPCVC_REPORT is not set", "set it to the folder for the report")
+    return [*arguments, f"--report={report}"]
 
 
 def cache_key(environ: Mapping[str, str]) -> str:
@@ -107,15 +111,18 @@ def show(folder: Path, environ: Mapping[str, str]) -> None:
         print(command("error", "lpcvc", summary.strip()))
     else:
         for line in annotations(report):
-            print(line)
+            print(printable(line))
     if "GITHUB_STEP_SUMMARY" in environ:
         with Path(environ["GITHUB_STEP_SUMMARY"]).open("a", encoding="utf-8") as page:
             page.write(summary)
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> int:
-    """Does what the first of `arguments` says; 2 with one line for an input that is wrong."""
-    try:
+    """Does what the first of `arguments` says; one annotation for an input that is wrong (exit
+    code 2) and for a fault of this program (3).
+    """
+
+    def run() -> int:
         match arguments:
             case ["requirement", source]:
                 print(requirement(source, environ))
@@ -128,10 +135,9 @@ def main(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> i
                 show(Path(folder), environ)
             case _:
                 raise SubmissionError("nothing to do", "give requirement SOURCE, key, gate or DIR")
-    except SubmissionError as error:
-        print(command("error", "lpcvc", str(error)), file=sys.stderr)
-        return 2
-    return 0
+        return 0
+
+    return guarded(run, lambda line: print(command("error", "lpcvc", line), file=sys.stderr))
 
 
 def _gate(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -173,7 +179,7 @@ def _truth(environ: Mapping[str, str], name: str) -> bool:
 
 def _target(spec: str) -> str:
     part, equals, target = spec.partition("=")
-    return target if equals and part.isidentifier() and not Path(spec).exists() else spec
+    return target if equals and part.isidentifier() and not os.path.exists(spec) else spec
 
 
 def _is_onnx(path: Path) -> bool:

@@ -4,13 +4,16 @@ from argparse import ArgumentError
 from collections.abc import Generator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from conformance.fault import told
+from conformance.items import ERROR
 from conformance.report.parity import branch_table
 from conformance.report.regression import version_lines
 from conformance.report.terminal import Row, table
+from reference.errors import printable
 
 if TYPE_CHECKING:
     from conformance.suite import Suite
@@ -174,8 +177,8 @@ def _follow(config: pytest.Config, folder: Path) -> None:
 
     try:
         session = ReportSession(folder, lambda: config.stash.get(_SUITE, None))
-    except SubmissionError as error:
-        raise pytest.UsageError(str(error)) from None
+    except (SubmissionError, OSError) as error:
+        raise pytest.UsageError(told(error)) from None
     config.pluginmanager.register(session, "lpcvc-report")
 
 
@@ -194,7 +197,6 @@ def _suite(config: pytest.Config) -> "Suite":
         from conformance.device.assessment import DeviceOptions
         from conformance.regression.suite import RegressionOptions
         from conformance.suite import Suite
-        from reference.errors import SubmissionError
         from reference.process import Limits
 
         timeout = config.getoption("timeout", default=None) or None  # pytest-timeout's 0: none
@@ -223,20 +225,18 @@ def _suite(config: pytest.Config) -> "Suite":
                     scores=config.getoption("scores"),
                 ),
             )
-        except SubmissionError as error:
-            raise pytest.UsageError(str(error)) from None
+        except Exception as error:
+            raise pytest.UsageError(told(error)) from None
     return config.stash[_SUITE]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Keeps the baseline that was asked for, before the summary says so."""
     if _SUITE in session.config.stash:
-        from reference.errors import SubmissionError
-
         try:
             session.config.stash[_SAVED] = session.config.stash[_SUITE].save_baseline()
-        except SubmissionError as error:
-            session.config.stash[_SAVED] = [f"ERROR: {error}"]
+        except Exception as error:
+            session.config.stash[_SAVED] = [f"ERROR: {told(error)}"]
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
 
@@ -249,11 +249,19 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One item a rule and submission, and one a track for what depends on the track alone."""
     for argument in _CASES.keys() & set(metafunc.fixturenames):
-        cases = getattr(_suite(metafunc.config), _CASES[argument])()
+        cases = _listed(_suite(metafunc.config), _CASES[argument])
         metafunc.parametrize(argument, cases, ids=[case.id for case in cases])
     if "text_track" in metafunc.fixturenames:
         tracks = _suite(metafunc.config).text_tracks
         metafunc.parametrize("text_track", tracks, ids=[track.id for track in tracks])
+
+
+def _listed(suite: "Suite", method: str) -> list[Any]:
+    """The cases of one kind; what goes wrong ends the run with one line."""
+    try:
+        return list(getattr(suite, method)())
+    except Exception as error:
+        raise ERROR(told(error), returncode=pytest.ExitCode.USAGE_ERROR) from None
 
 
 @pytest.hookimpl(trylast=True)
@@ -274,12 +282,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         )
 
 
+def _case(item: pytest.Item) -> Any:
+    """What the item holds against a rule, a pair of runtimes or a baseline; None for any other."""
+    callspec = getattr(item, "callspec", None)
+    params = callspec.params if callspec else {}
+    return next((params[argument] for argument in _CASES if argument in params), None)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     """Shows progress while an item waits for the model."""
-    callspec = getattr(item, "callspec", None)
-    params = callspec.params if callspec else {}
-    case = next((params[argument] for argument in _CASES if argument in params), None)
+    case = _case(item)
     if case is None:
         return (yield)
     from conformance.report.progress import pytest_progress
@@ -290,6 +303,23 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
         return (yield)
     finally:
         line.clear()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Shows no Python trace, and nothing of a stranger's file that would steer the terminal."""
+    report = yield
+    error = call.excinfo.value if call.excinfo else None
+    if isinstance(error, Exception) and _case(item) is not None:
+        report.longrepr = told(error)
+    elif isinstance(report.longrepr, str):
+        report.longrepr = printable(report.longrepr)
+    elif isinstance(report.longrepr, tuple):  # of a skip
+        file, line, reason = report.longrepr
+        report.longrepr = file, line, printable(reason)
+    return report
 
 
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, object] | None:
@@ -313,8 +343,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if rows:
         terminalreporter.section("conformance")
         for line, markup in table(rows, terminalreporter._screen_width):
-            terminalreporter.write_line(line, **markup)
+            terminalreporter.write_line(printable(line), **markup)
         properties = [{k: str(v) for k, v in r.user_properties} for r in reports]
         saved = terminalreporter.config.stash.get(_SAVED, [])
         for line in (*branch_table(properties), *version_lines(properties), *saved):
-            terminalreporter.write_line(line)
+            terminalreporter.write_line(printable(line))

@@ -11,9 +11,9 @@ import numpy as np
 from conformance.graph import Graph, megabytes, read_graph
 from conformance.probes import PHOTOS, TEXTS
 from conformance.report.progress import ProgressLine, stderr_progress
-from conformance.submission import open_model
+from conformance.submission import open_models
 from reference.data import fixture
-from reference.errors import SubmissionError
+from reference.errors import SubmissionError, one_line
 from reference.npu.quantize import Feeds, Precision, Quantized, quantize
 from reference.process import Limits
 from reference.tracks import Part, Track, fits
@@ -45,7 +45,7 @@ def quantize_part(
     lines = _lines(texts) if part.text else []
     progress = stderr_progress()
     with tempfile.TemporaryDirectory(prefix="lpcvc-") as scratch:
-        source = _onnx_file(part, model, Path(scratch), limits)
+        source = _onnx_file(track, part, model, Path(scratch), limits)
         if output.resolve() == source.resolve():
             raise SubmissionError(
                 f"{output} is the float model", "choose another name for OUT.onnx"
@@ -80,8 +80,8 @@ def _part(track: Track, name: str | None) -> Part:
     return track.part(name or names[0])
 
 
-def _onnx_file(part: Part, target: str, scratch: Path, limits: Limits) -> Path:
-    model = open_model(part.name, target, scratch, limits)
+def _onnx_file(track: Track, part: Part, target: str, scratch: Path, limits: Limits) -> Path:
+    (model,) = open_models(track, part.name, target, scratch, limits)
     if model.format != "onnx":
         raise SubmissionError(f"{target} is not ONNX", "export it and give the .onnx file")
     return model.path
@@ -169,11 +169,11 @@ def _report(track: Track, part: Part, source: Path, made: Quantized, missing: Se
     sizes = f"{megabytes(source.stat().st_size)} -> {megabytes(made.size)}"
     own = f"; the suite's own, for your task give {' and '.join(missing)}" if missing else ""
     close = "; ".join(
-        f"{name} cosine {output.cosine:.4f}, SQNR {output.sqnr_db:.1f} dB"
+        f"{one_line(name)} cosine {output.cosine:.4f}, SQNR {output.sqnr_db:.1f} dB"
         for name, output in made.fidelity.items()
     )
     lines = [
-        f"{title}, {made.path}: {made.precision}, {sizes},"
+        f"{title}, {one_line(str(made.path))}: {made.precision}, {sizes},"
         f" {made.quantised} of {made.operators} operators quantised",
         f"  examples: {made.calibrated} to calibrate on, {made.judged} to judge by{own}",
         f"  to the float model: {close}",

@@ -54,7 +54,7 @@ def passed(seen: str) -> Verdict:
 
 def failed(expected: str, seen: str, where: str = "", remedy: str = "") -> Verdict:
     """The rule is broken; a `remedy` drawn from the evidence replaces the rule's own."""
-    return Verdict("fail", one_line(seen), expected, one_line(where), remedy)
+    return Verdict("fail", *map(one_line, (seen, expected, where, remedy)))
 
 
 def together(offences: Iterable[Verdict]) -> Verdict | None:
@@ -77,7 +77,7 @@ def together(offences: Iterable[Verdict]) -> Verdict | None:
 
 def could_not_run(problem: str, remedy: str) -> Verdict:
     """The rule is broken in that nothing could be seen at all; shown on one line."""
-    return Verdict("fail", one_line(f"could not be run: {problem}"), remedy=remedy)
+    return Verdict("fail", one_line(f"could not be run: {problem}"), remedy=one_line(remedy))
 
 
 def skipped(reason: str) -> Verdict:

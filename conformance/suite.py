@@ -1,6 +1,5 @@
 """What the options ask for: which submissions are held to which tracks, and how strictly."""
 
-import shlex
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from conformance.regression.suite import (
     RegressionRun,
     regression_cases,
 )
-from conformance.report.terminal import Row, Status, repeat_rule
+from conformance.report.terminal import Row, Status, repeat_rule, shell_word
 from conformance.rulebook import Rule, Verdict
 from conformance.runtimes.process import ModelProcess
 from conformance.submission import Model, Submission, open_submission
@@ -102,12 +101,12 @@ class Suite:
         self._as_evaluated, self._strict = as_evaluated, strict
         named = dict.fromkeys(find_track(name) for name in tracks)
         self.tracks = list(named or DEFAULTS.values())
-        given = [f"--submission {shlex.quote(spec)}" for spec in submission]
-        given += [f"--weights {shlex.quote(weights)}"] if weights else []
+        given = [f"--submission {shell_word(spec)}" for spec in submission]
+        given += [f"--weights {shell_word(weights)}"] if weights else []
         self._device_names = list(devices)
         # AI Hub itself says which devices it has; it has more than the compiler's table.
         self._devices = [] if on_devices.hub == "remote" else [find_device(n) for n in devices]
-        given += [f"--device {shlex.quote(name)}" for name in devices]
+        given += [f"--device {shell_word(name)}" for name in devices]
         given += ["--as-evaluated"] if as_evaluated else []
         given += ["--strict"] if strict else []
         self.options = given

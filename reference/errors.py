@@ -18,10 +18,15 @@ class CheckpointWarning(UserWarning):
 
 
 def one_line(text: str, limit: int = 500) -> str:
-    """`text` on one line of printable characters, cut to `limit` (foreign messages run to pages).
-
-    A stranger's file may hold names that would otherwise steer the terminal.
-    """
-    words = " ".join(text.split())
-    flat = "".join(ch if ch.isprintable() else ascii(ch)[1:-1] for ch in words)
+    """`text` on one line of printable characters, cut to `limit`: foreign messages run to pages."""
+    flat = printable(" ".join(text.split()))
     return flat if len(flat) <= limit else flat[: limit - 3] + "..."
+
+
+def printable(text: str) -> str:
+    """`text` with all but its line ends and what can be printed escaped.
+
+    A stranger's file may hold names that would otherwise steer the terminal, or that no file in
+    UTF-8 can hold.
+    """
+    return "".join(ch if ch.isprintable() or ch == "\n" else ascii(ch)[1:-1] for ch in text)

@@ -18,6 +18,7 @@ from torch import nn
 
 from reference.errors import SubmissionError
 from reference.install import install_command
+from reference.torch_forward import in_order, of_inputs_alone, reason
 from reference.tracks import TRACKS, Part, Tensor, Track
 
 OPSET = 17
@@ -85,11 +86,16 @@ def export_onnx(module: nn.Module, part: Part, path: Path) -> Path:
     """Write `module`, which may be a loaded TorchScript module, as ONNX to `path`; returns `path`.
 
     Inputs and output are named as the contract names them (`embedding` or `depth` where it names
-    no output), else as `write_onnx` does.
+    no output); inputs are in the order of the module's own arguments, where these have such names.
+    Else as `write_onnx` does.
     """
-    names = [_name(tensor) for tensor in part.inputs]
-    title = f"part {part.name}"
-    return write_onnx(module, example_inputs(part), path, names, [_name(part.output)], title)
+    examples = {
+        _name(tensor): x for tensor, x in zip(part.inputs, example_inputs(part), strict=True)
+    }
+    names = in_order(module, list(examples))
+    inputs = tuple(examples[name] for name in names)
+    own = of_inputs_alone(module, len(inputs))
+    return write_onnx(own, inputs, path, names, [_name(part.output)], f"part {part.name}")
 
 
 def write_onnx(
@@ -123,7 +129,7 @@ def write_onnx(
             )
         except (RuntimeError, TypeError, ValueError) as error:
             raise SubmissionError(
-                f"{title} cannot be exported to ONNX: {_reason(error)}",
+                f"{title} cannot be exported to ONNX: {reason(error)}",
                 f"export it to ONNX opset {OPSET} yourself and give the .onnx file",
             ) from error
         model = onnxscript.optimizer.optimize(onnx.load(raw))
@@ -132,12 +138,6 @@ def write_onnx(
         else:
             onnx.save_model(model, draft)
     return path
-
-
-def _reason(error: Exception) -> str:
-    """The message without TorchScript's trace of the archive's code, which comes before it."""
-    text = str(error).strip()
-    return text.splitlines()[-1] if "TorchScript interpreter" in text else text
 
 
 def _name(tensor: Tensor) -> str:

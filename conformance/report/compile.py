@@ -7,7 +7,7 @@ from pathlib import Path
 from conformance.graph import megabytes, read_graph
 from conformance.ranges import Ranges, find_offences
 from conformance.remedies import hazard_remedies
-from reference.errors import SubmissionError
+from reference.errors import SubmissionError, one_line
 from reference.npu.compile import Compiled
 from reference.npu.devices import Device
 from reference.npu.toolchain import Toolchain
@@ -47,7 +47,9 @@ def compile_report(
     """
     rows = [_HEADINGS, *(_row(attempt) for attempt in attempts)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [f"{label}: {sum(a.whole for a in attempts)} of {len(attempts)} compile whole"]
+    lines = [
+        f"{one_line(label)}: {sum(a.whole for a in attempts)} of {len(attempts)} compile whole"
+    ]
     for row in rows:
         cells = [
             cell.rjust(width) if heading in _RIGHT else cell.ljust(width)
@@ -132,7 +134,7 @@ def _problems(attempt: Attempt, hazards: dict[str, str]) -> list[tuple[str, str]
         remedy = hazards.get(node.name) or node.remedy or log
         groups.setdefault((node.op, node.reason, remedy), []).append(node)
     return [
-        (f"{op} {_names(nodes)} on the CPU: {reason}", remedy)
+        (one_line(f"{op} {_names(nodes)} on the CPU: {reason}"), remedy)
         for (op, reason, remedy), nodes in groups.items()
     ]
 

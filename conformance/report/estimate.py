@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from conformance.budget import add_up, judge
 from conformance.graph import megabytes
+from reference.errors import one_line
 from reference.npu.latency import Estimate
 from reference.npu.schedule import Operator, Schedule
 from reference.npu.simulation import SIMULATED_DEVICE, Simulation
@@ -169,7 +170,14 @@ def _operator(operator: Operator, total: float) -> tuple[str, ...]:
     name = name if len(name) <= _SHOWN else f"...{name[3 - _SHOWN :]}"
     share = f"{operator.ms / total:.0%}"
     moved = megabytes(operator.moved) if operator.moved else "-"
-    return (name, operator.op, operator.unit, f"{operator.ms:.3g}", share, moved)
+    return (
+        one_line(name),
+        one_line(operator.op),
+        operator.unit,
+        f"{operator.ms:.3g}",
+        share,
+        moved,
+    )
 
 
 def _costs(part: PartEstimate, schedule: Schedule, total: float) -> list[str]:

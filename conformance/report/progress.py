@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from reference.errors import one_line
+
 _QUIET_SECONDS = 2.0
 _EVERY_TERMINAL, _EVERY_LOG = 0.2, 15.0
 
@@ -31,7 +33,7 @@ class ProgressLine:
         if now < self._next:
             return
         self._next = now + (_EVERY_TERMINAL if self._tty else _EVERY_LOG)
-        self._write(text)
+        self._write(one_line(text))
         self._shown = self._tty
 
     def clear(self) -> None:

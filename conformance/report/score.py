@@ -102,7 +102,7 @@ def _headline(summary: Summary, missing: int, wrong: int) -> str:
 def _worst(summary: Summary, pictures: Sequence[Path]) -> list[str]:
     column = summary.headline.column
     worst = summary.worst(_SHOWN)
-    lines = [f"  worst    {r.numbers[column]:8.4f}  {r.item}" for r in worst]
+    lines = [f"  worst    {r.numbers[column]:8.4f}  {one_line(r.item)}" for r in worst]
     if pictures:
         lines.append(f"  pictures {pictures[0].parent}, the {len(pictures)} worst items")
     return lines

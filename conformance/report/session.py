@@ -2,7 +2,6 @@
 
 import datetime
 import pickle
-import shlex
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -11,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from conformance.environment import environment
+from conformance.fault import told
 from conformance.report.document import Other, Report, Section, Table, merged, subjects_of
 from conformance.report.sections import NOT_MEASURED, sections_of
-from conformance.report.terminal import Row
+from conformance.report.terminal import Row, shell_word
 from conformance.report.writers import check_folder, write_report
-from reference.errors import one_line
+from reference.errors import one_line, printable
 from reference.tracks import TRACKS
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class ReportSession:
         self._sections: list[Section] = []
         self._lost: list[str] = []
         self._written: list[Path] = []
+        self._failed = ""
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keeps what came of an item; a setup or teardown counts only where it went wrong."""
@@ -65,13 +66,19 @@ class ReportSession:
         if output is not None:
             output[_HANDED_OVER] = pickle.dumps(self._sections)
             return
-        self._written = write_report(self._report(session, exitstatus), self._folder)
+        try:
+            self._written = write_report(self._report(session, exitstatus), self._folder)
+        except Exception as error:
+            self._failed = told(error)
+            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Says where the report is."""
         if self._written:
             page = next(path for path in self._written if path.suffix == ".html")
-            terminalreporter.write_line(f"report: {page}")
+            terminalreporter.write_line(printable(f"report: {page}"))
+        if self._failed:
+            terminalreporter.write_line(f"ERROR: no report: {self._failed}", red=True)
 
     def _report(self, session: pytest.Session, exitstatus: int) -> Report:
         reports = sorted(self._reports, key=lambda report: report.start)
@@ -86,7 +93,7 @@ class ReportSession:
         return Report(
             f"lpcvc-conformance {version('lpcvc-conformance')}",
             datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            shlex.join(["pytest", *arguments]),
+            " ".join(["pytest", *map(shell_word, arguments)]),
             "; ".join([*_ended(session, exitstatus), *self._lost]),
             subjects_of(rows),
             others,

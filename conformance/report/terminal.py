@@ -1,14 +1,20 @@
 """The verdict of one rule as a block of text, and of all rules as a table."""
 
+import os
 import shlex
 import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from reference.errors import one_line
+
 if TYPE_CHECKING:
     from conformance.rulebook import Rule, Verdict
     from reference.tracks import Track
+
+# Characters of one field; several offences together take a few hundred.
+_LONGEST = 2000
 
 Status = Literal["pass", "FAIL", "warn", "skip"]
 
@@ -38,6 +44,10 @@ class Row:
     expected: str = ""
     source: str = ""
     again: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("subject", "seen", "remedy", "expected"):  # may hold names of a file
+            object.__setattr__(self, name, one_line(getattr(self, name), _LONGEST))
 
     def properties(self) -> list[tuple[str, str]]:
         """The row as report properties, which also reach JUnit XML."""
@@ -82,6 +92,15 @@ def repeat(suite: str, track: "Track", options: Iterable[str], item: str) -> str
     """The command that runs one item of a suite again."""
     command = ["pytest --pyargs conformance -m", suite, "--track", track.id, *options]
     return f"{' '.join(command)} -k {shlex.quote(f'::{item}]')}"
+
+
+def shell_word(text: str) -> str:
+    """`text` as a word of a command that can be printed, where need be as Bash takes it."""
+    if text.isprintable():
+        return shlex.quote(text)
+    data = os.fsencode(text)
+    plain = (chr(b) if 32 <= b < 127 and b not in b"'\\" else f"\\x{b:02x}" for b in data)
+    return f"$'{''.join(plain)}'"
 
 
 def table(rows: list[Row], width: int) -> Iterable[tuple[str, dict[str, bool]]]:

@@ -13,7 +13,7 @@ from conformance.report.charts import bars, svg
 from conformance.report.document import SCHEMA, STATUSES, Report, Section, statement
 from conformance.report.palette import THEME
 from conformance.report.terminal import Row
-from reference.errors import SubmissionError
+from reference.errors import SubmissionError, printable
 from reference.install import install_command
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def as_json(report: Report) -> str:
         "sections": [_section(section) for section in report.sections],
         "environment": report.environment,
     }
-    return json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    return json.dumps(_plain(document), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def as_markdown(report: Report) -> str:
@@ -123,6 +123,7 @@ def _environment(*, html_page: bool) -> "jinja2.Environment":
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=html_page,
         undefined=jinja2.StrictUndefined,
+        finalize=lambda value: printable(value) if type(value) is str else value,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -130,6 +131,18 @@ def _environment(*, html_page: bool) -> "jinja2.Environment":
 
 def _names(report: Report) -> dict[str, Any]:
     return {"report": report, "statement": statement, "statuses": STATUSES, "words": _WORDS}
+
+
+def _plain(value: Any) -> Any:
+    """The same without a character that UTF-8 or a terminal does not take."""
+    match value:
+        case str():
+            return printable(value)
+        case dict():
+            return {key: _plain(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_plain(each) for each in value]
+    return value
 
 
 def _rule(rule: Row) -> dict[str, str]:

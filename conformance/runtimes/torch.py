@@ -3,7 +3,8 @@
 import importlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ except ImportError:
         install_command("torch"),
     ) from None
 
+from reference.torch_forward import accelerator_of, in_order, reason
+
 
 def load(target: str, form: str, state: str, threads: int = 0) -> tuple[str, Run, str]:
     """The model at `target`; returns the runtime's name, its forward pass, and the weight in which
@@ -34,8 +37,8 @@ def load(target: str, form: str, state: str, threads: int = 0) -> tuple[str, Run
     module, anew = _open_again(target, form, state)
 
     def run(feeds: dict[str, np.ndarray]) -> list[Any]:
-        with torch.inference_mode():
-            answer = module(*(torch.from_numpy(array) for array in feeds.values()))
+        with torch.inference_mode(), _explained(target, form):
+            answer = _fed(module, feeds)
         return [tensor.numpy() for tensor in _tensors(answer)]
 
     return f"torch {torch.__version__.partition('+')[0]} CPU", run, anew
@@ -58,7 +61,7 @@ def watch(target: str, form: str, state: str, modules: list[str]) -> tuple[list[
 
     def run(feeds: dict[str, np.ndarray]) -> list[Any]:
         with torch.inference_mode():
-            module(*(torch.from_numpy(array) for array in feeds.values()))
+            _fed(module, feeds)
         return [seen[name].numpy() for name in modules]
 
     return names, run
@@ -69,7 +72,8 @@ def export(target: str, form: str, state: str, track: str, part: str, path: str)
     from reference.export import export_onnx
 
     wanted: Part = find_track(track).part(part)
-    export_onnx(_open_again(target, form, state)[0], wanted, Path(path))
+    with _explained(target, form):
+        export_onnx(_open_again(target, form, state)[0], wanted, Path(path))
 
 
 def reference(track: str, folder: str, weights: str | None) -> dict[str, str]:
@@ -127,6 +131,29 @@ def _open_again(target: str, form: str, state: str) -> tuple[Any, str]:
             anew = anew or ("" if torch.equal(tensor, kept[name]) else name)
             tensor.copy_(kept[name])
     return module, anew
+
+
+def _fed(module: Any, feeds: dict[str, np.ndarray]) -> Any:
+    names = in_order(module, list(feeds))
+    return module(*(torch.from_numpy(feeds[name]) for name in names))
+
+
+@contextmanager
+def _explained(target: str, form: str) -> Iterator[None]:
+    """Raises what fits where the model fails for a cause that its file shows."""
+    try:
+        yield
+    except (RuntimeError, SubmissionError) as error:
+        device = accelerator_of(Path(target), error) if form == "torchscript" else ""
+        if device:
+            raise SubmissionError(
+                f"{Path(target).name} was traced on a GPU: its code makes tensors on {device!r},"
+                " wherever it is loaded",
+                "trace it on the CPU: torch.jit.trace(model.cpu(), inputs on the CPU)",
+            ) from error
+        if isinstance(error, RuntimeError) and "TorchScript interpreter" in str(error):
+            raise RuntimeError(reason(error)) from error
+        raise
 
 
 def _tensors(answer: Any) -> list[torch.Tensor]:

@@ -31,9 +31,14 @@ def local(
                 ready.put(answer, timeout=_TICK_SECONDS)
                 return
 
+    def leave(waited: float) -> None:
+        """Ends a forward pass that nobody waits for any more."""
+        if stopped.is_set():
+            raise KeyboardInterrupt
+
     def serve() -> None:
         try:
-            with Worker(job) as worker:
+            with Worker(job, leave) as worker:
                 while not stopped.is_set():
                     put(worker.score(todo.get_nowait()))
         except queue.Empty:

@@ -105,8 +105,8 @@ def score_submission(
                 )
             return score_report(replace(scoring, pictures=tuple(drawn))), int(scoring.failed)
     except KeyboardInterrupt:
-        raise SubmissionError(
-            "interrupted", f"run the same command again: {options.results} has what was done"
+        raise KeyboardInterrupt(
+            f"run the same command again: {options.results} has what was done"
         ) from None
     finally:
         progress.clear()

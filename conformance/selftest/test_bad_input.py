@@ -57,8 +57,8 @@ def a_picture(folder: Path) -> list[str]:
 
 
 def wrong_extension(folder: Path) -> list[str]:
-    depth_model(folder, "my.tflite")
-    return [DEPTH, "--submission=my.tflite"]
+    depth_model(folder, "my.model")
+    return [DEPTH, "--submission=my.model"]
 
 
 def missing_weights(folder: Path) -> list[str]:
@@ -185,7 +185,7 @@ CASES: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "truncated": (truncated, "not an ONNX model or was cut short"),
     "random bytes": (not_onnx, "not an ONNX model"),
     "a picture": (a_picture, "not an ONNX model"),
-    "wrong extension": (wrong_extension, "my.tflite has no extension that says what it is"),
+    "wrong extension": (wrong_extension, "my.model has no extension that says what it is"),
     "external data missing": (
         missing_weights,
         "COM-1: 'my.data', which tensor 'ramp' needs, is mi",
@@ -198,7 +198,7 @@ CASES: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "external data linked": (linked_weights, "leads outside the folder"),
     "external data short": (short_weights, "has 100 bytes: cut short"),
     "zip slip": (zip_slip, "leads outside the folder"),
-    "zip of two models": (zip_of_two, "must hold exactly one .onnx file and holds a.onnx, b.onnx"),
+    "zip of two models": (zip_of_two, "my.zip holds 2 .onnx files, a.onnx, b.onnx, and"),
     "state dict": (pickled, "my.pt is a pickle, not TorchScript"),
     "pickle bomb": (bomb, "my.pt is a pickle"),
     "pickle bomb in torch.save": (bomb_in_torch_save, "my.pt is a pickle"),
@@ -211,8 +211,8 @@ CASES: dict[str, tuple[Callable[[Path], list[str]], str]] = {
         "retrieval-2026 has no part 'picture'; its parts are: image, text",
     ),
     "part not said": (
-        lambda folder: ["--track=retrieval", "--submission=a.onnx"],
-        "retrieval-2026 takes 2 models and 'a.onnx' does not say which it is",
+        lambda folder: ["--track=retrieval", "--submission=mine:build"],
+        "retrieval-2026 takes 2 models and 'mine:build' does not say which it is",
     ),
     "contradiction": (lambda folder: ["--as-evaluated", "--strict"], "opposite things"),
 }

@@ -1,20 +1,23 @@
 """`lpcvc check`: the rules of the graph on files, as the pre-commit hook runs them."""
 
+import inspect
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import onnx
 import pytest
+import torch
 import yaml
 
 from conformance.check import check_files, static_rules
 from conformance.cli import main
 from conformance.rulebook import PREFIXES, all_rules
 from conformance.selftest.models import conforming, write
-from conformance.selftest.mutants import MUTANTS
+from conformance.selftest.mutants import MUTANTS, depth_modules
 from conformance.selftest.mutants.mutant import Mutant
 from conformance.selftest.test_gate import poison, save_mutant
 from reference.tracks import DEFAULTS, DEPTH_2025, RETRIEVAL_2026, find_track
@@ -34,7 +37,7 @@ def test_a_conforming_model_keeps_all(name: str, tmp_path: Path) -> None:
     track = find_track(name)
     paths = list(write(track, tmp_path).values())
     for held_to in (track, None):
-        text, code = check_files(paths, held_to, strict=True)
+        text, code = check_files([str(path) for path in paths], held_to, strict=True)
         assert code == 0, text
         assert text.endswith(f"{len(static_rules(held_to))} rules each: pass")
 
@@ -50,20 +53,20 @@ def test_without_a_track_the_rules_are_those_of_every_track() -> None:
 def test_each_static_mutant_is_found(mutant: Mutant, tmp_path: Path) -> None:
     """By the rules that the gate names, and by no other."""
     path = Path(mutant.submit(tmp_path)[0].partition("=")[2])
-    text, code = check_files([path], find_track(mutant.track), strict=False)
+    text, code = check_files([str(path)], find_track(mutant.track), strict=False)
     found = dict(
         re.findall(rf"^{re.escape(str(path))}: ([A-Z]+-\d+) \((\w+)\)", text, re.MULTILINE)
     )
     assert found.keys() == mutant.rules, text
     assert code == (set(found.values()) != {"advice"})
-    assert check_files([path], find_track(mutant.track), strict=True)[1] == 1
+    assert check_files([str(path)], find_track(mutant.track), strict=True)[1] == 1
 
 
 def test_a_part_is_known_by_what_it_takes(tmp_path: Path) -> None:
     """The picture encoder under the other's name is held to the rules of pictures."""
     path = tmp_path / "text.onnx"
     onnx.save(conforming(RETRIEVAL_2026, "image"), path)
-    assert check_files([path], RETRIEVAL_2026, strict=True)[1] == 0
+    assert check_files([str(path)], RETRIEVAL_2026, strict=True)[1] == 0
 
 
 def test_what_cannot_be_read_is_one_of_the_findings(
@@ -100,3 +103,50 @@ def test_the_hook_as_pre_commit_calls_it(tmp_path: Path) -> None:
     )
     assert done.returncode == 1, done.stderr
     assert done.stdout.startswith("my.onnx: COM-2 (documented): image float32 ?x3x480x640")
+
+
+def test_it_takes_what_the_gate_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder or zip with both encoders, a part by name, a folder called `.onnx`."""
+    monkeypatch.chdir(tmp_path)
+    both = tmp_path / "exported_onnx"
+    both.mkdir()
+    write(RETRIEVAL_2026, both)
+    shutil.make_archive("both", "zip", tmp_path, "exported_onnx")
+    for spec in ("exported_onnx/", "both.zip"):
+        assert main(["check", "--track", "retrieval", spec]) == 0
+        number = len(static_rules(RETRIEVAL_2026))
+        assert capsys.readouterr().out == f"2 files, {number} rules each: pass\n"
+        assert main(["check", spec]) == 0
+        number = len(static_rules(None))
+        assert capsys.readouterr().out == f"2 files, {number} rules each: pass\n"
+    # What is named is held to that part: it is swapped.
+    assert main(["check", "--track", "retrieval", "text=exported_onnx/image.onnx"]) == 1
+    assert "exported_onnx/image.onnx: RET-1 (required)" in capsys.readouterr().out
+    folder = tmp_path / "depth.onnx"
+    folder.mkdir()
+    write(DEPTH_2025, folder)["model"].rename(folder / "my.onnx")
+    assert main(["check", "--track", "depth", "depth.onnx"]) == 0
+    assert main(["check", "--track", "depth", "exported_onnx", "depth.onnx"]) == 1
+    told = capsys.readouterr().out
+    assert "exported_onnx: exported_onnx holds 2 .onnx files, image.onnx, text.onnx, and" in told
+    assert told.endswith(f"2 files, {len(static_rules(DEPTH_2025))} rules each: 1 FAIL\n")
+
+
+def test_a_pytorch_model_is_exported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(inspect.getsource(depth_modules))
+    torch.jit.script(torch.nn.Conv2d(3, 2, 1)).save("two.pt")
+    assert main(["check", "--track", "depth", "mine:Depth", "two.pt", "mine:None"]) == 1
+    out = capsys.readouterr().out
+    assert "two.pt: DEP-5 (required): depth float32 1x2x480x640" in out
+    assert "mine:None: mine:None cannot be exported to ONNX" in out
+    assert main(["check", "two.pt"]) == 1
+    assert "two.pt is no ONNX file and is exported for the inputs of a track\n  -> add --track" in (
+        capsys.readouterr().out
+    )
+    assert main(["check", "--track", "retrieval", "two.pt"]) == 1
+    assert "'two.pt' does not say which it is" in capsys.readouterr().out

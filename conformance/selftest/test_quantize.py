@@ -190,5 +190,5 @@ def test_encodings_are_not_ignored(
     with pytest.raises(SubmissionError, match=r"net.encodings is AIMET's and aimet-onnx"):
         open_submission(DEPTH_2025, [target], place / "scratch")
     (folder / "net_torch.encodings").write_text("{}")
-    with pytest.raises(SubmissionError, match=r"one .encodings file and holds net.enc.*, net_t"):
+    with pytest.raises(SubmissionError, match=r"one .encodings file for net.onnx and.*, net_t"):
         open_submission(DEPTH_2025, [str(folder)], place / "scratch")

@@ -1,4 +1,6 @@
-"""`lpcvc submit` and `export-card`: what goes to AI Hub and what comes from it."""
+"""`lpcvc submit`, `export-card` and `devices`: what goes to AI Hub, what comes from it, and what it
+runs on.
+"""
 
 import argparse
 from pathlib import Path
@@ -11,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def add_to(verbs: "Verbs") -> None:
-    """Adds the two parsers."""
+    """Adds the three parsers."""
     submit = verbs.add_parser("submit", help="check, compile and share with the organisers")
     _add_subject(submit, "remote")
     submit.add_argument("--device", metavar="NAME", help="default: the track's")
@@ -45,6 +47,9 @@ def add_to(verbs: "Verbs") -> None:
         help="profile jobs of each part, of which the median counts; default: %(default)s",
     )
     card.set_defaults(verb=_card)
+
+    devices = verbs.add_parser("devices", help="list the devices that can be compiled for offline")
+    devices.set_defaults(verb=_devices)
 
 
 def _add_subject(parser: argparse.ArgumentParser, hub: str) -> None:
@@ -88,3 +93,17 @@ def _card(options: argparse.Namespace) -> Answer:
     return export_card(
         options.track, options.submission, options.device, asked, limits_of(options)
     ), 0
+
+
+def _devices(options: argparse.Namespace) -> Answer:
+    from reference.npu.devices import all_devices
+
+    found = all_devices()
+    width = max(len(device.name) for device in found)
+    lines = []
+    for device in found:
+        also = f"; also {', '.join(device.also)}" if device.also else ""
+        numbers = "float16" if device.float16 else "quantised models alone"
+        chip = f"{device.soc}, Hexagon {device.hexagon}, {numbers}"
+        lines.append(f"{device.name:<{width}}  {chip}{also}")
+    return "\n".join(lines), 0

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conformance.verbs import Answer, add_limits, add_models_and_devices, limits_of
-from reference.errors import CheckpointWarning
+from reference.errors import CheckpointWarning, SubmissionError, one_line
 from reference.tracks import find_track
 
 if TYPE_CHECKING:
@@ -60,13 +60,20 @@ def add_to(verbs: "Verbs") -> None:
 
 
 def _export(options: argparse.Namespace) -> Answer:
-    from reference.export import export_reference
-
+    try:
+        from reference.export import export_reference
+    except ModuleNotFoundError as error:
+        raise SubmissionError(
+            f"a reference model needs {error.name}, which is not installed",
+            "pip install 'lpcvc-conformance[torch]'",
+        ) from None
     track = find_track(options.track)
     options.folder.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
         warnings.simplefilter("always", CheckpointWarning)
-        warnings.showwarning = lambda message, *_, **__: print(f"lpcvc: {message}", file=sys.stderr)
+        warnings.showwarning = lambda message, *_, **__: print(
+            f"lpcvc: {one_line(str(message))}", file=sys.stderr
+        )
         paths = export_reference(
             track, options.folder, options.form, options.weights, options.resolution
         )

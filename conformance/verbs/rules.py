@@ -2,7 +2,6 @@
 
 import argparse
 import importlib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conformance.report.rules import rules_explained, rules_markdown, rules_table
@@ -22,11 +21,16 @@ def add_to(verbs: "Verbs") -> None:
     rules.add_argument("--markdown", action="store_true", help="the text of docs/rules.md")
     rules.set_defaults(verb=_rules)
 
-    check = verbs.add_parser("check", help="hold .onnx files to the rules that need no run")
-    check.add_argument("files", nargs="+", type=Path, metavar="FILE.onnx")
+    check = verbs.add_parser("check", help="hold models to the rules that need no run")
+    check.add_argument(
+        "models",
+        nargs="+",
+        metavar="[PART=]MODEL",
+        help="as for --submission, each on its own; PyTorch models are exported for --track",
+    )
     check.add_argument("--track", help="its rules too; default: those of every track alone")
     check.add_argument("--strict", action="store_true", help="advice fails too")
-    add_limits(check, "reading a file")
+    add_limits(check, "opening or exporting a model")
     check.set_defaults(verb=_check)
 
     selftest = verbs.add_parser("selftest", help="hold every rule against models that break it")
@@ -44,8 +48,7 @@ def _check(options: argparse.Namespace) -> Answer:
     from conformance.check import check_files
 
     track = find_track(options.track) if options.track else None
-    limits = limits_of(options)
-    return check_files(options.files, track, strict=options.strict, limits=limits)
+    return check_files(options.models, track, strict=options.strict, limits=limits_of(options))
 
 
 def _selftest(options: argparse.Namespace) -> Answer:

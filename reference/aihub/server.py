@@ -166,6 +166,10 @@ def _locked(state: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _socket(settings: Settings) -> Iterator[socket.socket]:
+    if not 0 <= settings.port <= 65535:
+        raise SubmissionError(
+            f"--port {settings.port} is no port", "give 1 to 65535; 0 takes any that is free"
+        )
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -79,9 +79,11 @@ def find_device(name: str) -> Device:
     device = known.get(_plain(name))
     if device is None:
         close = difflib.get_close_matches(_plain(name), known, n=3, cutoff=0.5)
-        names = dict.fromkeys(known[match].name for match in close)
-        listed = ", ".join(names or (device.name for device in all_devices()))
-        raise SubmissionError(f"unknown device {name!r}", f"choose one of: {listed}")
+        names = list(dict.fromkeys(known[match].name for match in close))
+        near = f"the closest are {', '.join(names)}; " if names else ""
+        raise SubmissionError(
+            f"unknown device {name!r}", f"{near}lpcvc devices lists all {len(all_devices())}"
+        )
     return device
 
 

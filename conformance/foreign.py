@@ -1,0 +1,160 @@
+"""What people hand over that is no model here, each with the line that fits it."""
+
+import difflib
+import os
+import re
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+from reference.errors import SubmissionError, one_line
+
+FORMATS = (
+    ".onnx, .zip or folder (ONNX with external data or AIMET's .encodings),"
+    " .pt (TorchScript), .pt2, module:factory"
+)
+
+_COMPILED = "is compiled already, for one device", "give the model that was compiled"
+_TF = "python -m tf2onnx.convert"
+_TENSORFLOW = (
+    "is a TensorFlow model, which is not supported yet",
+    "convert it with {} --output my.onnx, and give that",
+)
+_SAVED_MODEL = f"{_TF} --saved-model FOLDER"
+_KERAS = f"model.export(FOLDER) in Keras, then {_SAVED_MODEL}"
+_WEIGHTS = (
+    "holds weights and no model",
+    "load them into your module and export that to ONNX, or give --submission module:factory",
+)
+PICKLE = (
+    "is a pickle, not TorchScript, and unpickling it could run any code",
+    "save with torch.jit.trace(model, inputs).save(...), or give --submission module:factory",
+)
+_OTHER_FRAMEWORK = "is a model of {}", "export the original to ONNX"
+_ARCHIVE = "is an archive of a kind that is not opened", "unpack it and give the folder, or zip it"
+
+_BY_SUFFIX: dict[str, tuple[str, str]] = {
+    **dict.fromkeys((".bin", ".dlc", ".so", ".serialized", ".nb", ".pte"), _COMPILED),
+    **dict.fromkeys((".engine", ".plan", ".trt"), _COMPILED),
+    ".ort": ("is in onnxruntime's own format", "give the .onnx file that it was made from"),
+    ".tflite": (_TENSORFLOW[0], _TENSORFLOW[1].format(f"{_TF} --tflite FILE")),
+    ".lite": (_TENSORFLOW[0], _TENSORFLOW[1].format(f"{_TF} --tflite FILE")),
+    ".pb": (_TENSORFLOW[0], _TENSORFLOW[1].format(f"{_TF} --graphdef FILE --inputs A:0")),
+    **dict.fromkeys((".h5", ".hdf5", ".keras"), (_TENSORFLOW[0], _TENSORFLOW[1].format(_KERAS))),
+    **dict.fromkeys((".ckpt", ".gguf", ".msgpack", ".npy", ".npz", ".pdparams"), _WEIGHTS),
+    **dict.fromkeys((".safetensors", ".th", ".weights"), _WEIGHTS),
+    **dict.fromkeys((".pkl", ".pickle"), PICKLE),
+    ".data": ("holds the weights of an .onnx file", "give that file; they may lie beside it"),
+    ".encodings": ("is AIMET's encodings alone", "give the folder that has the model too"),
+    **dict.fromkeys(
+        (".mlmodel", ".mlpackage", ".mlmodelc"),
+        (_OTHER_FRAMEWORK[0].format("Core ML"), _OTHER_FRAMEWORK[1]),
+    ),
+    ".xml": (_OTHER_FRAMEWORK[0].format("OpenVINO"), _OTHER_FRAMEWORK[1]),
+    ".pdmodel": (_OTHER_FRAMEWORK[0].format("PaddlePaddle"), "export it with paddle2onnx"),
+    **dict.fromkeys((".7z", ".bz2", ".gz", ".rar", ".tar", ".tgz", ".xz", ".zst"), _ARCHIVE),
+    ".ipynb": ("is a notebook", "export the model in it to ONNX, and give the .onnx file"),
+}
+_BY_START: tuple[tuple[bytes, str, str], ...] = (
+    (b"version https://git-lfs", "is Git LFS's note of a file, not the file", "run git lfs pull"),
+    (b"<!doctype html", "is a web page", "download the file itself again"),
+    (b"<html", "is a web page", "download the file itself again"),
+    (b"\x89hdf\r\n\x1a\n", _TENSORFLOW[0], _TENSORFLOW[1].format(_KERAS)),
+)
+_TFLITE = b"TFL3"  # at byte 4
+# The operator of a node that is compiled already, as protobuf writes NodeProto.op_type.
+_CONTEXT = b"\x22\x09EPContext"
+HEAD_BYTES = 4096
+
+_ADDRESS = re.compile(r"[A-Za-z][\w+.-]*://")
+_HUB_ID = re.compile(r"[jm](?=.*[0-9])[a-z0-9]{8}")
+_KINDS = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def refusal(path: Path, head: bytes = b"") -> SubmissionError | None:
+    """The line for what is no model here, by its first bytes or else its name; None for others."""
+    for start, what, remedy in _BY_START:
+        if head.lower().startswith(start):
+            return SubmissionError(f"{path.name} {what}", remedy)
+    suffix = path.suffix.lower()
+    if suffix in {".py", ".pyc"}:
+        return SubmissionError(
+            f"{path.name} is Python code", f"give {path.stem}:FUNCTION, which returns the module"
+        )
+    found = _BY_SUFFIX.get(suffix)
+    if head[4:8] == _TFLITE:
+        found = _BY_SUFFIX[".tflite"]
+    elif _CONTEXT in head:
+        found = f"{_COMPILED[0]} (EPContext)", _COMPILED[1]
+    elif suffix == ".bin" and head.startswith((b"PK", b"\x80")):  # as transformers saves them
+        found = _WEIGHTS
+    return SubmissionError(f"{path.name} {found[0]}", found[1]) if found else None
+
+
+def by_files(name: str, files: Iterable[Path]) -> SubmissionError:
+    """The line for a folder without an .onnx file, from what it holds instead."""
+    held = list(files)
+    names = [path.name for path in held]
+    if not held:
+        return SubmissionError(f"{name} holds no file", f"it takes {FORMATS}")
+    if "saved_model.pb" in names:
+        return SubmissionError(
+            f"{name} {_TENSORFLOW[0]}", _TENSORFLOW[1].format(f"{_TF} --saved-model {name}")
+        )
+    modules = [path for path in held if path.suffix in {".pt", ".pt2", ".pth", ".zip"}]
+    if modules:
+        return SubmissionError(
+            f"{name} holds no .onnx file", f"give {modules[0].name} itself, not its folder"
+        )
+    known = [error for error in map(refusal, held) if error]
+    if known:
+        return SubmissionError(f"{name} holds no .onnx file; {known[0].problem}", known[0].remedy)
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return SubmissionError(
+        f"{name} holds no .onnx file but {', '.join(names[:3])}{more}", f"it takes {FORMATS}"
+    )
+
+
+def no_file(target: str) -> SubmissionError:
+    """The line for words that name nothing on this machine."""
+    path, target = Path(target), one_line(target, 200)
+    if _ADDRESS.match(target):
+        return SubmissionError(
+            f"{target} is an address and nothing is downloaded", "download it and give the file"
+        )
+    if _HUB_ID.fullmatch(target):
+        source = "get_model(ID)" if target[0] == "m" else "get_job(ID).model"
+        return SubmissionError(
+            f"no such file: {target}, which may be an id of AI Hub",
+            f"give the file that was uploaded: qai_hub.{source}.download(FILE)",
+        )
+    if ".py:" in target or target.endswith("()"):
+        plain = target.replace(".py:", ":").removesuffix("()").replace("/", ".")
+        return SubmissionError(f"{target} is no module:factory", f"write {plain}")
+    if target.startswith("~"):
+        return SubmissionError(
+            f"no such file: {target}", "the shell leaves ~ as it is after =; write $HOME"
+        )
+    if path.is_symlink():
+        return SubmissionError(f"{path.name} is a link to nothing", "give the file itself")
+    near = difflib.get_close_matches(path.name, _names(path.parent), n=1, cutoff=0.8)
+    hint = f"is it {path.parent / near[0]}?" if near else f"check the path; it takes {FORMATS}"
+    return SubmissionError(f"no such file: {target}", hint)
+
+
+def not_a_file(path: Path, mode: int) -> SubmissionError:
+    """The line for what is there and is neither a file nor a folder; it is never read."""
+    kind = _KINDS.get(stat.S_IFMT(mode), "something else")
+    return SubmissionError(f"{path.name} is {kind}, not a file", "give a file that stays")
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []

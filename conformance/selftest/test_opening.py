@@ -1,0 +1,358 @@
+"""What `--submission` opens, and the line that fits each thing it does not."""
+
+import os
+import shutil
+import socket
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from onnx import helper
+
+from conformance.selftest.models import conforming, write
+from conformance.submission import open_models, open_submission
+from reference.errors import SubmissionError
+from reference.tracks import DEPTH_2025, RETRIEVAL_2026, Track
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def opened(*specs: str, track: Track = RETRIEVAL_2026) -> dict[str, str]:
+    """The name of the file of each part."""
+    found = open_submission(track, specs, Path.cwd() / "scratch")
+    assert all(model.path.is_file() for model in found.models.values())
+    assert list(found.models) == [part.name for part in track.parts]
+    return {part: model.path.name for part, model in found.models.items()}
+
+
+def refused(*specs: str, track: Track = DEPTH_2025) -> str:
+    with pytest.raises(SubmissionError) as told:
+        open_submission(track, specs, Path.cwd() / "scratch")
+    assert told.value.problem
+    assert told.value.remedy
+    return str(told.value)
+
+
+def both(folder: Path, image: str = "image_encoder", text: str = "text_encoder") -> Path:
+    """A folder as the dynamo exporter leaves it: both encoders, each with `.onnx.data`."""
+    folder.mkdir(parents=True)
+    for part, name in (("image", image), ("text", text)):
+        onnx.save(
+            conforming(RETRIEVAL_2026, part),
+            folder / f"{name}.onnx",
+            save_as_external_data=True,
+            location=f"{name}.onnx.data",
+            size_threshold=0,
+        )
+    return folder
+
+
+def litter(folder: Path) -> None:
+    (folder / "__MACOSX").mkdir()
+    (folder / "__MACOSX" / "my.onnx").write_bytes(b"x")
+    (folder / "._my.onnx").write_bytes(b"x")
+    (folder / ".DS_Store").write_bytes(b"x")
+
+
+@pytest.mark.parametrize("form", ["folder", "zip", "nested zip", "folder called .onnx"])
+def test_both_encoders_in_one_place(form: str, place: Path) -> None:
+    folder = both(place / ("my.onnx" if form.endswith(".onnx") else "exported_onnx"))
+    litter(folder)
+    target = "my.onnx/" if form.endswith(".onnx") else "exported_onnx/"
+    if "zip" in form:
+        inner = {"root_dir": place, "base_dir": "exported_onnx"} if form != "zip" else {}
+        target = Path(shutil.make_archive("my", "zip", **(inner or {"root_dir": folder}))).name
+    expected = {"image": "image_encoder.onnx", "text": "text_encoder.onnx"}
+    assert opened(target) == expected
+    # By part too, and one part at a time.
+    assert opened(f"image={target}", f"text={target}") == expected
+    (text,) = open_models(RETRIEVAL_2026, "text", target, place / "scratch")
+    assert text.path.name == "text_encoder.onnx"
+
+
+def test_two_files_are_told_apart(place: Path) -> None:
+    """By what they take: names and order do not count."""
+    both(place / "x", image="text", text="image")
+    expected = {"image": "text.onnx", "text": "image.onnx"}
+    assert opened("x/text.onnx", "x/image.onnx") == expected
+    assert opened("x/image.onnx", "x/text.onnx") == expected
+    assert opened("x/image.onnx", "image=x/text.onnx") == expected
+    # What is named is taken as named; that it is swapped is for the rules to say.
+    assert opened("image=x/image.onnx", "text=x/text.onnx") == {
+        "image": "image.onnx",
+        "text": "text.onnx",
+    }
+
+
+def test_of_other_forms_the_one_that_is_left(place: Path) -> None:
+    write(RETRIEVAL_2026, place)
+    model = open_submission(RETRIEVAL_2026, ["mine:text", "image=image.onnx"], place).models["text"]
+    assert (model.format, model.target) == ("factory", "mine:text")
+    assert "'mine:a' does not say which it is" in refused("mine:a", "mine:b", track=RETRIEVAL_2026)
+
+
+def test_what_two_parts_cannot_be(place: Path) -> None:
+    write(RETRIEVAL_2026, place)
+    shutil.copy("image.onnx", "again.onnx")
+    again = refused("image.onnx", "again.onnx", track=RETRIEVAL_2026)
+    assert "image.onnx and again.onnx both take a picture; write --submission image=FILE" in again
+    assert "text is missing" in refused("image.onnx", track=RETRIEVAL_2026)
+    one = helper.make_graph(
+        [helper.make_node("Shape", [name], [f"{name}_size"]) for name in ("image", "text")],
+        "both",
+        [
+            helper.make_tensor_value_info("image", 1, [1, 3, 224, 224]),
+            helper.make_tensor_value_info("text", 6, [1, 77]),
+        ],
+        [helper.make_tensor_value_info(f"{name}_size", 7, None) for name in ("image", "text")],
+    )
+    onnx.save(helper.make_model(one), "one.onnx")
+    told = refused("one.onnx", track=RETRIEVAL_2026)
+    assert "one.onnx takes a picture and a text, image float32 1x3x224x224, text int32" in told
+    assert "both encoders in one file; export each to a file of its own" in told
+    onnx.save(conforming(DEPTH_2025), "depth.onnx")
+    three = place / "three"
+    both(three)
+    shutil.copy("image.onnx", three / "old.onnx")
+    assert "both take a picture" in refused("three", track=RETRIEVAL_2026)
+    assert "three holds 2 .onnx files, image_encoder.onnx, old.onnx, and image is one" in refused(
+        "image=three", "text=text.onnx", track=RETRIEVAL_2026
+    )
+
+
+def test_a_track_of_one_model_says_what_it_found(place: Path) -> None:
+    both(place / "two")
+    told = refused("two")
+    assert "two holds 2 .onnx files, image_encoder.onnx, text_encoder.onnx, and depth-2025" in told
+
+
+@pytest.mark.parametrize("name", ["depth.onnx", "depth.zip", "depth.pt", "plain"])
+def test_a_folder_is_a_folder_whatever_its_name(name: str, place: Path) -> None:
+    """Also where it is met on the way: the search for models takes files alone."""
+    inner = place / "outer" / name
+    inner.mkdir(parents=True)
+    onnx.save(
+        conforming(DEPTH_2025),
+        inner / "model.onnx",
+        save_as_external_data=True,
+        location=".data",
+        size_threshold=0,
+    )
+    litter(inner)
+    assert opened(f"outer/{name}", track=DEPTH_2025) == {"model": "model.onnx"}
+    assert opened("outer", track=DEPTH_2025) == {"model": "model.onnx"}
+    packed = shutil.make_archive("packed", "zip", place / "outer")
+    assert opened(packed, track=DEPTH_2025) == {"model": "model.onnx"}
+
+
+COMPILED = "is compiled already, for one device; give the model that was compiled"
+TENSORFLOW = "is a TensorFlow model, which is not supported yet; convert it with "
+WEIGHTS = "holds weights and no model; load them into your module and export that to ONNX"
+UNOPENED = "is an archive of a kind that is not opened; unpack it"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("my.bin", b"\0" * 99, COMPILED),
+        ("my.dlc", b"PK\3\4", COMPILED),
+        ("libmy.so", b"\x7fELF", COMPILED),
+        ("MY.BIN", b"\0" * 99, COMPILED),
+        ("my.engine", b"ftrt", COMPILED),
+        ("my.trt", b"ptrt", COMPILED),
+        ("pytorch_model.bin", b"PK\3\4", WEIGHTS),
+        ("my.tflite", b"\x1c\0\0\0TFL3", f"{TENSORFLOW}python -m tf2onnx.convert --tflite FILE"),
+        ("my.onnx", b"\x1c\0\0\0TFL3", f"my.onnx {TENSORFLOW}"),
+        ("frozen.pb", b"\x0a", f"{TENSORFLOW}python -m tf2onnx.convert --graphdef"),
+        ("my.h5", b"\x89HDF\r\n\x1a\n", f"{TENSORFLOW}model.export(FOLDER) in Keras"),
+        ("my.keras", b"PK\3\4", TENSORFLOW),
+        ("my.safetensors", b"x", WEIGHTS),
+        ("my.ckpt", b"PK\3\4", WEIGHTS),
+        ("my.npz", b"PK\3\4", WEIGHTS),
+        ("my.pkl", b"\x80\4", "my.pkl is a pickle, not TorchScript"),
+        ("my.ort", b"x", "is in onnxruntime's own format; give the .onnx file"),
+        ("my.mlmodel", b"x", "is a model of Core ML; export the original to ONNX"),
+        ("my.xml", b"x", "is a model of OpenVINO; export"),
+        ("my.tar.gz", b"\x1f\x8b", f"my.tar.gz {UNOPENED}"),
+        ("my.tgz", b"\x1f\x8b", UNOPENED),
+        ("my.rar", b"Rar!", UNOPENED),
+        ("my.7z", b"7z", UNOPENED),
+        ("my.ipynb", b"{}", "is a notebook; export the model in it"),
+        ("my.py", b"x", "my.py is Python code; give my:FUNCTION"),
+        ("my.onnx.data", b"x", "my.onnx.data holds the weights of an .onnx file; give that"),
+        ("my.encodings", b"{}", "is AIMET's encodings alone; give the folder"),
+        ("my.onnx", b"version https://git-lfs.github.com/spec/v1\noid", "run git lfs pull"),
+        ("my.pt", b"version https://git-lfs.github.com/spec/v1\noid", "run git lfs pull"),
+        ("my.zip", b"<!DOCTYPE html><title>404", "my.zip is a web page; download"),
+        ("my", b"\x08\x0a", "my has no extension that says what it is; it takes .onnx"),
+        ("my.onnx", b"", "my.onnx is empty; export the model again"),
+        ("my.zip", b"PK\3\4 and no more", "my.zip is not a .zip archive or was cut short"),
+        ("my.pt", b"\x80\2}q\0.", "my.pt is a pickle, not TorchScript"),
+    ],
+)
+def test_what_is_handed_over_instead_of_a_model(
+    name: str, content: bytes, told: str, place: Path
+) -> None:
+    (place / name).write_bytes(content)
+    assert told in refused(name)
+    if content and not name.endswith((".data", ".py", ".encodings", ".zip", ".pt", ".onnx")):
+        folder = place / "folder"
+        folder.mkdir()
+        shutil.copy(name, folder)
+        assert "folder holds no .onnx file" in refused("folder"), "and where it is met in a folder"
+
+
+def test_a_folder_that_is_a_model_of_another_framework(place: Path) -> None:
+    (place / "saved" / "variables").mkdir(parents=True)
+    (place / "saved" / "saved_model.pb").write_bytes(b"x")
+    (place / "saved" / "variables" / "variables.index").write_bytes(b"x")
+    assert f"saved {TENSORFLOW}python -m tf2onnx.convert --saved-model saved" in refused("saved/")
+    (place / "my.mlpackage").mkdir()
+    (place / "my.mlpackage" / "Manifest.json").write_text("{}")
+    assert "my.mlpackage is a model of Core ML" in refused("my.mlpackage")
+    (place / "hf").mkdir()
+    (place / "hf" / "config.json").write_text("{}")
+    (place / "hf" / "model.safetensors").write_bytes(b"x")
+    assert f"hf holds no .onnx file; model.safetensors {WEIGHTS}" in refused("hf")
+    (place / "nothing").mkdir()
+    assert "nothing holds no file; it takes .onnx" in refused("nothing")
+    (place / "torch").mkdir()
+    (place / "torch" / "my.pt").write_bytes(b"x")
+    assert "torch holds no .onnx file; give my.pt itself, not its folder" in refused("torch")
+
+
+def test_a_graph_that_is_compiled_already(place: Path) -> None:
+    node = helper.make_node(
+        "EPContext", ["image"], ["depth"], domain="com.microsoft", ep_cache_context=b"x" * 9999
+    )
+    value = [helper.make_tensor_value_info(name, 1, [1]) for name in ("image", "depth")]
+    onnx.save(
+        helper.make_model(helper.make_graph([node], "g", value[:1], value[1:])), "my_ctx.onnx"
+    )
+    assert "my_ctx.onnx is compiled already, for one device (EPContext); give" in refused(
+        "my_ctx.onnx"
+    )
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("no.onnx", "no such file: no.onnx; check the path; it takes .onnx"),
+        ("dept.onnx", "no such file: dept.onnx; is it depth.onnx?"),
+        ("https://example.org/my.onnx", "is an address and nothing is downloaded"),
+        ("s3://bucket/my.onnx", "is an address and nothing is downloaded"),
+        (
+            "jp4kr0kvg",
+            "which may be an id of AI Hub; give the file that was uploaded: qai_hub.get_j",
+        ),
+        ("mnj7w9x8q", "qai_hub.get_model(ID).download(FILE)"),
+        ("my.py:build", "my.py:build is no module:factory; write my:build"),
+        ("pkg/my.py:build", "write pkg.my:build"),
+        ("my:build()", "my:build() is no module:factory; write my:build"),
+        ("~nobody/my.onnx", "the shell leaves ~ as it is after ="),
+        ("", "--submission names nothing; it takes .onnx"),
+        ("depth.onnx/model.onnx", "no such file: depth.onnx/model.onnx"),
+        ("n" * 300, "cannot be read (File name too long)"),
+        ("d/" * 3000 + "my.onnx", "cannot be read (File name too long)"),
+        ("my\0.onnx", "my\\x00.onnx is no path; leave out the null character"),
+        ("dangling.onnx", "dangling.onnx is a link to nothing"),
+        ("loop.onnx", "loop.onnx cannot be read (Too many levels of symbolic links)"),
+        (os.fsdecode(b"\xff\xfe.onnx"), "\\udcff\\udcfe.onnx is a name that is not UTF-8; rename"),
+        ("\x1b[31mred\nline.onnx", "no such file: \\x1b[31mred line.onnx"),
+    ],
+)
+def test_what_names_nothing(target: str, told: str, place: Path) -> None:
+    onnx.save(conforming(DEPTH_2025), "depth.onnx")
+    (place / "dangling.onnx").symlink_to("nowhere")
+    (place / "loop.onnx").symlink_to("loop.onnx")
+    shutil.copy("depth.onnx", os.fsdecode(b"\xff\xfe.onnx"))
+    assert told in refused(target)
+
+
+def fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def unix_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as own:
+        own.bind(str(path))
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (fifo, "my.onnx is a pipe, not a file"),
+        (unix_socket, "my.onnx is a socket, not a file"),
+        (lambda path: path.symlink_to("/dev/zero"), "my.onnx is a device, not a file"),
+    ],
+)
+def test_what_is_no_file_is_never_read(
+    make: Callable[[Path], None], told: str, place: Path
+) -> None:
+    (place / "folder").mkdir()
+    for path in (place / "my.onnx", place / "folder" / "my.onnx"):
+        make(path)
+    assert told in refused("my.onnx")
+    assert refused("folder").startswith("folder holds no file")
+    os.mkfifo("other.pt")
+    assert "other.pt is a pipe" in refused("other.pt")
+
+
+def test_what_may_not_be_read(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    onnx.save(conforming(DEPTH_2025), "depth.onnx")
+    (place / "folder").mkdir()
+
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", denied)
+        assert "depth.onnx cannot be read (Permission denied)" in refused("depth.onnx")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", denied)
+        assert "folder cannot be read (Permission denied)" in refused("folder")
+
+
+def test_a_folder_of_everything_is_not_searched(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("conformance.submission.MOST_ENTRIES", 10)
+    for number in range(11):
+        (place / f"{number}.txt").touch()
+    assert "holds more than 10 files; give the model's own folder" in refused(str(place))
+
+
+def test_programs_go_by_what_is_in_them(place: Path) -> None:
+    module = torch.nn.Conv2d(3, 1, 1)
+    program = torch.export.export(module, (torch.zeros(1, 3, 4, 4),))
+    torch.export.save(program, place / "my.pt2")
+    shutil.copy("my.pt2", "renamed.pt")
+    for name in ("my.pt2", "renamed.pt"):
+        assert open_submission(DEPTH_2025, [name], place).models["model"].format == "exported"
+    torch.jit.script(module).save(place / "script.pt")
+    shutil.copy("script.pt", "script.pt2")
+    assert open_submission(DEPTH_2025, ["script.pt"], place).models["model"].format == "torchscript"
+    assert "script.pt2 holds no exported program; write it with" in refused("script.pt2")
+    with zipfile.ZipFile("empty.pt", "w") as archive:
+        archive.writestr("a/data.pkl", b"x")
+    assert "empty.pt is a pickle" in refused("empty.pt")
+
+
+@pytest.mark.parametrize("target", [".", "..", "a=b.onnx", "\x1b]0;title\x07.onnx"])
+def test_a_label_is_never_empty_and_never_steers(target: str, place: Path) -> None:
+    inner = place / "inner"
+    inner.mkdir()
+    os.chdir(inner)
+    onnx.save(conforming(DEPTH_2025), inner / "a=b.onnx")
+    if target.startswith("\x1b"):
+        shutil.copy("a=b.onnx", target)
+    label = open_submission(DEPTH_2025, [target], place / "scratch").label
+    assert label.isprintable()
+    assert label
