@@ -74,10 +74,9 @@ def _constant(sums: np.ndarray) -> bool:
 
 def _squashing(graph: Graph) -> Node | None:
     """The operator that makes probabilities or classes right ahead of the output, if one does."""
-    makers = {name: node for node in graph.nodes for name in node.outputs}
-    name = graph.outputs[0].name if graph.outputs else ""
-    while name in makers:
-        node = makers.pop(name)  # a damaged graph may be a circle
+    name, seen = graph.outputs[0].name if graph.outputs else "", set[str]()
+    while (node := graph.producer(name)) and name not in seen:  # a damaged graph may be a circle
+        seen.add(name)
         if node.op in _SQUASHES:
             return node
         data = [x for x in node.inputs if x and x not in graph.weights | graph.constants]

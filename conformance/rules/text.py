@@ -170,16 +170,12 @@ def _texts(e: Evidence) -> Iterator[tuple[Part, Value, Graph]]:
 
 def _readers(graph: Graph, name: str) -> Iterator[Node]:
     """The nodes that see the token ids, also where they were moved or reckoned with as int32."""
-    names, seen = [name], {name}
-    while names:
-        current = names.pop()
-        for node in graph.consumers(current):
-            yield node
-            moved = node.op in _PASS_THROUGH and node.op != "Cast" and node.inputs[0] == current
-            for output in node.outputs:
-                if output not in seen and (moved or graph.value(output).dtype == "int32"):
-                    seen.add(output)
-                    names.append(output)
+
+    def through(node: Node, ids: str) -> bool:
+        moved = node.op in _PASS_THROUGH - {"Cast"} and node.inputs[0] == ids
+        return moved or any(graph.value(output).dtype == "int32" for output in node.outputs)
+
+    return graph.reached(name, through)
 
 
 def _listed(pairs: Iterable[tuple[Run, Run]]) -> str:

@@ -84,11 +84,17 @@ def test_two_files_are_told_apart(place: Path) -> None:
     assert opened("x/text.onnx", "x/image.onnx") == expected
     assert opened("x/image.onnx", "x/text.onnx") == expected
     assert opened("x/image.onnx", "image=x/text.onnx") == expected
-    # What is named is taken as named; that it is swapped is for the rules to say.
-    assert opened("image=x/image.onnx", "text=x/text.onnx") == {
-        "image": "image.onnx",
-        "text": "text.onnx",
-    }
+
+
+def test_swapped_files_are_told_as_such(place: Path) -> None:
+    both(place / "x", image="text", text="image")
+    assert refused("text=x/text.onnx", "image=x/image.onnx", track=RETRIEVAL_2026) == (
+        "text and image are swapped; write --submission image=x/text.onnx"
+        " --submission text=x/image.onnx"
+    )
+    assert "names the part" not in refused("image=x/image.onnx", track=RETRIEVAL_2026)
+    twice = ("image=x/image.onnx", "text=x/image.onnx")
+    assert opened(*twice) == {"image": "image.onnx", "text": "image.onnx"}, "for the rules to judge"
 
 
 def test_of_other_forms_the_one_that_is_left(place: Path) -> None:
