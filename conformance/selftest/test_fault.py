@@ -167,8 +167,8 @@ time.sleep(1000)
     "verb",
     [
         ["check", "sleepy:build"],
-        ["compile", "sleepy:build"],
-        ["estimate", "sleepy:build"],
+        pytest.param(["compile", "sleepy:build"], marks=pytest.mark.slow),
+        pytest.param(["estimate", "sleepy:build"], marks=pytest.mark.slow),
         ["score", "--submission", "sleepy:build", "--runtime", "torch", "--data", "DATA"],
     ],
     ids=lambda verb: verb[0],
@@ -224,7 +224,15 @@ def test_ci_without_its_variables(
         )
 
 
-@pytest.mark.parametrize("stage", ["opening", "listing", "judging", "reporting"])
+@pytest.mark.parametrize(
+    "stage",
+    [
+        "opening",
+        pytest.param("listing", marks=pytest.mark.slow),
+        "judging",
+        pytest.param("reporting", marks=pytest.mark.slow),
+    ],
+)
 def test_a_fault_of_the_suite_is_one_line_too(stage: str, place: Path) -> None:
     """At each place where pytest calls the suite; the run has another exit code than a pass."""
     patches = {
