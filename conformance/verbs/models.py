@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from conformance.verbs import Answer, add_limits, add_models_and_devices, limits_of
 from reference.errors import CheckpointWarning, SubmissionError, one_line
+from reference.install import install_command
 from reference.tracks import find_track
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def _export(options: argparse.Namespace) -> Answer:
     except ModuleNotFoundError as error:
         raise SubmissionError(
             f"a reference model needs {error.name}, which is not installed",
-            "pip install 'lpcvc-conformance[torch]'",
+            install_command("torch"),
         ) from None
     track = find_track(options.track)
     options.folder.mkdir(parents=True, exist_ok=True)
