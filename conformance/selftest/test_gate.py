@@ -51,7 +51,10 @@ def test_a_failure_says_what_to_know_and_the_command_repeats_it(tmp_path: Path) 
     gate = run_gate(tmp_path, "--track=depth", "--submission=my.onnx")
     assert gate.code == 1
     assert counts(gate)["failed"] == 1
-    assert "DEP-7 (documented): Depth lies in [0, 1] on the host." in gate.out
+    assert (
+        "DEP-7 (documented): Depth lies in [0, 1] on the host, to one unit in the last place of 1."
+        in gate.out
+    )
     assert re.search(r"^  source +sample solution README, section 2", gate.out, re.MULTILINE)
     assert re.search(r"^  expected +values in \[0, 1\]", gate.out, re.MULTILINE)
     seen = r"^  seen +float32 1x1x480x640, 0\.\.1\.001; \d+ of 307200 values, first at \(0, 0, \d+"
