@@ -92,6 +92,20 @@ def test_what_to_fix(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @needs_compiler
+def test_a_node_without_a_name(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It goes by its output, and the table of hazards knows it by that too."""
+    model = models.mask_head()
+    model.graph.node[-1].name = ""
+    onnx.save(model, place / "unnamed.onnx")
+    assert main(["compile", "unnamed.onnx", *TRACK]) == 1
+    _, _, fixes = capsys.readouterr().out.partition("to fix:\n")
+    assert fixes.splitlines() == [
+        "  Einsum 'y' on the CPU: the validator refuses its MatMul",
+        "    -> write it as a matrix product: q @ features.flatten(2), then reshape",
+    ]
+
+
+@needs_compiler
 def test_refused_as_a_whole(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save(models.sampled_5d, place)
     assert main(["compile", "sampled_5d.onnx", *TRACK]) == 1

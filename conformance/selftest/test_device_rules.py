@@ -119,7 +119,7 @@ def test_no_sense_on_the_device_alone(tmp_path: Path) -> None:
     kept = hold(RETRIEVAL_2026, tmp_path, Script(spoil=lambda x: x.astype(np.float16) * 1.0))
     assert kept["DEV-13"].outcome == "skip", "of another type (DEV-7)"
     kept = hold(RETRIEVAL_2026, tmp_path, Script())
-    assert kept["DEV-13"].seen.endswith(" over 4 probes on the device, as on the host")
+    assert kept["DEV-13"].seen.endswith(" over 5 probes on the device, as on the host")
 
 
 def test_latency_at_the_budget(tmp_path: Path) -> None:
