@@ -74,7 +74,8 @@ def _standalone(view: View, node: Node) -> bool:
     if not scales or scales == (1,):
         return False
     readers = view.readers(node)
-    return node.op == "QuantizeLinear" or not all(_product(view, each) for each in readers)
+    within = bool(readers) and all(_product(view, reader) for reader in readers)
+    return node.op == "QuantizeLinear" or not within
 
 
 def _product(view: View, node: Node) -> bool:
