@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from conformance.graph import Node
 from conformance.traits import View
+from reference.npu.normalise import FAULTS, Fault
 
 _MOST_RANK = 6
 _ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "Where", "Sqrt", "Exp", "Sigmoid"}
@@ -59,11 +60,13 @@ def _empty(view: View, node: Node) -> bool:
     return any(0 in (view.graph.value(name).shape or ()) for name in node.outputs)
 
 
-def _reduces_nothing(view: View, node: Node) -> bool:
-    """`y.amin()` as PyTorch's older exporter writes it."""
-    named = node.attributes.get("axes")
-    keeps = node.attributes.get("keepdims", 1)
-    return node.op.startswith("Reduce") and not keeps and named is not None and not len(named)
+def _before_the_compiler(fault: Fault) -> Known:
+    """A fault of onnxruntime's, which the graph is mended for here and nowhere else."""
+    return Known(
+        lambda view, node: fault.applies(node.op, node.attributes, node.inputs),
+        fault.reason,
+        fault.remedy,
+    )
 
 
 def _standalone(view: View, node: Node) -> bool:
@@ -74,7 +77,8 @@ def _standalone(view: View, node: Node) -> bool:
     if not scales or scales == (1,):
         return False
     readers = view.readers(node)
-    return node.op == "QuantizeLinear" or not all(_product(view, each) for each in readers)
+    within = bool(readers) and all(_product(view, reader) for reader in readers)
+    return node.op == "QuantizeLinear" or not within
 
 
 def _product(view: View, node: Node) -> bool:
@@ -170,9 +174,5 @@ _KNOWN = (
         " the emulator runs some",
         "quantise with calibration data instead of dynamically: `lpcvc quantize`",
     ),
-    Known(
-        _reduces_nothing,
-        "onnxruntime's optimiser fails on its empty list of axes, ahead of the compiler",
-        "name the axes: y.amin(dim=(1, 2, 3), keepdim=True)",
-    ),
+    *map(_before_the_compiler, FAULTS),
 )

@@ -6,7 +6,7 @@ tell a refused one from its nearest neighbour. To be run again for another toolc
 """
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,7 +150,7 @@ def _merge(variants: Sequence[Variant]) -> ModelProto:
         graph = onnx.GraphProto()
         graph.CopyFrom(variant.model.graph)
         own = f"n{place}"
-        for value in (*graph.input, *graph.output, *graph.initializer):
+        for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
             value.name = f"{own}_{value.name}"
         for node in graph.node:
             node.name = own if node.name == NODE else f"{own}_{node.name}"
@@ -159,6 +159,7 @@ def _merge(variants: Sequence[Variant]) -> ModelProto:
         merged.node.extend(graph.node)
         merged.input.extend(graph.input)
         merged.output.extend(graph.output)
+        merged.value_info.extend(graph.value_info)
         merged.initializer.extend(graph.initializer)
     opsets = variants[0].model.opset_import
     return helper.make_model(merged, opset_imports=opsets, ir_version=10)
@@ -177,13 +178,13 @@ def rows(results: Iterable[Result]) -> Iterator[tuple[str, str, str, str]]:
         if taken:
             yield op, TAKEN, " ".join(f"{k}={'|'.join(sorted(v))}" for k, v in values.items()), ""
         for least, reason in _refusals(measured, taken):
-            yield op, REFUSED, " ".join(f"{k}={v}" for k, v in sorted(least)), _plain(reason)
+            yield op, REFUSED, " ".join(f"{k}={v}" for k, v in sorted(least)), reason
 
 
 def _refusals(measured: Iterable[Result], taken: Sequence[Traits]) -> list[tuple[Traits, str]]:
     """The fewest traits that explain what is refused: no variant that is taken has all of them."""
     found: list[tuple[Traits, str]] = []
-    candidates = []
+    candidates: dict[Traits, Counter[str]] = defaultdict(Counter)
     for result in measured:
         if result.reason:
             own = result.variant.traits
@@ -191,10 +192,10 @@ def _refusals(measured: Iterable[Result], taken: Sequence[Traits]) -> list[tuple
             sets = [*apart, own] if taken else [frozenset[tuple[str, str]]()]
             least = next((t for t in sets if not any(t <= other for other in taken)), None)
             if least is not None:
-                candidates.append((len(least), sorted(least), least, result.reason))
-    for _, _, least, reason in sorted(candidates, key=lambda candidate: candidate[:2]):
+                candidates[least][_plain(result.reason)] += 1
+    for least in sorted(candidates, key=lambda each: (len(each), sorted(each))):
         if not any(known <= least for known, _ in found):
-            found.append((least, reason))
+            found.append((least, candidates[least].most_common(1)[0][0]))
     return found
 
 

@@ -123,13 +123,18 @@ def written(opset: int) -> Iterator[Operator]:
     """The variants of `operator_variants.py`, in float32 and float16."""
     for op, inputs, constant, attributes in variants(opset):
         names = ["" if array is None else "x" for array in inputs]
-        count = onnx.defs.get_schema(op, opset).min_output
-        outputs = ["y"] * (attributes.pop("outputs", 0) or max(count, 1))
+        schema = onnx.defs.get_schema(op, opset)
+        outputs = ["y"] * (attributes.pop("outputs", 0) or max(schema.min_output, 1))
         node = helper.make_node(op, names, outputs, **attributes)
         one = Operator(node, inputs, frozenset(constant), opset)
         yield one
         half = tuple(
-            a.astype(np.float16) if a is not None and a.dtype == np.float32 else a for a in inputs
+            array.astype(np.float16)
+            if array is not None
+            and array.dtype == np.float32
+            and _variable(schema, place) != _ONNX["float32"]
+            else array
+            for place, array in enumerate(inputs)
         )
         yield replace(one, inputs=half)
 

@@ -107,8 +107,10 @@ def _depth(name: str, save: Save) -> Peer:
     return _model(name, "depth-2025", save)
 
 
-def _retrieval(name: str, image: Save, text: Save, track: str = "retrieval-2026") -> Peer:
-    return Peer(name, track, {"image": image, "text": text})
+def _retrieval(
+    name: str, image: Save, text: Save, track: str = "retrieval-2026", warns: str = ""
+) -> Peer:
+    return Peer(name, track, {"image": image, "text": text}, frozenset(warns.split()))
 
 
 _UNET_8 = quantised(exported(plain.SegmentationUNet, 13), "segmentation-2025", ["Conv"])
@@ -182,6 +184,7 @@ PEERS = (
         "by hand, contrib 16-bit quantisation, IR 10, and domain ai.onnx, IR 9",
         one_file(by_hand.image),
         one_file(by_hand.text),
+        warns="COM-5",
     ),
     _retrieval(
         "exported programs",
