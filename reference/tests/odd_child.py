@@ -9,6 +9,10 @@ from reference.child import Child, main
 
 
 class OddChild(Child):
+    def load(self) -> dict[str, Any]:
+        self._run = lambda feeds: [feeds["x"] * 2, [1, 2]]
+        return {}
+
     def answer(self, what: str) -> dict[str, Any]:
         return {"what": what}
 

@@ -5,6 +5,7 @@ import resource
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from reference.child import LARGEST_FILE, OUT_OF_MEMORY, failure, one_line
@@ -37,6 +38,25 @@ def test_limits_are_those_asked_for(start: Callable[..., ChildProcess]) -> None:
         assert child.ask("answer", what="still here") == {"what": "still here"}
         assert child.alive
     assert not child.alive
+
+
+def test_a_pass_comes_back_as_arrays(start: Callable[..., ChildProcess], tmp_path: Path) -> None:
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    with start() as child:
+        child.ask("load")
+        done = child.run({"x": x}, tmp_path / "pass")
+        assert np.array_equal(done.outputs[0], x * 2)
+        assert done.outputs[1] == "<class 'list'>", "what is no array is named"
+        assert 0 <= done.seconds < 60
+        assert sorted(f.name for f in (tmp_path / "pass").iterdir()) == [
+            "output_0.npy",
+            "output_1.npy",
+        ]
+        peak = child.ask("memory")["peak"]
+        child.ask("take", size=GIB // 4)
+        grown = child.ask("memory")["peak"] - peak
+    assert 10 * 2**20 < peak < GIB
+    assert GIB // 8 < grown < GIB // 2
 
 
 def test_a_file_of_more_than_8_gib_cannot_be_written(
