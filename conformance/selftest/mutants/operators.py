@@ -89,13 +89,13 @@ MUTANTS = [
         "Dropout in training mode",
         DEP,
         after("depth", step("Dropout", 0.1, np.array(True))),
-        "COM-6",
+        *("COM-5", "COM-6"),
     ),
     mutant(
         "Dropout in training mode",
         RET,
         after("embedding", step("Dropout", 0.1, np.array(True))),
-        "COM-6",
+        *("COM-5", "COM-6"),
         part="text",
     ),
     # not the NPU's
