@@ -110,7 +110,6 @@ MUTANTS = [
     mutant("three operands", SEG, after("logits", step("Add", 0.0, 0.0)), "COM-4"),
     mutant("float times int64", DEP, after("depth", step("Mul", ints(1))), "COM-4"),
     mutant("no opset", DEP, _no_opset, "COM-4"),
-    mutant("compiled before", PID, after("mask", step("EPContext", domain=MICROSOFT)), "COM-4"),
     mutant("ATen", SEG, after("logits", step("ATen", domain="org.pytorch.aten")), "COM-4"),
     mutant("classic", DEP, after("depth", step("Scaler", domain="ai.onnx.ml")), "COM-4"),
     mutant(
