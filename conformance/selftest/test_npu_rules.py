@@ -267,9 +267,9 @@ REST = ("confidence", "remedy", "anchor", "calibration", "toolchain")
     ("parts", "outcome", "seen"),
     [
         ((10.0, 10.0), "pass", "estimate 20 ms (16..24), likely within"),
-        ((15.0, 15.0), "pass", "estimate 30 ms (24..36), unclear"),
+        ((15.0, 15.0), "skip", "undecided: estimate 30 ms (24..36), unclear"),
         ((14.0, 15.0), "pass", "estimate 29 ms (23.2..34.8), likely within"),
-        ((21.0, 22.0), "pass", "estimate 43 ms (34.4..51.6), unclear"),
+        ((21.0, 22.0), "skip", "undecided: estimate 43 ms (34.4..51.6), unclear"),
         ((22.0, 22.0), "fail", "estimate 44 ms (35.2..52.8), likely over"),
         ((1.0, None), "skip", "no latency estimate for Samsung Galaxy S24, qnn_dlc: why"),
     ],
