@@ -82,7 +82,7 @@ MUTANTS = [
         "sampled word",
         DRAFT,
         side("embedding", "embedding", step("Multinomial", dtype=TensorProto.INT32), cast(FLOAT)),
-        "COM-6",
+        *("COM-5", "COM-6"),
         part="text",
     ),
     mutant(

@@ -102,7 +102,7 @@ MUTANTS = [
     mutant(
         "mask always empty", SEG, after("logits", step("Sub", 1000.0)), "SEG-9", "IMG-1", "TXT-1"
     ),
-    mutant("everything is found", SEG, after("logits", step("Add", 1000.0)), "TXT-1"),
+    mutant("everything is found", SEG, after("logits", step("Add", 1000.0)), *("IMG-1", "TXT-1")),
     # embeddings
     mutant("narrower image embedding", RET, _narrower(8), "RET-7", part="image"),
     mutant("narrower text embedding", RET, _narrower(12), "RET-7", part="text"),
