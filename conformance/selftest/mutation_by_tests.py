@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 SELFTEST, REFERENCE = "conformance/selftest", "reference/tests"
 OWN_TESTS: dict[str, tuple[str, ...]] = {
-    "reference.archive": (f"{SELFTEST}/test_bad_input.py",),
+    "reference.archive": (f"{REFERENCE}/test_archive.py",),
     "reference.child": (f"{REFERENCE}/test_process.py",),
     "reference.process": (f"{REFERENCE}/test_process.py",),
     "conformance.fold": (f"{SELFTEST}/test_sizes.py",),
@@ -29,7 +29,7 @@ OWN_TESTS: dict[str, tuple[str, ...]] = {
     "conformance.probes": (f"{SELFTEST}/test_probes.py",),
     "conformance.rules.external": (f"{SELFTEST}/test_external.py",),
     "conformance.rules.sizes": (f"{SELFTEST}/test_sizes.py",),
-    "conformance.submission": (f"{SELFTEST}/test_bad_input.py",),
+    "conformance.submission": (f"{SELFTEST}/test_opening.py",),
 }
 HANG_SECONDS = 900
 
