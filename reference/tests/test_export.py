@@ -136,7 +136,8 @@ def test_onnx_equals_torch(files, seeded, photos, track, part):
     if track is SEGMENTATION_2025:  # a pixel at the threshold may fall on either side
         assert difference.mean() < 1e-4
     else:
-        assert difference.max() < 2e-4
+        # Processors without AVX-512 sum in another order: 2.4e-4 of a range of 11.7 was seen.
+        assert difference.max() < max(2e-4, 3e-5 * np.ptp(expected))
 
 
 @pytest.mark.parametrize(("track", "part"), PARTS)

@@ -161,7 +161,12 @@ MUTANTS = [
     ),
     # logits
     mutant("probabilities for logits", PID, after("mask", step("Softmax", axis=1)), "PID-7"),
-    mutant("one-hot classes for logits", PID, after("mask", step("Hardmax", axis=1)), "PID-7"),
+    mutant(
+        "one-hot classes for logits",
+        PID,
+        after("mask", step("Hardmax", axis=1)),
+        *("PID-7", "COM-5"),
+    ),
     mutant("a probability a class", PID, after("mask", step("Sigmoid")), "PID-7"),
     mutant(
         "probabilities in percent",
