@@ -158,11 +158,10 @@ def factory_of_a_number(folder: Path) -> list[str]:
     return [DEPTH, "--submission=mine:build"]
 
 
-def bad_types(folder: Path) -> list[str]:
-    """A graph that onnxruntime refuses: Add of float32 and int64."""
+def output_from_nowhere(folder: Path) -> list[str]:
+    """A graph that onnxruntime refuses, and of which nothing else is wrong."""
     model = conforming("depth")
-    weight = next(t for t in model.graph.initializer if t.name == "ramp")
-    weight.CopyFrom(numpy_helper.from_array(np.zeros((1, 1, 480, 1), np.int64), "ramp"))
+    model.graph.output[0].name = "nowhere"
     onnx.save(model, folder / "my.onnx")
     return [DEPTH, "--submission=my.onnx"]
 
@@ -222,7 +221,7 @@ UNRUNNABLE: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "factory raises": (raising_factory, "RuntimeError: no such checkpoint (mine.py:2)"),
     "factory missing": (missing_factory, "has no attribute 'build'"),
     "factory of a number": (factory_of_a_number, "mine:build gave a int, not a torch.nn.Module"),
-    "load failure": (bad_types, "my.onnx cannot be loaded"),
+    "load failure": (output_from_nowhere, "my.onnx cannot be loaded"),
     "out of memory": (more_memory_than_there_is, "my.onnx needs more memory than its limit of"),
 }
 
