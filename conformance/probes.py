@@ -116,9 +116,11 @@ class _Maker:
                 variations.append(self._other_picture(name, other))
             # Only where there is a cat do masks of a cat and of a dog differ by right.
             cat = partial(self._photo, PHOTOS["chelsea"][0])
+            rocket = partial(self._photo, PHOTOS["rocket"][0])
             variations += [
-                self._probe(f"{first}, 'flag.'", "retext", photo, "flag.", first),
-                self._probe(f"{first}, 'dog.'", "retext", photo, "dog.", first),
+                self._probe(f"{first}, 'flag.'", "retext", photo, "flag."),
+                self._probe(f"{first}, 'dog.'", "retext", photo, "dog.", f"{first}, 'flag.'"),
+                self._probe("rocket, 'dog.'", "retext", rocket, "dog.", "rocket"),
                 self._probe(f"{first}, zeros as padding", "padding", photo, text, first, True),
                 self._probe("chelsea, long text A", "tail", cat, _STEM + "cat."),
                 self._probe("chelsea, long text B", "tail", cat, _STEM + "dog."),

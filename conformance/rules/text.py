@@ -6,7 +6,6 @@ from itertools import compress, pairwise
 from conformance.evidence import Evidence, Run
 from conformance.graph import Graph, Node, Value
 from conformance.look import change, describe, is_finite, same, told_apart
-from conformance.probes import Role
 from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped, together
 from conformance.rules.behaviour import NO_RUN
 from conformance.rules.contract import NO_GRAPH, of_part
@@ -30,8 +29,6 @@ _PASS_THROUGH = {
     "Transpose",
     "Unsqueeze",
 }
-# Pairs of texts that have the same attention mask.
-_OF_ONE_LENGTH: tuple[Role, ...] = ("retext", "tail")
 
 
 @rule(
@@ -46,7 +43,9 @@ def text_matters(e: Evidence) -> Verdict:
 
     Texts of other lengths would be told apart by the attention mask, or by where they end.
     """
-    pairs = [pair for role in _OF_ONE_LENGTH for pair in pairwise(filter(is_finite, e.runs(role)))]
+    again = [(e.pair(run), run) for run in e.runs("retext")]
+    pairs = [(one, other) for one, other in again if one and is_finite(one) and is_finite(other)]
+    pairs += pairwise(filter(is_finite, e.runs("tail")))
     if not pairs:
         return skipped(NO_RUN)
     apart = [told_apart(one, other) for one, other in pairs]

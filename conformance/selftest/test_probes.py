@@ -101,16 +101,20 @@ def test_what_no_evaluator_feeds_comes_last(track: Track, part: Part) -> None:
     assert roles == ({"rescaled"} if part.image else set()) | ({"padding"} if part.text else set())
 
 
-@pytest.mark.parametrize("role", ["retext", "tail"])
-def test_texts_that_are_compared_have_one_attention_mask(role: str) -> None:
-    text = RETRIEVAL_2026.part("text")
-    a, b = (p.feeds()["text"] for p in probes_for(RETRIEVAL_2026, text) if p.role == role)
-    assert ((a == 49407) == (b == 49407)).all()
-    mask = SEGMENTATION_2025.parts[0]
-    pair = [p.feeds() for p in probes_for(SEGMENTATION_2025, mask) if p.role == role]
-    assert same(pair[0]["image_input"], pair[1]["image_input"])
-    assert same(pair[0]["text_input"][1], pair[1]["text_input"][1])
-    assert not same(pair[0]["text_input"][0], pair[1]["text_input"][0])
+@pytest.mark.parametrize(("track", "part"), PARTS, ids=lambda x: getattr(x, "id", None) or x.name)
+def test_texts_that_are_compared_have_one_attention_mask(track: Track, part: Part) -> None:
+    probes = {probe.name: probe for probe in probes_for(track, part)}
+    tails = [probe for probe in probes.values() if probe.role == "tail"]
+    again = [probe for probe in probes.values() if probe.role == "retext" and probe.of]
+    pairs = [(probes[probe.of], probe) for probe in again] + ([tuple(tails)] if tails else [])
+    assert len(pairs) == (0 if part.text is None else 3)
+    for one, other in pairs:
+        first, second = one.feeds(), other.feeds()
+        texts = [fed.pop(str(part.text.name)).reshape(-1, 77) for fed in (first, second)]
+        assert all(same(first[name], second[name]) for name in first), "one picture"
+        assert ((texts[0] == 49407) == (texts[1] == 49407)).all()
+        assert same(texts[0][1:], texts[1][1:]), "the attention mask"
+        assert not same(texts[0], texts[1])
 
 
 def test_there_are_photographs_and_constants() -> None:

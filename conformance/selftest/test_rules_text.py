@@ -15,7 +15,7 @@ from reference.tracks import RETRIEVAL_2026, SEGMENTATION_2025
 
 FIRST, SECOND = repr(TEXTS[0]), repr(TEXTS[1])
 PADDED = f"{FIRST}, zeros as padding"
-FLAG, CAT = "'flag.'", "'cat.'"
+DOG, CAT = "'dog.'", "'cat.'"
 TAILS = "long text A", "long text B"
 
 
@@ -26,20 +26,20 @@ def judged(rule: str, answers: dict[str, float]) -> Verdict:
 
 
 def test_texts_of_one_length_need_different_answers() -> None:
-    pair = "'flag.' and 'cat.'"
+    pair = "'dog.' and 'cat.'"
     seen = f"the same for texts of one length, {pair}: float32 1x3, 0..1000"
-    expected, where = "an answer that depends on the text", f"text model, probe {FLAG!r}"
-    assert judged("TXT-1", {FLAG: 5, CAT: 5}) == failed(expected, seen, where)
-    assert judged("TXT-1", {FLAG: 5, CAT: 6}) == passed(f"told apart: {pair}")
-    assert judged("TXT-1", {FLAG: 5, CAT: 5 + 1e-5}).outcome == "fail", "rounding"
-    assert judged("TXT-1", {FLAG: 5}) == skipped(NO_RUN)
+    expected, where = "an answer that depends on the text", f"text model, probe {DOG!r}"
+    assert judged("TXT-1", {DOG: 5, CAT: 5}) == failed(expected, seen, where)
+    assert judged("TXT-1", {DOG: 5, CAT: 6}) == passed(f"told apart: {pair}")
+    assert judged("TXT-1", {DOG: 5, CAT: 5 + 1e-5}).outcome == "fail", "rounding"
+    assert judged("TXT-1", {DOG: 5}) == skipped(NO_RUN)
     assert judged("TXT-1", {FIRST: 5, SECOND: 6}) == skipped(NO_RUN), "of two lengths"
 
 
 def test_one_pair_that_is_told_apart_is_enough() -> None:
     a, b = TAILS
-    assert judged("TXT-1", {FLAG: 5, CAT: 5, a: 1, b: 2}) == passed(f"told apart: {a} and {b}")
-    assert judged("TXT-1", {FLAG: 5, CAT: 4, a: 1, b: 1}).outcome == "pass"
+    assert judged("TXT-1", {DOG: 5, CAT: 5, a: 1, b: 2}) == passed(f"told apart: {a} and {b}")
+    assert judged("TXT-1", {DOG: 5, CAT: 4, a: 1, b: 1}).outcome == "pass"
     empty, full = np.zeros((1024, 1024), np.float32), np.ones((1024, 1024), np.float32)
     answers = {"astronaut, 'flag.'": empty, "astronaut, 'dog.'": full}
     assert judge_answers("TXT-1", SEGMENTATION_2025, answers).outcome == "pass"
@@ -68,13 +68,13 @@ def test_padding_is_judged_by_two_finite_answers(answers: dict) -> None:
 
 
 def test_the_last_word_of_a_long_text() -> None:
-    texts, (a, b) = {FLAG: 1, CAT: 2}, TAILS
+    texts, (a, b) = {DOG: 1, CAT: 2}, TAILS
     assert judged("TXT-3", {**texts, a: 5, b: 6}).outcome == "pass"
     expected, seen = "answers that differ", "the last word of a long text is not read"
     where = f"text model, probe {a!r}"
     assert judged("TXT-3", {**texts, a: 5, b: 5}) == failed(expected, seen, where)
     unread = skipped("no text is read at all (TXT-1)")
-    assert judged("TXT-3", {FLAG: 1, CAT: 1, a: 5, b: 5}) == unread
+    assert judged("TXT-3", {DOG: 1, CAT: 1, a: 5, b: 5}) == unread
     assert judged("TXT-3", {a: 5, b: 5}) == unread
     assert judged("TXT-3", {**texts, a: 5}) == skipped(NO_RUN)
     assert judged("TXT-3", texts) == skipped(NO_RUN)

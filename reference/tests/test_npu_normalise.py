@@ -118,7 +118,9 @@ def test_wherever_models_go_to_the_compiler(tmp_path: Path) -> None:
     assert made.dlc.exists()
     path, cache = tmp_path / "model.onnx", Cache(tmp_path / "cache")
     assert simulate(path, "qnn_dlc", limits=LIMITS, cache=cache).problem == ""
-    assert len(link_models([path, path], S24, tmp_path / "two.bin", limits=LIMITS)) == 2
+    other = tmp_path / "other.onnx"
+    onnx.save(reduced("ReduceMax"), other)
+    assert len(link_models([path, other], S24, tmp_path / "two.bin", limits=LIMITS)) == 2
 
 
 @needs_compiler
