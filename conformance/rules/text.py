@@ -171,7 +171,9 @@ def _readers(graph: Graph, name: str) -> Iterator[Node]:
     """The nodes that see the token ids, also where they were moved or reckoned with as int32."""
 
     def through(node: Node, ids: str) -> bool:
-        moved = node.op in _PASS_THROUGH - {"Cast"} and node.inputs[0] == ids
+        if node.op == "Cast":
+            return False
+        moved = node.op in _PASS_THROUGH and node.inputs[0] == ids
         return moved or any(graph.value(output).dtype == "int32" for output in node.outputs)
 
     return graph.reached(name, through)

@@ -93,7 +93,7 @@ def test_a_hang_leaves_no_process_behind(tmp_path: Path, monkeypatch: pytest.Mon
         f"open({str(note)!r}, 'w').write(str(p.pid)); time.sleep(1000)"
     )
     (tmp_path / "hostile.py").write_text(textwrap.dedent(FORWARD).replace("{attack}", attack))
-    assess_hostile(DEPTH_2025, "hostile:Model", tmp_path, Limits(timeout=3.0))
+    assess_hostile(DEPTH_2025, "hostile:Model", tmp_path, Limits(timeout=20.0))
     state = Path(f"/proc/{note.read_text()}/stat")
     deadline = time.monotonic() + 10
     while state.exists() and state.read_text().split()[2] != "Z" and time.monotonic() < deadline:

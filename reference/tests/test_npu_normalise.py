@@ -13,7 +13,6 @@ from reference.npu.cache import Cache
 from reference.npu.compile import Compiled, compile_model
 from reference.npu.devices import find_device
 from reference.npu.emulator import Emulator
-from reference.npu.link import link_models
 from reference.npu.normalise import find_fault, normalise
 from reference.npu.simulation import simulate
 from reference.process import Limits
@@ -111,16 +110,13 @@ def test_padding_of_some_axes(pads: list[int], axes: list[int], tmp_path: Path) 
 
 @needs_compiler
 def test_wherever_models_go_to_the_compiler(tmp_path: Path) -> None:
-    """The DLC, the simulation of an estimate, and several models in one binary."""
+    """The DLC, and the simulation of an estimate."""
     model = reduced("ReduceMin")
     made = compile_in(tmp_path, model, dlc=True)
     assert made.failure == ""
     assert made.dlc.exists()
     path, cache = tmp_path / "model.onnx", Cache(tmp_path / "cache")
     assert simulate(path, "qnn_dlc", limits=LIMITS, cache=cache).problem == ""
-    other = tmp_path / "other.onnx"
-    onnx.save(reduced("ReduceMax"), other)
-    assert len(link_models([path, other], S24, tmp_path / "two.bin", limits=LIMITS)) == 2
 
 
 @needs_compiler
