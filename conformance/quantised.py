@@ -13,6 +13,8 @@ _MOVES = {"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity",
 _MOVES |= {"Concat", "Gather", "Expand", "Tile", "DepthToSpace", "SpaceToDepth", "Cast"}
 # Of these the compiler takes constants beside the data as they are.
 _PARAMETERS = {"Resize", "Upsample", "Clip", "Pad", "Pow", "TopK", "OneHot", "GridSample"}
+# Of these onnxruntime quantises float weights itself where the data is quantised on both sides.
+_WEIGHTED = {"Conv", "ConvTranspose", "Gemm"}
 _ACTIVATIONS = {"Relu", "Clip"}  # one with the operator ahead of them
 
 
@@ -80,6 +82,8 @@ class _Flow:
         outputs = [name for name in node.outputs if self._is_float(name)]
         if node.op in _PARAMETERS:
             inputs = inputs[:1]
+        if node.op in _WEIGHTED:
+            inputs = [name for name in inputs if name not in self._graph.weights]
         if not inputs and not outputs:  # it moves the integers themselves
             return not self._integers.isdisjoint(node.inputs)
         if not self._integers.issuperset(inputs) or not self._bound.issuperset(outputs):
