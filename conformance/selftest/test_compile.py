@@ -157,8 +157,11 @@ def test_a_pytorch_model_and_two_parts(place: Path, capsys: pytest.CaptureFixtur
     [
         (["no.onnx", *TRACK], "no such file: no.onnx"),
         (["short.onnx", *TRACK], "short.onnx is not an ONNX model or was cut short"),
-        (["net.onnx", *TRACK, "--device", "Galaxy S42"], "unknown device 'Galaxy S42'; choose one"),
-        (["net.onnx", "--track", "retrieval"], "retrieval-2026 takes 2 models"),
+        (
+            ["net.onnx", *TRACK, "--device", "Galaxy S42"],
+            "unknown device 'Galaxy S42'; the closest are",
+        ),
+        (["net.onnx", "--track", "retrieval"], "retrieval-2026 needs 2 models"),
         (["--track", "retrieval-2026-draft"], "retrieval-2026-draft has no reference model"),
     ],
 )
