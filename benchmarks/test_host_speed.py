@@ -34,7 +34,7 @@ def part(request: pytest.FixtureRequest, tmp_path: Path):
     model = open_submission(track, specs, tmp_path).models[request.param]
     feeds = probes_for(track, track.part(request.param))[0].feeds()
     with ModelProcess(model.path.name, tmp_path, lambda seconds: None, Limits()) as process:
-        process.load(model.target, model.format, threads=1)
+        process.load(model, threads=1)
         yield process, feeds
 
 

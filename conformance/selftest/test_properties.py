@@ -22,6 +22,7 @@ from reference.tracks import DEPTH_2025, RETRIEVAL_2026, SEGMENTATION_2025, Trac
 
 REPEATABLE = settings(derandomize=True, deadline=None, database=None, max_examples=60)
 
+ULP = 2.0**-23  # of 1, in float32
 TINY = np.float32(1e-45)
 SPECIAL = [
     np.nan,
@@ -86,7 +87,7 @@ def test_depth_is_within_0_and_1_when_each_value_is(contents, places) -> None:
     if not all(np.isfinite(np.float32(contents))):
         assert verdict.outcome == "skip", "COM-10 speaks of these"
     else:
-        bad = [value for value in np.float32(contents) if not 0 <= value <= 1]
+        bad = [value for value in map(float, np.float32(contents)) if not -ULP <= value <= 1 + ULP]
         assert (verdict.outcome == "fail") == bool(bad)
 
 
@@ -105,11 +106,14 @@ def test_finite_when_each_value_is(contents, places, probe) -> None:
 
 @REPEATABLE
 @given(contents=values, places=st.randoms(use_true_random=False))
-def test_an_embedding_is_zero_when_each_value_is(contents, places) -> None:
+def test_an_embedding_has_no_length_where_float32_has_none_of_its_squares(contents, places) -> None:
     array = holding((1, 8), contents, places)
     ones = np.ones((1, 8), np.float32)
     verdict = judge("RET-8", evidence(RETRIEVAL_2026, {"image": [ones], "text": [array]}))
-    assert (verdict.outcome == "fail") == all(value == 0 for value in np.float32(contents))
+    with np.errstate(over="ignore"):
+        squares = np.sum(np.square(array))
+    finite = bool(np.isfinite(array).all())
+    assert (verdict.outcome == "fail") == (finite and not 0 < squares < np.inf)
 
 
 @REPEATABLE
