@@ -128,7 +128,7 @@ def test_the_device_suite_on_a_local_hub(tmp_path: Path) -> None:
     options = ["--track=retrieval", *PAIR, "--hub=local", "--share", "--save=runs.json"]
     gate = run_gate(tmp_path, *options, suite="device", LPCVC_CACHE=str(tmp_path / "cache"))
     assert gate.code == 0, gate.out
-    assert counts(gate)["passed"] == 7
+    assert counts(gate)["passed"] == 8, "DEV-13 too"
     assert "retrieval-2026 on XR2 Gen 2 (Proxy) (local AI Hub), image.onnx text.onnx" in gate.out
     assert "not measured: no real device is behind" in gate.out
     (run,) = json.loads((tmp_path / "runs.json").read_text())["runs"]
