@@ -33,7 +33,7 @@ def test_what_is_refused_is_said_in_one_line(tmp_path: Path) -> None:
 
 def test_what_can_be_read_is_judged(tmp_path: Path) -> None:
     """By every static rule of every track; each line names a file and a rule."""
-    paths = [write(made, tmp_path, f"{name}.onnx") for name, made in READ.items()]
+    paths = [str(write(made, tmp_path, f"{name}.onnx")) for name, made in READ.items()]
     for track in (None, *TRACKS.values()):
         text, code = check_files(paths, track, strict=True)
         assert code == 1
