@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conformance.assessment import fails_gate
-from conformance.graph import Graph, GraphReader
+from conformance.graph import Graph, read_graph
 from conformance.rulebook import PREFIXES, Rule, all_rules, rules_for
 from conformance.submission import Model, as_parts, models_in, split_spec, told_part
 from reference.errors import SubmissionError, one_line
@@ -59,9 +59,9 @@ def check_files(
     rules = static_rules(track)
     lines: list[str] = []
     seen = failing = 0
-    with tempfile.TemporaryDirectory(prefix="lpcvc-") as scratch, GraphReader(limits) as reader:
+    with tempfile.TemporaryDirectory(prefix="lpcvc-") as scratch:
         for spec in specs:
-            for name, graph, part in _opened(spec, track, Path(scratch), reader, limits):
+            for name, graph, part in _opened(spec, track, Path(scratch), limits):
                 found = list(_broken(name, graph, part, track, rules, strict))
                 seen += 1
                 failing += any(fails for _, fails in found)
@@ -72,7 +72,7 @@ def check_files(
 
 
 def _opened(
-    spec: str, track: Track | None, scratch: Path, reader: GraphReader, limits: Limits
+    spec: str, track: Track | None, scratch: Path, limits: Limits
 ) -> Iterator[tuple[str, Graph | SubmissionError, Part]]:
     """(what it is called, its graph or why there is none, its part) of each model of `spec`."""
     try:
@@ -89,7 +89,7 @@ def _opened(
         )
         name = one_line(target if len(models) == 1 else inside)
         try:
-            graph = reader.read(_onnx(model, track, scratch, limits))
+            graph = read_graph(_onnx(model, track, scratch, limits), limits)
             if track is None:
                 yield name, graph, _ANY
             else:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from conformance.feeding import feed, match_inputs
-from conformance.graph import GraphReader, read_graph
+from conformance.graph import read_graph
 from conformance.probes import probes_for
 from conformance.ranges import Ranges, measure_ranges
 from conformance.report.compile import Attempt, compile_report
@@ -108,10 +108,9 @@ def onnx_files(
         else _export(track, part, model, scratch, limits, progress)
         for part, model in models.items()
     }
-    with GraphReader(limits, progress) as reader:  # what is within limits there is so here
-        for path in files.values():
-            progress.step = f"reading {path.name}"
-            reader.read(path)
+    for path in files.values():  # what is within limits there is so here
+        progress.step = f"reading {path.name}"
+        read_graph(path, limits, progress)
     return files
 
 

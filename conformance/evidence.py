@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from conformance.feeding import feed, match_inputs
-from conformance.graph import Graph, GraphReader, Value
+from conformance.graph import Graph, Value, read_graph
 from conformance.probes import Probe, Role, probes_for
 from conformance.runtimes.process import ModelProcess
 from conformance.submission import Model, Submission
@@ -83,8 +83,11 @@ class Evidence:
     def graphs(self) -> dict[str, Graph]:
         """The ONNX graph by part: the submission's own, or its export from PyTorch."""
         tick = lambda seconds: self._progress(f"reading the graph {seconds:.0f} s")  # noqa: E731
-        with GraphReader(self._limits, tick) as reader:
-            return {p: reader.read(path) for p, path in self._onnx.items() if path is not None}
+        return {
+            part: read_graph(path, self._limits, tick)
+            for part, path in self._onnx.items()
+            if path is not None
+        }
 
     def each_graph(self) -> list[tuple[Part, Graph]]:
         """The parts of the contract with their graphs, in order."""

@@ -1,13 +1,15 @@
 """Reads an ONNX file into plain facts (names, shapes, dtypes, nodes) without its weights."""
 
+import atexit
 import math
 import re
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from reference.errors import SubmissionError
 from reference.process import ChildError, ChildProcess, Limits, Tick
@@ -18,6 +20,7 @@ MOST_FACTS = 250_000
 TOO_MUCH = "no network for a phone is as large: export the network alone, loops as loops"
 _INFERENCE_SECONDS = 60.0  # a second is much, for a network of thousands of operators
 _DEEPEST_CALL = 100  # of functions, as in onnx.inliner
+_LARGE_FILE = 2**26  # in bytes
 
 
 @dataclass(frozen=True)
@@ -172,54 +175,52 @@ def read_graph(
 ) -> Graph:
     """The facts of the ONNX file at `path`; weights are neither kept nor looked for.
 
-    As `GraphReader.read`.
+    It is read in a child process with `limits`, which waits for the next file. Raises
+    SubmissionError for an empty file, one above protobuf's limit of 2 GiB, bytes that are not an
+    ONNX model, functions that cannot be written out, and what goes beyond the limits or crashes.
     """
-    with GraphReader(limits, tick) as reader:
-        return reader.read(path)
+    return _READER.read(path, limits, tick)
 
 
-class GraphReader:
-    """Reads ONNX files in a child process with `limits`, one for all of them. A context manager."""
+class _Reader:
+    """Keeps the process that reads, and starts it anew where a file has ended it."""
 
-    def __init__(self, limits: Limits, tick: Tick = lambda seconds: None) -> None:
-        self._limits = limits
-        self._tick = tick
-        self._folder = tempfile.TemporaryDirectory(prefix="lpcvc-")
+    def __init__(self) -> None:
+        self._turn = threading.Lock()
+        self._limits = Limits()
+        self._tick: Tick
         self._process: ChildProcess | None = None
+        atexit.register(self._end)
 
-    def __enter__(self) -> Self:
-        return self
+    def read(self, path: Path, limits: Limits, tick: Tick) -> Graph:
+        with self._turn:
+            if limits != self._limits:
+                self._end()
+            self._limits, self._tick = limits, tick
+            return _graph(path, self._facts(path))
 
-    def __exit__(self, *_: object) -> None:
-        self._end()
-        self._folder.cleanup()
-
-    def read(self, path: Path) -> Graph:
-        """The facts of the ONNX file at `path`.
-
-        Raises SubmissionError for an empty file, one above protobuf's limit of 2 GiB, bytes that
-        are not an ONNX model, functions that cannot be written out, and what goes beyond the
-        limits or crashes.
-        """
+    def _facts(self, path: Path) -> dict[str, Any]:
         try:
-            return _graph(path, self._ask(path, infer=True))
+            facts = self._ask(path, infer=True)
         except SubmissionError:
-            if self._process is not None and self._process.alive:
+            if self._alive:
                 raise
-        # Shape inference is foreign code that some graphs make crash or never end.
-        facts = self._ask(path, infer=False)
-        self._end()
-        return _graph(path, facts)
+            # Shape inference is foreign code that some graphs make crash or never end.
+            facts = self._ask(path, infer=False)
+            self._end()
+        if facts["file_bytes"] > _LARGE_FILE:  # what it took of the limit is not given back whole
+            self._end()
+        return facts
 
     def _ask(self, path: Path, *, infer: bool) -> dict[str, Any]:
-        if self._process is None or not self._process.alive:
+        if self._process is None or not self._alive:
             self._end()
             most = min(self._limits.timeout, _INFERENCE_SECONDS) if infer else self._limits.timeout
             self._process = ChildProcess(
                 "conformance.onnx_file",
                 path.name,
-                Path(self._folder.name),
-                self._tick,
+                Path(tempfile.gettempdir()),
+                lambda seconds: self._tick(seconds),
                 Limits(most, self._limits.memory),
             )
         self._process.name = path.name
@@ -230,10 +231,17 @@ class GraphReader:
                 f"{path.name} cannot be read: {error}", "check it with onnx.checker"
             ) from None
 
+    @property
+    def _alive(self) -> bool:
+        return self._process is not None and self._process.alive
+
     def _end(self) -> None:
         if self._process is not None:
             self._process.__exit__()
             self._process = None
+
+
+_READER = _Reader()
 
 
 def _graph(path: Path, facts: dict[str, Any]) -> Graph:

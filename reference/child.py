@@ -163,6 +163,8 @@ def main(child: Child) -> None:
     with os.fdopen(os.dup(sys.stdout.fileno()), "w") as answers:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
         serve(child, sys.stdin, answers, refusal)
+    sys.stderr.flush()
+    os._exit(0)  # taking large runtimes apart takes longer than many a request
 
 
 def _end_with(parent: int) -> None:

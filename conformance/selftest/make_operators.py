@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 import onnx
 from onnx import ModelProto, helper
 
-from conformance.graph import GraphReader
+from conformance.graph import read_graph
 from conformance.operators import Traits
 from conformance.selftest.operator_models import NODE, as_model, operators
 from conformance.traits import View, traits
@@ -60,13 +60,13 @@ class Result:
 def all_variants(only: Iterable[str] = ()) -> list[Variant]:
     """Each variant once: what has the same traits is the same."""
     found: dict[tuple[str, Traits], Variant] = {}
-    with TemporaryDirectory() as folder, GraphReader(_LIMITS) as reader:
+    with TemporaryDirectory() as folder:
         path = Path(folder, "one.onnx")
         for operator in operators(only):
             model = as_model(operator)
             if model is not None:
                 onnx.save(model, path)
-                graph = reader.read(path)
+                graph = read_graph(path, _LIMITS)
                 node = next(node for node in graph.nodes if node.name == NODE)
                 seen = frozenset((traits(View(graph), node) or {}).items())
                 found.setdefault((node.op, seen), Variant(node.op, seen, model))

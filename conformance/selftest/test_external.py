@@ -10,19 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import ModelProto, NodeProto, SparseTensorProto, TensorProto, helper, numpy_helper
 
-from conformance.graph import External, GraphReader
+from conformance.graph import External, read_graph
 from conformance.rules.external import SHAPE_INPUTS, misplaced
 from conformance.selftest.facts import GRAPH, judge
-from reference.process import Limits
 
 FLOAT = TensorProto.FLOAT
 N = helper.make_node
-
-
-@pytest.fixture(scope="module")
-def reader():
-    with GraphReader(Limits(timeout=120)) as made:
-        yield made
 
 
 def outside(tensor: TensorProto, folder: Path, **entries: str) -> TensorProto:
@@ -145,14 +138,14 @@ SLOTS = {
 
 @pytest.mark.parametrize(("op", "index"), SLOTS)
 def test_shapes_in_another_file_are_what_onnxruntime_refuses(
-    op: str, index: int, reader: GraphReader, tmp_path: Path
+    op: str, index: int, tmp_path: Path
 ) -> None:
     array, nodes = SLOTS[op, index]
     inside = save(model(nodes, numpy_helper.from_array(array, "c")), tmp_path)
     assert loads(inside), "the model itself is sound"
-    assert not list(misplaced(reader.read(inside)))
+    assert not list(misplaced(read_graph(inside)))
     path = save(model(nodes, outside(numpy_helper.from_array(array, "c"), tmp_path)), tmp_path)
-    offences = list(misplaced(reader.read(path)))
+    offences = list(misplaced(read_graph(path)))
     assert loads(path) is not bool(offences)
     assert bool(offences) is (index in SHAPE_INPUTS.get(op, {}) or op == "Identity")
     for offence in offences:
@@ -160,12 +153,12 @@ def test_shapes_in_another_file_are_what_onnxruntime_refuses(
         assert "size_threshold=1024" in offence.remedy
 
 
-def test_a_constant_node_in_another_file(reader: GraphReader, tmp_path: Path) -> None:
+def test_a_constant_node_in_another_file(tmp_path: Path) -> None:
     value = outside(numpy_helper.from_array(ints(3, 16), "far"), tmp_path)
     nodes = [N("Constant", [], ["c"], value=value), N("Reshape", ["x", "c"], ["y"])]
     path = save(model(nodes, None), tmp_path)
     assert not loads(path)
-    assert [o.seen for o in misplaced(reader.read(path))] == [
+    assert [o.seen for o in misplaced(read_graph(path))] == [
         "tensor 'c', shape of Reshape 'y', is in another file"
     ]
 
@@ -205,11 +198,11 @@ WEIGHT = np.float32([[1], [2], [3], [4]])
     ],
 )
 def test_entries_are_sound_where_onnxruntime_takes_them(
-    entries: dict[str, str], told: str, reader: GraphReader, tmp_path: Path
+    entries: dict[str, str], told: str, tmp_path: Path
 ) -> None:
     weight = outside(numpy_helper.from_array(WEIGHT, "w"), tmp_path, **entries)
     path = save(model([N("MatMul", ["x", "w"], ["y"])], weight), tmp_path)
-    graph = reader.read(path)
+    graph = read_graph(path)
     seen = [offence.seen for offence in misplaced(graph)]
     assert loads(path) is not bool(told)
     assert len(seen) == bool(told)
@@ -217,19 +210,17 @@ def test_entries_are_sound_where_onnxruntime_takes_them(
     assert judge("COM-1", graph).outcome == ("fail" if told else "pass")
 
 
-def test_a_place_inside_by_its_whole_path_moves_with_nothing(
-    reader: GraphReader, tmp_path: Path
-) -> None:
+def test_a_place_inside_by_its_whole_path_moves_with_nothing(tmp_path: Path) -> None:
     whole = {"location": str(tmp_path / "w.bin")}
     weight = outside(numpy_helper.from_array(WEIGHT, "w"), tmp_path, **whole)
     path = save(model([N("MatMul", ["x", "w"], ["y"])], weight), tmp_path)
     assert not loads(path)
-    assert "leads outside" in judge("COM-1", reader.read(path)).seen
+    assert "leads outside" in judge("COM-1", read_graph(path)).seen
 
 
 @pytest.mark.parametrize("part", ["values", "indices"])
 @pytest.mark.parametrize("missing", [False, True])
-def test_sparse_weights(part: str, missing: bool, reader: GraphReader, tmp_path: Path) -> None:
+def test_sparse_weights(part: str, missing: bool, tmp_path: Path) -> None:
     sparse = SparseTensorProto(
         values=numpy_helper.from_array(np.float32([1, 2]), "w"),
         indices=numpy_helper.from_array(ints(0, 2), "i"),
@@ -240,7 +231,7 @@ def test_sparse_weights(part: str, missing: bool, reader: GraphReader, tmp_path:
         (tmp_path / "w.bin").unlink()
     path = save(model([N("Add", ["x", "w"], ["y"])], sparse), tmp_path)
     assert loads(path) is not missing
-    assert (judge("COM-1", reader.read(path)).outcome == "fail") is missing
+    assert (judge("COM-1", read_graph(path)).outcome == "fail") is missing
 
 
 @settings(derandomize=True, deadline=None, database=None, max_examples=100)

@@ -1,7 +1,6 @@
 """Reading ONNX files: the facts are right, and no bytes make it stumble."""
 
 import contextlib
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,13 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from conformance.graph import GraphReader, Node, Value, nbytes, read_graph
+from conformance.graph import Node, Value, nbytes, read_graph
 from conformance.operators import npu_hazards
 from conformance.selftest.assess import assess
 from conformance.selftest.facts import GRAPH, graph_of
 from conformance.selftest.models import conforming
 from reference.errors import SubmissionError
-from reference.process import Limits
 from reference.tracks import DEPTH_2025
 
 REPEATABLE = settings(derandomize=True, deadline=None, database=None)
@@ -37,12 +35,6 @@ def save(path: Path, nodes: list, inputs: dict, outputs: dict, weights: list = (
     opsets = [helper.make_opsetid("", 17)]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
     return path
-
-
-@pytest.fixture(scope="module")
-def reader() -> Iterator[GraphReader]:
-    with GraphReader(Limits(timeout=60)) as made:
-        yield made
 
 
 def test_facts(tmp_path: Path) -> None:
@@ -157,7 +149,7 @@ def test_long_graphs_are_walked_once() -> None:
     assert asked <= 40_000
 
 
-def test_nodes_have_what_their_operator_must_have(reader: GraphReader, tmp_path: Path) -> None:
+def test_nodes_have_what_their_operator_must_have(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("MatMul", ["x"], []),
         helper.make_node("Softmax", ["x"], ["y"], axis="last"),
@@ -167,7 +159,7 @@ def test_nodes_have_what_their_operator_must_have(reader: GraphReader, tmp_path:
         helper.make_node("Own", [], [], domain="own", axis="last"),
         helper.make_node("FusedThing", ["x"], [], axis="last"),
     ]
-    read = reader.read(save(tmp_path / "m.onnx", nodes, {"x": [2, 2]}, {"y": None})).nodes
+    read = read_graph(save(tmp_path / "m.onnx", nodes, {"x": [2, 2]}, {"y": None})).nodes
     assert [(n.inputs, n.outputs, n.attributes) for n in read] == [
         (("x", ""), ("",), {}),
         (("x",), ("y",), {}),
@@ -216,7 +208,7 @@ def test_hazards_are_those_measured(
 @settings(REPEATABLE, max_examples=150)
 @given(data=st.data())
 def test_damaged_files_are_read_or_refused(
-    data: st.DataObject, reader: GraphReader, tmp_path_factory: pytest.TempPathFactory
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Whatever bytes change, the answer is a graph or a SubmissionError, nothing else."""
     good = conforming("depth").SerializeToString()
@@ -227,7 +219,7 @@ def test_damaged_files_are_read_or_refused(
     path = tmp_path_factory.mktemp("damaged") / "m.onnx"
     path.write_bytes(bytes(damaged[: max(cut, len(good) - 40)]))
     with contextlib.suppress(SubmissionError):
-        graph = reader.read(path)
+        graph = read_graph(path)
         assert len(npu_hazards(graph)) <= len(graph.nodes)
 
 

@@ -1,6 +1,5 @@
 """Open and fixed sizes: what the graph fixes, whatever the file declares."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,18 +8,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from conformance.fold import infer_shapes
-from conformance.graph import GraphReader, Node, Value
+from conformance.graph import Node, Value, read_graph
 from conformance.selftest.facts import DEPTH, GRAPH, IMAGE, judge
-from reference.process import Limits
 
 FLOAT = TensorProto.FLOAT
 N = helper.make_node
-
-
-@pytest.fixture(scope="module")
-def reader() -> Iterator[GraphReader]:
-    with GraphReader(Limits(timeout=120)) as made:
-        yield made
 
 
 def exported(nodes: list, size: list, declared: list | None, path: Path, kind: int = FLOAT) -> Path:
@@ -71,10 +63,10 @@ RESIZE = [
 @pytest.mark.parametrize("name", ARITHMETIC)
 @pytest.mark.parametrize("declared", [None, ["b", 3, "Divy_dim_0", "Divy_dim_1"]])
 def test_arithmetic_on_fixed_sizes_is_fixed(
-    name: str, declared: list | None, reader: GraphReader, tmp_path: Path
+    name: str, declared: list | None, tmp_path: Path
 ) -> None:
     nodes = [*HEIGHT, *ARITHMETIC[name], *RESIZE]
-    graph = reader.read(exported(nodes, [1, 3, 64, 64], declared, tmp_path / "m.onnx"))
+    graph = read_graph(exported(nodes, [1, 3, 64, 64], declared, tmp_path / "m.onnx"))
     assert graph.outputs == (Value("y", "float32", (1, 3, 64, 64)),)
     assert graph.declared[0].shape == (None if declared is None else (None, 3, None, None))
     verdict = judge("COM-2", graph)
@@ -83,14 +75,14 @@ def test_arithmetic_on_fixed_sizes_is_fixed(
     assert verdict.seen == (
         f"2 tensors, all fixed; y is declared {shown}, the graph gives it 1x3x64x64"
     )
-    open_input = reader.read(exported(nodes, [1, 3, "h", 64], declared, tmp_path / "m.onnx"))
+    open_input = read_graph(exported(nodes, [1, 3, "h", 64], declared, tmp_path / "m.onnx"))
     verdict = judge("COM-2", open_input)
     assert verdict.outcome == "fail"
     assert "x float32 1x3x?x64" in verdict.seen
     assert "dynamic_axes" in verdict.remedy
 
 
-def test_one_size_may_hang_on_another(reader: GraphReader, tmp_path: Path) -> None:
+def test_one_size_may_hang_on_another(tmp_path: Path) -> None:
     """A Resize to a half, then one to a half of that: the second is known after the first."""
     nodes = []
     for i, source in enumerate("xab"):
@@ -102,16 +94,14 @@ def test_one_size_may_hang_on_another(reader: GraphReader, tmp_path: Path) -> No
             N("Concat", ["bc", f"half{i}"], [f"to{i}"], axis=0),
             N("Resize", [source, "", "", f"to{i}"], [made], mode="nearest"),
         ]
-    graph = reader.read(exported(nodes, [1, 3, 64, 48], None, tmp_path / "m.onnx"))
+    graph = read_graph(exported(nodes, [1, 3, 64, 48], None, tmp_path / "m.onnx"))
     assert graph.outputs[0].shape == (1, 3, 8, 6)
 
 
-def test_what_hangs_on_the_data_stays_open_and_is_named(
-    reader: GraphReader, tmp_path: Path
-) -> None:
+def test_what_hangs_on_the_data_stays_open_and_is_named(tmp_path: Path) -> None:
     nodes = [N("Relu", ["x"], ["r"]), N("NonZero", ["r"], ["y"], "where")]
     path = exported(nodes, [1, 4], ["a", "b"], tmp_path / "m.onnx", TensorProto.INT64)
-    verdict = judge("COM-2", reader.read(path))
+    verdict = judge("COM-2", read_graph(path))
     assert verdict.outcome == "fail"
     assert verdict.seen == "y int64 2x?, open from NonZero 'where' on"
     assert verdict.remedy == (
@@ -119,11 +109,11 @@ def test_what_hangs_on_the_data_stays_open_and_is_named(
     )
 
 
-def test_declared_sizes_stay_where_they_say_more(reader: GraphReader, tmp_path: Path) -> None:
+def test_declared_sizes_stay_where_they_say_more(tmp_path: Path) -> None:
     nodes = [N("Custom", ["x"], ["y"], domain="own")]
-    graph = reader.read(exported(nodes, [1, 4], [1, 7], tmp_path / "m.onnx"))
+    graph = read_graph(exported(nodes, [1, 4], [1, 7], tmp_path / "m.onnx"))
     assert graph.outputs[0].shape == (1, 7)
-    other = reader.read(exported([N("Relu", ["x"], ["y"])], [1, 4], [1, 7], tmp_path / "m.onnx"))
+    other = read_graph(exported([N("Relu", ["x"], ["y"])], [1, 4], [1, 7], tmp_path / "m.onnx"))
     assert other.outputs[0].shape == (1, 7), "COM-9 is about what comes out"
 
 
