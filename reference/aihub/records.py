@@ -9,6 +9,7 @@ from typing import Literal
 from reference.aihub.tasks import ModelKind, Profile, TensorSpec
 
 JobKind = Literal["compile", "quantize", "link", "inference"]
+ListedKind = Literal["compile", "quantize", "link", "inference", "profile"]
 _ALPHABET = string.ascii_lowercase + string.digits
 
 
@@ -115,6 +116,14 @@ class JobRecord:
     failure: str = ""
     attempt: int = 0
     made: Made = Made()
+
+    @property
+    def listed_kind(self) -> ListedKind:
+        """What lists call it: a run with a profile is a profile job."""
+        return "profile" if self.asked.profile else self.asked.kind
+
+
+Record = ModelRecord | DatasetRecord | JobRecord
 
 
 def new_id(prefix: str) -> str:

@@ -13,9 +13,9 @@ from reference.aihub import wire
 from reference.aihub.changes import Changes
 from reference.aihub.listed import matching
 from reference.aihub.names import download_name
-from reference.aihub.records import DatasetRecord, JobRecord, JobState, ModelRecord
+from reference.aihub.records import DatasetRecord, JobRecord, JobState, ModelRecord, Record
+from reference.aihub.search import Search
 from reference.aihub.service import Oversized, Refused, Service
-from reference.aihub.store import Record
 
 pb: Any = public_api_pb2
 # How long a job that is not finished is waited for before its state is told; the client's patience
@@ -29,7 +29,6 @@ KINDS: dict[str, type[Any]] = {
     "jobs": JobRecord,
 }
 _LARGEST_MESSAGE = 1 << 20
-_LISTED = ("inference", "compile", "quantize", "link")
 
 
 class NotThere(Exception):  # noqa: N818 - an answer
@@ -121,16 +120,15 @@ class Api:
 
     async def models(self, request: Request) -> Message:
         """`GET models/`."""
-        found = self._page(request, ModelRecord)
-        return pb.ModelList(
-            models=[wire.model_message(model) for model in found], total_query_count=len(found)
-        )
+        found, total = self._page(request, ModelRecord)
+        listed = [wire.model_message(model) for model in found]
+        return pb.ModelList(models=listed, total_query_count=total)
 
     async def datasets(self, request: Request) -> Message:
         """`GET datasets/`."""
-        found = self._page(request, DatasetRecord)
+        found, total = self._page(request, DatasetRecord)
         listed = [wire.dataset_message(dataset) for dataset in found]
-        return pb.DatasetList(datasets=listed, total_query_count=len(found))
+        return pb.DatasetList(datasets=listed, total_query_count=total)
 
     async def download(self, request: Request) -> Message:
         """`GET models/<id>/download/` and `datasets/<id>/download_data/`."""
@@ -166,9 +164,9 @@ class Api:
 
     async def jobs(self, request: Request) -> Message:
         """`GET jobs/`, which clients up to 0.41 list jobs with."""
-        found = self._page(request, JobRecord)
+        found, total = self._page(request, JobRecord)
         listed = [wire.job_message(self._store, job, _version(request)) for job in found]
-        return pb.JobList(jobs=listed, total_query_count=len(found))
+        return pb.JobList(jobs=listed, total_query_count=total)
 
     async def rename(self, request: Request) -> Message:
         """`PATCH jobs/<id>/`."""
@@ -206,16 +204,16 @@ class Api:
         """`GET job_summaries/`, the newest first."""
         known = {str(int(state)): state for state in JobState}
         states = [known.get(s, -1) for s in request.query_params.get("state", "").split(",") if s]
-        kind = request.query_params.get("type", "").replace("profile", "inference")
-        found = self._page(
+        version = _version(request)
+        found, total = self._page(
             request,
             JobRecord,
-            states=states,
-            kinds=[kind] if kind in _LISTED else [],
+            states=tuple(states),
+            kinds=wire.listed_kinds(request.query_params.get("type", ""), version),
             creator=request.query_params.get("creator", ""),
         )
-        listed = [self._summary(job, _version(request)) for job in found]
-        return pb.JobSummaryList(job_summaries=listed, total_query_count=len(found))
+        listed = [self._summary(job, version) for job in found]
+        return pb.JobSummaryList(job_summaries=listed, total_query_count=total)
 
     async def sharing(self, request: Request) -> Message:
         """`GET <things>/<id>/shared_access/`."""
@@ -247,15 +245,12 @@ class Api:
         record: Record = self._store.get(kind, _id(request), request.state.user.email)
         return record
 
-    def _page(self, request: Request, kind: type[Any], **filters: Any) -> list[Any]:
-        return self._store.find(
-            kind,
-            request.state.user.email,
-            limit=min(_number(request, "limit", 50), 1000),
-            offset=_number(request, "offset"),
-            project=_project(request),
-            **filters,
-        )
+    def _page(self, request: Request, kind: type[Any], **filters: Any) -> tuple[list[Any], int]:
+        """What is asked for of a list, and how much there is of it."""
+        user, search = request.state.user.email, Search(project=_project(request), **filters)
+        limit, offset = min(_number(request, "limit", 50), 1000), _number(request, "offset")
+        found = self._store.find(kind, user, search, limit=limit, offset=offset)
+        return found, self._store.count(kind, user, search)
 
     def _summary(self, job: JobRecord, version: tuple[int, ...]) -> Message:
         target = self._store.get(ModelRecord, job.target).kind if job.target else None

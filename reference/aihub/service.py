@@ -19,11 +19,12 @@ from reference.aihub.records import (
     JobRecord,
     JobState,
     ModelRecord,
+    Record,
     User,
     new_id,
 )
 from reference.aihub.scheduler import Scheduler
-from reference.aihub.store import R, Record, Store, U, Unknown
+from reference.aihub.store import R, Store, U, Unknown
 from reference.aihub.tasks import (
     CompileTask,
     InferenceTask,

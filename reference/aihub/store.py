@@ -11,9 +11,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from reference.aihub.codec import decode, encode
-from reference.aihub.records import DatasetRecord, JobRecord, JobState, ModelRecord, User, new_id
+from reference.aihub.records import (
+    DatasetRecord,
+    JobRecord,
+    JobState,
+    ModelRecord,
+    Record,
+    User,
+    new_id,
+)
+from reference.aihub.search import COLUMNS, Search, columns_of
 
-Record = ModelRecord | DatasetRecord | JobRecord
 R = TypeVar("R", ModelRecord, DatasetRecord, JobRecord)
 U = TypeVar("U", ModelRecord, DatasetRecord)  # what can be uploaded
 
@@ -24,12 +32,6 @@ _TABLES: dict[type[Any], str] = {
 }
 _SCHEMA = """
 create table if not exists users (email text primary key, token text unique not null);
-create table if not exists models (id text primary key, owner text, project text, created real,
-    body text not null);
-create table if not exists datasets (id text primary key, owner text, project text, created real,
-    body text not null);
-create table if not exists jobs (id text primary key, owner text, project text, created real,
-    state integer, kind text, body text not null);
 create table if not exists job_assets (job text, asset text, primary key (job, asset));
 create index if not exists asset_jobs on job_assets (asset);
 create table if not exists shares (asset text, email text, primary key (asset, email));
@@ -38,6 +40,7 @@ create table if not exists links (key text primary key, purpose text, target tex
     expires real);
 """
 _LINK_SECONDS = 3600.0
+_ALL = Search()
 
 
 class Unknown(LookupError):  # noqa: N818 - an answer
@@ -65,6 +68,8 @@ class Store:
         with self._writing() as db:
             for statement in _SCHEMA.split(";"):
                 db.execute(statement)
+            for kind in _TABLES:
+                self._make_table(db, kind)
 
     def add_user(self, email: str, token: str) -> None:
         """Lets somebody in, or gives them another token; only its hash is kept."""
@@ -103,36 +108,39 @@ class Store:
         return decode(kind, row[1])
 
     def find(
-        self,
-        kind: type[R],
-        viewer: str,
-        *,
-        limit: int,
-        offset: int = 0,
-        project: str = "",
-        states: Iterable[int] = (),
-        kinds: Iterable[str] = (),
-        creator: str = "",
+        self, kind: type[R], viewer: str, search: Search, *, limit: int, offset: int = 0
     ) -> list[R]:
-        """What `viewer` may see, the newest first; states and kinds are of jobs alone."""
-        where = ["(owner = ?1 or id in (select asset from shares where email = ?1))"]
-        values: list[Any] = [viewer]
-
-        def among(column: str, allowed: Iterable[Any]) -> None:
-            if chosen := list(allowed):
-                where.append(f"{column} in ({', '.join('?' * len(chosen))})")
-                values.extend(chosen)
-
-        among("project", [project] if project else [])
-        among("owner", [creator] if creator else [])
-        among("state", states)
-        among("kind", kinds)
-        query = (
-            f"select body from {_TABLES[kind]} where {' and '.join(where)}"
-            " order by created desc, rowid desc limit ? offset ?"
-        )
-        rows = self._db.execute(query, (*values, limit, offset))
+        """What `viewer` may see and looks for, in its order."""
+        rows = self._listed("body", kind, viewer, search, limit, offset)
         return [decode(kind, body) for (body,) in rows]
+
+    def states(
+        self, viewer: str, search: Search, *, limit: int, offset: int = 0
+    ) -> list[tuple[str, str, int]]:
+        """Id, name and state of the jobs that `find` gives."""
+        return self._listed("id, name, state", JobRecord, viewer, search, limit, offset)
+
+    def _listed(
+        self, columns: str, kind: type[Any], viewer: str, search: Search, limit: int, offset: int
+    ) -> list[Any]:
+        where, values = _seen(kind, viewer, search)
+        query = (
+            f"select {columns} from {_TABLES[kind]} where {where}"
+            f" order by {search.ordering(kind)} limit ? offset ?"
+        )
+        return self._db.execute(query, [*values, limit, offset]).fetchall()
+
+    def count(self, kind: type[Any], viewer: str, search: Search = _ALL) -> int:
+        """How much there is of it."""
+        where, values = _seen(kind, viewer, search)
+        query = f"select count(*) from {_TABLES[kind]} where {where}"
+        return int(self._db.execute(query, values).fetchone()[0])
+
+    def devices(self, viewer: str) -> list[str]:
+        """The devices of the jobs that `viewer` may see."""
+        where, values = _seen(JobRecord, viewer, _ALL)
+        rows = self._db.execute(f"select distinct device from jobs where {where}", values)
+        return sorted({name for (names,) in rows for name in names.split("\n") if name})
 
     def shares(self, asset: str) -> list[str]:
         """Who else may see it."""
@@ -206,23 +214,34 @@ class Store:
 
     @staticmethod
     def _write(db: sqlite3.Connection, record: Record) -> None:
-        row: list[Any] = [record.id, record.owner, record.created, encode(record)]
+        row = {"id": record.id, "body": encode(record), **columns_of(record)}
+        changes = ", ".join(f"{column} = excluded.{column}" for column in row)
+        db.execute(
+            f"insert into {_TABLES[type(record)]} ({', '.join(row)})"
+            f" values ({', '.join('?' * len(row))}) on conflict (id) do update set {changes}",
+            list(row.values()),
+        )
         if isinstance(record, JobRecord):
             asked = record.asked
-            db.execute(
-                "insert into jobs values (?1, ?2, ?5, ?3, ?6, ?7, ?4) on conflict (id)"
-                " do update set state = ?6, body = ?4",
-                (*row, asked.project, int(record.state), asked.kind),
-            )
             assets = (*asked.models, asked.dataset, record.target, record.made.output_dataset)
             for asset in filter(None, assets):
                 db.execute("insert or ignore into job_assets values (?, ?)", (record.id, asset))
-        else:
-            db.execute(
-                f"insert into {_TABLES[type(record)]} values (?1, ?2, ?5, ?3, ?4)"
-                " on conflict (id) do update set body = ?4",
-                (*row, record.project),
-            )
+
+    @classmethod
+    def _make_table(cls, db: sqlite3.Connection, kind: type[Any]) -> None:
+        """The table of a kind of record; one of an earlier version gets what columns it lacks."""
+        columns = {name: f"{name} {type}" for name, type in COLUMNS[kind].items()}
+        table, own = _TABLES[kind], ", ".join(columns.values())
+        db.execute(
+            f"create table if not exists {table} (id text primary key, {own}, body text not null)"
+        )
+        there = {row[1] for row in db.execute(f"pragma table_info({table})")}
+        missing = [column for name, column in columns.items() if name not in there]
+        for column in missing:
+            db.execute(f"alter table {table} add column {column}")
+        if missing:
+            for (body,) in db.execute(f"select body from {table}").fetchall():
+                cls._write(db, decode(kind, body))
 
     @property
     def _db(self) -> sqlite3.Connection:
@@ -230,6 +249,7 @@ class Store:
             db = sqlite3.connect(self._path, isolation_level=None, timeout=30)
             db.execute("pragma journal_mode = wal")
             db.execute("pragma synchronous = full")
+            db.create_function("folded", 1, str.casefold, deterministic=True)
             self._local.db = db
         connection: sqlite3.Connection = self._local.db
         return connection
@@ -247,3 +267,10 @@ class Store:
 
 def _hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _seen(kind: type[Any], viewer: str, search: Search) -> tuple[str, list[Any]]:
+    """The condition of what `viewer` may see and looks for, with its values."""
+    where, values = search.where(kind)
+    own = "(owner = ? or id in (select asset from shares where email = ?))"
+    return f"{own} and {where}", [viewer, viewer, *values]

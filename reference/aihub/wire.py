@@ -37,6 +37,16 @@ def client_version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in parts) if all(p.isdecimal() for p in parts) else ()
 
 
+def listed_kinds(type: str, version: tuple[int, ...]) -> tuple[str, ...]:
+    """The kinds of job that a client of `version` calls a `type`; none, which is all, for no type.
+
+    From 0.56 on there are no profile jobs: they are inference jobs, too.
+    """
+    if type in ("profile", "inference"):
+        return ("profile", "inference") if version >= _ONE_KIND else (type,)
+    return (type,) if type in ("compile", "quantize", "link") else ()
+
+
 def device_message(device: ListedDevice) -> Any:
     """One `Device`."""
     return pb.Device(

@@ -2,7 +2,6 @@
 that only this site can know.
 """
 
-import datetime
 import hashlib
 import hmac
 import re
@@ -11,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
@@ -19,27 +19,19 @@ from starlette.staticfiles import StaticFiles
 
 from reference.aihub.listed import listed_devices
 from reference.aihub.names import download_name
-from reference.aihub.pages.render import render, size
-from reference.aihub.pages.views import AssetView, JobView, Kind, Link, Page, Sharing, State
-from reference.aihub.records import DatasetRecord, JobRecord, JobState, ModelRecord, User
+from reference.aihub.pages.answers import COOKIE, html, page_of, problem_page, reader, store_of
+from reference.aihub.pages.follow import follow_job, follow_jobs, mark_of_job
+from reference.aihub.pages.lists import assets_page, jobs_page
+from reference.aihub.pages.present import asset_view, job_view
+from reference.aihub.records import DatasetRecord, JobRecord, ModelRecord
 from reference.aihub.service import Refused, Service
-from reference.aihub.store import Record, Store, Unknown
+from reference.aihub.store import Unknown
 from reference.aihub.tasks import ComputeUnit
 
-_COOKIE = "token"
-_PER_PAGE = 50
 _KINDS: dict[str, type[Any]] = {
     "jobs": JobRecord,
     "models": ModelRecord,
     "datasets": DatasetRecord,
-}
-_TABS = ("compile", "profile", "inference", "quantize", "link")
-_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; form-action 'self'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
 }
 # Netron draws with styles of its own, and must not tell anybody of a model.
 _NETRON_HEADERS = {
@@ -58,9 +50,11 @@ def page_routes() -> list[Any]:
         Route("/", _start),
         Route("/login", _login, methods=["GET", "POST"]),
         Route("/logout", _signed_in(_logout), methods=["POST"]),
-        Route("/jobs/", _signed_in(_jobs)),
-        Route("/models/", _signed_in(_assets)),
-        Route("/datasets/", _signed_in(_assets)),
+        Route("/jobs/", _signed_in(jobs_page)),
+        Route("/jobs/events", _signed_in(follow_jobs)),
+        Route("/jobs/{id}/events", _signed_in(follow_job)),
+        Route("/models/", _signed_in(assets_page)),
+        Route("/datasets/", _signed_in(assets_page)),
         Route("/devices/", _signed_in(_devices)),
         Route("/account/", _signed_in(_account)),
         Route("/jobs/{id}/", _signed_in(_job)),
@@ -95,39 +89,26 @@ class _Netron(StaticFiles):
 
 def _signed_in(call: Handler) -> Handler:
     async def handle(request: Request) -> Response:
-        service: Service = request.app.state.service
-        token = request.cookies.get(_COOKIE, "")
-        user = service.store.user_of(token)
+        user = reader(request)
         if user is None:
-            return RedirectResponse(f"/login?next={request.url.path}", 303)
-        request.state.user, request.state.csrf = user, _mark(token)
+            then = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+            return RedirectResponse(f"/login?next={quote(then)}", 303)
+        request.state.user, request.state.csrf = user, _mark(request.cookies[COOKIE])
         if request.method == "POST":
             form = await request.form()
             if not hmac.compare_digest(str(form.get("csrf", "")), request.state.csrf):
-                return _problem(request, 403, "Not sent from this site", "Load the page again.")
+                return problem_page(request, 403, "Not sent from this site", "Load the page again.")
         try:
             return await call(request)
         except Unknown:
             text = "It may not exist, or it is not shared with you."
-            return _problem(request, 404, "There is no such thing", text)
+            return problem_page(request, 404, "There is no such thing", text)
 
     return handle
 
 
 def _mark(token: str) -> str:
     return hmac.new(token.encode(), b"forms", hashlib.sha256).hexdigest()
-
-
-def _page(request: Request, here: str = "", **more: Any) -> Page:
-    return Page(request.state.user.email, request.state.csrf, here=here, **more)
-
-
-def _html(template: str, status: int = 200, **context: Any) -> Response:
-    return HTMLResponse(render(template, **context), status, headers=_HEADERS)
-
-
-def _problem(request: Request, status: int, title: str, text: str) -> Response:
-    return _html("problem.html", status, page=_page(request), title=title, text=text)
 
 
 async def _start(request: Request) -> Response:
@@ -141,11 +122,11 @@ async def _login(request: Request) -> Response:
         then, token = str(form.get("next", "/jobs/")), str(form.get("token", "")).strip()
         if request.app.state.service.store.user_of(token) is not None:
             response = RedirectResponse(_inside(then), 303)
-            response.set_cookie(_COOKIE, token, httponly=True, samesite="strict")
+            response.set_cookie(COOKIE, token, httponly=True, samesite="strict")
             return response
         problem = "This hub does not know that token."
     status = 403 if problem else 200
-    return _html("login.html", status, page=Page(problem=problem), next=_inside(then))
+    return html("login.html", status, page=page_of(request, problem=problem), next=_inside(then))
 
 
 def _inside(path: str) -> str:
@@ -156,55 +137,28 @@ def _inside(path: str) -> str:
 
 async def _logout(request: Request) -> Response:
     response = RedirectResponse("/login", 303)
-    response.delete_cookie(_COOKIE)
+    response.delete_cookie(COOKIE)
     return response
 
 
-async def _jobs(request: Request) -> Response:
-    store, user = _store(request), request.state.user
-    chosen = request.query_params.get("kind", "")
-    kinds = ["inference" if chosen == "profile" else chosen] if chosen in _TABS else []
-    number = _number(request)
-    found = store.find(
-        JobRecord, user.email, limit=_PER_PAGE + 1, offset=number * _PER_PAGE, kinds=kinds
-    )
-    views = [job_view(store, job, user) for job in found[:_PER_PAGE]]
-    if chosen in ("profile", "inference"):
-        views = [view for view in views if view.kind == chosen]
-    tabs = [Link("All", "/jobs/", "here" if not kinds else "")]
-    tabs += [Link(k.capitalize(), f"/jobs/?kind={k}", "here" * (k == chosen)) for k in _TABS]
-    here = f"/jobs/?kind={chosen}&page=" if kinds else "/jobs/?page="
-    page = _page(request, "Jobs", pages=_pages(here, number, len(found)))
-    return _html("jobs.html", page=page, title="Jobs", jobs=views, tabs=tabs)
-
-
 async def _job(request: Request) -> Response:
-    store, user = _store(request), request.state.user
-    job = job_view(store, store.get(JobRecord, request.path_params["id"], user.email), user)
+    store, user = store_of(request), request.state.user
+    record = store.get(JobRecord, request.path_params["id"], user.email)
+    job = job_view(store, record, user)
     layers = job.profile.layers if job.profile else ()
     counts = Counter(layer.unit for layer in layers)
     units = [(unit.name, counts[unit]) for unit in reversed(ComputeUnit) if counts[unit]]
-    return _html("job.html", page=_page(request, "Jobs", **_said(request)), job=job, units=units)
-
-
-async def _assets(request: Request) -> Response:
-    store, user = _store(request), request.state.user
-    things = request.url.path.strip("/")
-    number = _number(request)
-    found = store.find(_KINDS[things], user.email, limit=_PER_PAGE + 1, offset=number * _PER_PAGE)
-    title = things.capitalize()
-    page = _page(request, title, pages=_pages(f"/{things}/?page=", number, len(found)))
-    views = [asset_view(store, each, user) for each in found[:_PER_PAGE]]
-    return _html("assets.html", page=page, title=title, base=f"/{things}/", assets=views)
+    page = page_of(request, "Jobs", **_said(request))
+    return html("job.html", page=page, job=job, units=units, mark=mark_of_job(record))
 
 
 async def _asset(request: Request) -> Response:
-    store, user = _store(request), request.state.user
+    store, user = store_of(request), request.state.user
     things = request.url.path.split("/")[1]
     record = store.get(_KINDS[things], request.path_params["id"], user.email)
     what = "MODEL" if things == "models" else "DATASET"
-    page = _page(request, things.capitalize(), **_said(request))
-    return _html("asset.html", page=page, what=what, asset=asset_view(store, record, user))
+    page = page_of(request, things.capitalize(), **_said(request))
+    return html("asset.html", page=page, what=what, asset=asset_view(store, record, user))
 
 
 async def _devices(request: Request) -> Response:
@@ -219,12 +173,12 @@ async def _devices(request: Request) -> Response:
         }
         for each in listed_devices()
     ]
-    return _html("devices.html", page=_page(request, "Devices"), devices=rows)
+    return html("devices.html", page=page_of(request, "Devices"), devices=rows)
 
 
 async def _account(request: Request) -> Response:
     url = f"{request.url.scheme}://{request.url.netloc}"
-    return _html("account.html", page=_page(request, "Account"), url=url)
+    return html("account.html", page=page_of(request, "Account"), url=url)
 
 
 async def _share(request: Request) -> Response:
@@ -255,7 +209,7 @@ def _said(request: Request) -> dict[str, str]:
 
 async def _file(request: Request) -> Response:
     """A model, a data set, or a log of a job: by a storage address that holds for an hour."""
-    store, user = _store(request), request.state.user
+    store, user = store_of(request), request.state.user
     things, id = request.path_params["things"], request.path_params["id"]
     if things not in _KINDS:
         raise Unknown(id)
@@ -268,128 +222,3 @@ async def _file(request: Request) -> Response:
     if not digest:
         raise Unknown(id)
     return RedirectResponse(f"/storage/{store.link('download', digest, name)}", 303)
-
-
-def job_view(store: Store, job: JobRecord, user: User) -> JobView:
-    """A job as its page shows it."""
-    asked, made = job.asked, job.made
-    end = job.finished or (datetime.datetime.now(datetime.UTC).timestamp())
-    links = [Link(name, f"/jobs/{job.id}/file/{name}") for name in made.logs]
-    target = store.get(ModelRecord, job.target) if job.target else None
-    if target is not None and target.blob:
-        links.insert(0, Link(_TARGETS[asked.kind], f"/models/{target.id}/file", size(target.size)))
-    if made.output_dataset:
-        output = store.get(DatasetRecord, made.output_dataset)
-        links.insert(0, Link("OUTPUT DATASET", f"/datasets/{output.id}/file", size(output.size)))
-    sources = [_source("models", store.get(ModelRecord, id)) for id in asked.models]
-    if asked.dataset:
-        sources.append(_source("datasets", store.get(DatasetRecord, asked.dataset)))
-    kind: Kind = "profile" if asked.kind == "inference" and asked.profile else asked.kind
-    return JobView(
-        job.id,
-        kind,
-        job.name,
-        _state(job),
-        job.owner,
-        _moment(job.created),
-        ", ".join(asked.devices) or "any",
-        None if job.started is None else end - job.started,
-        asked.options,
-        job.failure,
-        made.notices,
-        (("Weights", asked.weights), ("Activations", asked.activations)),
-        tuple(sources),
-        tuple(links),
-        _netron(target) if target is not None else "",
-        target.input_spec if target else asked.input_specs,
-        target.output_spec if target else (),
-        made.profile,
-        _sharing(store, "jobs", job, user),
-    )
-
-
-_TARGETS = {
-    "compile": "COMPILED MODEL",
-    "quantize": "QUANTIZED MODEL",
-    "link": "LINKED MODEL",
-    "inference": "",
-}
-
-
-def asset_view(store: Store, record: ModelRecord | DatasetRecord, user: User) -> AssetView:
-    """A model or a data set as its page shows it."""
-    model = record if isinstance(record, ModelRecord) else None
-    expires = None if isinstance(record, ModelRecord) else record.expires
-    things = "models" if model else "datasets"
-    producer = None
-    if record.producer:
-        job = store.get(JobRecord, record.producer)
-        producer = Link(job.name or job.id, f"/jobs/{job.id}/")
-    file = Link("DOWNLOAD", f"/{things}/{record.id}/file", size(record.size))
-    return AssetView(
-        record.id,
-        record.name,
-        model.kind.name.replace("_", " ").lower() if model else "data set",
-        record.owner,
-        _moment(record.created),
-        record.size if record.blob else None,
-        _moment(expires) if expires else None,
-        producer,
-        inputs=model.input_spec if model else (),
-        outputs=model.output_spec if model else (),
-        downloads=(file,) if record.blob else (),
-        visualize=_netron(model) if model else "",
-        sharing=_sharing(store, things, record, user),
-    )
-
-
-def _netron(model: ModelRecord) -> str:
-    """Netron on a model that is one file of a kind that it reads."""
-    readable = model.blob and not model.is_directory and model.kind.name != "QNN_CONTEXT_BINARY"
-    if not readable or find_spec("netron") is None:
-        return ""
-    return f"/netron/index.html?url=/models/{model.id}/file&identifier={download_name(model)}"
-
-
-def _sharing(store: Store, things: str, record: Record, user: User) -> Sharing:
-    if record.owner == user.email:
-        return Sharing(tuple(store.shares(record.id)), f"/{things}/{record.id}/share")
-    return Sharing((user.email,))
-
-
-def _source(things: str, record: ModelRecord | DatasetRecord) -> Link:
-    return Link(record.name or record.id, f"/{things}/{record.id}/")
-
-
-def _state(job: JobRecord) -> State:
-    match job.state:
-        case JobState.CREATED:
-            return "waiting"
-        case JobState.DONE:
-            return "ready"
-        case JobState.FAILED:
-            return "failed"
-    return "running"
-
-
-def _moment(seconds: float) -> datetime.datetime:
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC)
-
-
-def _store(request: Request) -> Store:
-    store: Store = request.app.state.service.store
-    return store
-
-
-def _number(request: Request) -> int:
-    text = request.query_params.get("page", "0")
-    return int(text) if text.isdigit() else 0
-
-
-def _pages(base: str, number: int, found: int) -> tuple[Link, ...]:
-    links = []
-    if number:
-        links.append(Link("Newer", f"{base}{number - 1}"))
-    if found > _PER_PAGE:
-        links.append(Link("Older", f"{base}{number + 1}"))
-    return tuple(links)

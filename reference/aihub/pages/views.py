@@ -1,12 +1,12 @@
 """What the pages show, as the templates take it: nothing of the store, nothing of HTTP."""
 
 import datetime
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
+from reference.aihub.records import ListedKind
 from reference.aihub.tasks import Profile, TensorSpec
 
-Kind = Literal["compile", "profile", "inference", "quantize", "link"]
 State = Literal["waiting", "running", "ready", "failed"]
 
 STATES: dict[State, str] = {
@@ -39,7 +39,7 @@ class JobView:
     """One job. `seconds` is how long it took or has taken, None before it starts."""
 
     id: str
-    kind: Kind
+    kind: ListedKind
     name: str
     state: State
     owner: str
@@ -99,4 +99,3 @@ class Page:
     message: str = ""
     problem: str = ""
     here: str = ""
-    pages: tuple[Link, ...] = field(default=())

@@ -1,12 +1,17 @@
 // Makes the columns of tables sortable; without it they stand in the server's order.
-for (const table of document.querySelectorAll("table.sortable")) {
+export const sortTables = (root) => {
+  for (const table of root.querySelectorAll("table.sortable")) sortable(table);
+};
+
+const value = (row, index) => {
+  const cell = row.cells[index];
+  const text = cell.dataset.value ?? cell.textContent.trim();
+  return text !== "" && Number.isFinite(Number(text)) ? Number(text) : text;
+};
+
+const sortable = (table) => {
   const body = table.tBodies[0];
   const columns = [...table.tHead.rows[0].cells];
-  const value = (row, index) => {
-    const cell = row.cells[index];
-    const text = cell.dataset.value ?? cell.textContent.trim();
-    return text !== "" && Number.isFinite(Number(text)) ? Number(text) : text;
-  };
   columns.forEach((column, index) => {
     const button = document.createElement("button");
     button.type = "button";
@@ -25,4 +30,4 @@ for (const table of document.querySelectorAll("table.sortable")) {
       body.append(...rows);
     });
   });
-}
+};
