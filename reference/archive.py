@@ -59,20 +59,20 @@ def open_zip(path: Path, name: str) -> Iterator[zipfile.ZipFile]:
         ) from None
 
 
-def unpack(path: Path, folder: Path, name: str) -> Path:
+def unpack(path: Path, folder: Path, name: str, most: int = MOST_BYTES) -> Path:
     """Unpacks a zip into `folder`, which must not exist; `name` is what messages call it.
 
-    Every entry is looked at first: inside the folder, no link, no password, one place each, fits
-    the disk; then no more bytes are written than were announced. What macOS adds stays out. Raises
-    SubmissionError for what is not, and where nothing is left.
+    Every entry is looked at first: inside the folder, no link, no password, one place each, all
+    within `most` bytes and the disk; then no more are written than were announced. What macOS adds
+    stays out. Raises SubmissionError for what is not, and where nothing is left.
     """
     folder.mkdir(parents=True)
     with open_zip(path, name) as archive:
         entries = _places(archive.infolist(), name)
         size = sum(entry.file_size for entry in entries.values())
         free = shutil.disk_usage(folder).free
-        if size > min(free, MOST_BYTES):
-            limit = "the disk has" if free < MOST_BYTES else "any model has"
+        if size > min(free, most):
+            limit = "the disk has" if free < most else f"the {most / 2**30:.3g} GiB that it may"
             raise SubmissionError(
                 f"{name} unpacks to {size / 2**30:.1f} GiB, more than {limit}",
                 "free some space, or check the archive",

@@ -11,10 +11,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import numpy as np
 
@@ -24,12 +25,24 @@ from reference.errors import SubmissionError, one_line
 # Left to the parent, the page cache and everybody else.
 _SPARE_BYTES = 512 * 2**20
 _TICK_SECONDS = 0.5
-_LOG_BYTES = 64 * 2**20
+_LOG_BYTES, _TRANSCRIPT_BYTES = 64 * 2**20, 2**20
 _LONGEST_ANSWER, _MOST_ANSWERS = 2**26, 16  # in characters; that wait to be read
 _LAST_SECONDS = 5  # for a child to end in when its pipe is closed
 _KILLED = -9  # by SIGKILL, which the signal module does not have on Windows
 
 Tick = Callable[[float], None]
+
+_transcript: ContextVar[IO[str] | None] = ContextVar("transcript", default=None)
+
+
+@contextlib.contextmanager
+def transcript(file: IO[str]) -> Iterator[None]:
+    """What children that end within the block have printed goes to `file`, each under its name."""
+    before = _transcript.set(file)
+    try:
+        yield
+    finally:
+        _transcript.reset(before)
 
 
 @dataclass(frozen=True)
@@ -118,6 +131,8 @@ class ChildProcess:
             self._kill()
         assert self._process.stdout is not None
         self._process.stdout.close()
+        if file := _transcript.get():
+            print(f"[{self.name}]\n{self.printed(_TRANSCRIPT_BYTES)}", file=file, flush=True)
         self._stderr.close()
 
     def run(self, feeds: dict[str, np.ndarray], folder: Path) -> Pass:

@@ -1,11 +1,13 @@
 """`lpcvc hub`: a local AI Hub for the official client."""
 
 import argparse
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conformance.verbs import Answer, add_limits, limits_of
+from reference.errors import SubmissionError
 
 if TYPE_CHECKING:
     from conformance.verbs import Verbs
@@ -27,7 +29,17 @@ def add_to(verbs: "Verbs") -> None:
         "--workers", type=int, default=1, metavar="N", help="jobs at once; default: %(default)s"
     )
     serve.add_argument(
-        "--max-upload", type=float, default=4.0, metavar="GIB", help="default: %(default)s"
+        "--max-upload",
+        type=float,
+        default=4.0,
+        metavar="GIB",
+        help="of one file, and of what an archive holds; default: %(default)s",
+    )
+    serve.add_argument(
+        "--quota",
+        type=float,
+        metavar="GIB",
+        help="of all models and data sets of one user; default: what the disk has",
     )
     add_limits(serve, "one step of a job")
     serve.add_argument(
@@ -43,6 +55,18 @@ def add_to(verbs: "Verbs") -> None:
     _add_state(user)
     user.add_argument("email")
     user.set_defaults(verb=_add_user)
+
+    prune = own.add_parser(
+        "prune", help="delete what nobody can use any more, and with --older-than what is old"
+    )
+    _add_state(prune)
+    prune.add_argument(
+        "--older-than",
+        type=float,
+        metavar="DAYS",
+        help="also jobs that ended so long ago, and models and data sets that no job names",
+    )
+    prune.set_defaults(verb=_prune)
 
     users = own.add_parser("users", help="list who is let in")
     _add_state(users)
@@ -64,15 +88,14 @@ def _serve(options: argparse.Namespace) -> Answer:
     from reference.aihub.local import OWNER
     from reference.aihub.server import Settings, add_user, serve, warnings
 
-    place = Place(options.state, limits=limits_of(options), deadline=options.deadline * 3600)
-    settings = Settings(
-        place,
-        options.host,
-        options.port,
-        options.allow_remote,
-        int(options.max_upload * 2**30),
-        max(1, options.workers),
+    place = Place(
+        options.state,
+        limits=limits_of(options),
+        deadline=_above_zero("--deadline", options.deadline) * 3600,
+        max_upload=int(_above_zero("--max-upload", options.max_upload) * 2**30),
+        quota=int(_above_zero("--quota", options.quota) * 2**30),
     )
+    settings = Settings(place, options.host, options.port, options.allow_remote, options.workers)
 
     def ready(url: str) -> None:
         for warning in warnings(url):
@@ -89,6 +112,31 @@ def _serve(options: argparse.Namespace) -> Answer:
 
     serve(settings, ready)
     return "stopped", 0
+
+
+def _above_zero(option: str, amount: float | None) -> float:
+    if amount is None:
+        return 0.0
+    if not 0 < amount < math.inf:
+        raise SubmissionError(f"{option} {amount:g} allows nothing", "give a number above 0")
+    return amount
+
+
+def _prune(options: argparse.Namespace) -> Answer:
+    from reference.aihub.disposal import prune
+    from reference.aihub.execute import Place
+    from reference.aihub.server import existing
+
+    days = options.older_than
+    if days is not None and not 0 <= days < math.inf:
+        raise SubmissionError(f"--older-than {days:g} is no time", "give days, 0 or more")
+    place = Place(options.state)
+    freed = prune(existing(place), place.blobs(), days)
+    return (
+        f"deleted {freed.things} jobs, models and data sets, and {freed.files} files of nothing:"
+        f" {freed.bytes / 1e6:.1f} MB",
+        0,
+    )
 
 
 def _add_user(options: argparse.Namespace) -> Answer:

@@ -1,29 +1,34 @@
-"""The addresses of the hub's API, and which answer has which HTTP status."""
+"""The addresses of the hub's API."""
 
 import json
 from collections.abc import Awaitable, Callable
+from inspect import iscoroutinefunction
 from typing import Any
 
 from google.protobuf.message import Message
-from starlette.requests import ClientDisconnect, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from reference.aihub.records import User
-from reference.aihub.responses import KINDS, Api, NotThere, problem, read_body
-from reference.aihub.service import Forbidden, Oversized, Refused, Service
-from reference.aihub.store import Unknown
-from reference.aihub.tasks import TaskError
+from reference.aihub.access import folded
+from reference.aihub.bounds import FORM_BYTES, check_address, read_body
+from reference.aihub.problems import problem, told
+from reference.aihub.responses import KINDS, Api
+from reference.aihub.service import Service
+from reference.aihub.throttle import Throttle
 
 PROTOBUF = "application/x-protobuf"
 
 Handler = Callable[[Request], Awaitable[Response]]
+# What takes no time may be a coroutine; everything else runs in a thread, and waits for nobody.
+Call = Callable[[Request], Message] | Callable[[Request], Awaitable[Message]]
 
 
 def api_routes(api: Api) -> list[Any]:
     """The addresses below `/api/v1`, with the same for projects where the client has them."""
     shared = "/{things:str}/{id}/shared_access/"
-    alike = [
+    alike: list[tuple[str, str, Call]] = [
         ("GET", "/models/", api.models),
         ("POST", "/models/", api.create_model),
         ("POST", "/datasets/", api.create_dataset),
@@ -33,7 +38,7 @@ def api_routes(api: Api) -> list[Any]:
         ("GET", "/job_summaries/", api.summaries),
     ]
     run = "/jobs/{id}/device_runs/{run}"
-    own = [
+    own: list[tuple[str, str, Call]] = [
         ("GET", "/devices/", api.devices),
         ("GET", "/frameworks/", api.frameworks),
         ("GET", "/users/auth/user/", api.user),
@@ -60,31 +65,30 @@ def api_routes(api: Api) -> list[Any]:
     ]
 
 
-def _answering(call: Callable[[Request], Awaitable[Message]]) -> Handler:
+def _answering(call: Call) -> Handler:
     async def handle(request: Request) -> Response:
         service: Service = request.app.state.service
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        user = service.store.user_of(token.strip()) if scheme == "token" else None
-        if user is None:
-            return problem(401, "the API token is not known here")
-        request.state.user = user
-        if request.path_params.get("things", "jobs") not in KINDS:
-            return problem(404, "there is no such address")
         try:
-            message = await call(request)
-        except Unknown as error:
-            return problem(404, f"{error} does not exist, or is not shared with you")
-        except NotThere as error:
-            return problem(404, str(error))
-        except Oversized as error:
-            return problem(413, str(error))
-        except Forbidden as error:
-            return problem(403, str(error))
-        except (Refused, TaskError) as error:
-            return problem(400, str(error))
-        except ClientDisconnect:
-            return problem(400, "the request was cut short")
-        return Response(message.SerializeToString(), media_type=PROTOBUF)
+            user = None
+            if scheme == "token":
+                user = await run_in_threadpool(service.store.user_of, token.strip())
+            if user is None:
+                return problem(401, "the API token is not known here")
+            request.state.user = user
+            check_address(request)
+            if request.path_params.get("things", "jobs") not in KINDS:
+                return problem(404, "there is no such address")
+            if request.method in ("POST", "PATCH"):
+                request.state.body = await read_body(request)
+            if iscoroutinefunction(call):
+                message = await call(request)
+            else:
+                message = await run_in_threadpool(call, request)
+            body = await run_in_threadpool(message.SerializeToString)
+        except Exception as error:
+            return problem(*told(error))
+        return Response(body, media_type=PROTOBUF)
 
     return handle
 
@@ -92,15 +96,20 @@ def _answering(call: Callable[[Request], Awaitable[Message]]) -> Handler:
 async def _login(request: Request) -> Response:
     """`POST users/auth/login/`: the password is the token, which is all there is here."""
     service: Service = request.app.state.service
+    throttle: Throttle = request.app.state.throttle
     try:
-        sent = json.loads(await read_body(request))
-        email, token = str(sent["email"]), str(sent["password"])
-    except (ValueError, KeyError, TypeError):
-        return problem(400, "an e-mail address and a password are needed")
-    except Oversized as error:
-        return problem(413, str(error))
-    if service.store.user_of(token) != User(email):
-        return problem(400, "the password is the token of that user")
+        throttle.begin(request)
+        try:
+            sent = json.loads(await read_body(request, FORM_BYTES))
+            email, token = str(sent["email"]), str(sent["password"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return problem(400, "an e-mail address and a password are needed")
+        user = await run_in_threadpool(service.store.user_of, token)
+        if user is None or user.email != folded(email):
+            return problem(400, "the password is the token of that user")
+        throttle.right(request)
+    except Exception as error:
+        return problem(*told(error))
     return JSONResponse({"key": token})
 
 

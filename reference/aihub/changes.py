@@ -1,6 +1,7 @@
 """Tells those who wait that something has changed."""
 
 import asyncio
+import contextlib
 
 
 class Changes:
@@ -17,7 +18,8 @@ class Changes:
     def tell(self) -> None:
         """Something has changed."""
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._wake)
+            with contextlib.suppress(RuntimeError):  # closed: nobody waits any more
+                self._loop.call_soon_threadsafe(self._wake)
 
     async def wait(self, seconds: float) -> None:
         """Until something changes, but no longer than `seconds`."""

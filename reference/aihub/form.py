@@ -9,6 +9,8 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
+_MOST_BESIDE = 1 << 20
+
 
 class MalformedError(Exception):
     """A body that is no form, or has no such file; the message is for the sender."""
@@ -25,12 +27,17 @@ async def file_of_form(
     if kind != b"multipart/form-data" or not parameters.get(b"boundary"):
         raise MalformedError("the data is to be sent as a form")
     parts = _Parts(field.encode())
+    beside = 0  # of the file
     try:
         parser = MultipartParser(parameters[b"boundary"], parts.callbacks)
         async for chunk in body:
             parser.write(chunk)
+            beside += len(chunk)
             for data in parts.taken():
+                beside -= len(data)
                 yield data
+            if beside > _MOST_BESIDE:
+                raise MalformedError(f"the form has more than {_MOST_BESIDE} bytes beside the file")
     except FormParserError as error:
         raise MalformedError(f"the form cannot be read: {error}") from None
     if not parts.ended:

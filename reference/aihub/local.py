@@ -1,10 +1,14 @@
 """A hub for the time of a `with`: started on a free port, with a client that is set up for it."""
 
 import contextlib
+import fcntl
 import json
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +18,8 @@ from reference.aihub.server import new_token
 from reference.errors import SubmissionError
 from reference.install import install_command
 
+# Of the folders of hubs that are kept nowhere; one so new may not have its lock yet.
+_PREFIX, _NEW_SECONDS = "lpcvc-hub-", 3600.0
 OWNER = "me@localhost.localdomain"
 
 
@@ -70,7 +76,12 @@ def local_hub(
     known = tokens or {email: new_token() for email in users}
     with contextlib.ExitStack() as stack:
         if state is None:
-            state = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lpcvc-hub-")))
+            _sweep()
+            state = Path(
+                stack.enter_context(
+                    tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True)
+                )
+            )
         log = stack.enter_context(tempfile.TemporaryFile("w+"))
         process = subprocess.Popen(
             [sys.executable, "-m", "reference.aihub.server"],
@@ -93,15 +104,35 @@ def local_hub(
         }
         process.stdin.write(json.dumps(asked) + "\n")
         process.stdin.flush()
-        url = process.stdout.readline().strip()
-        if not url:
+        answer = json.loads(process.stdout.readline() or "{}")
+        if "url" not in answer:
             log.seek(0)
-            reason = log.read().strip().splitlines() or ["no reason given"]
+            last = (log.read().strip().splitlines() or ["no reason given"])[-1]
             raise SubmissionError(
-                f"the local hub does not start: {reason[-1]}",
-                install_command("hub"),
+                f"the local hub does not start: {answer.get('problem', last)}",
+                answer.get("remedy", install_command("hub")),
             )
-        yield LocalHub(url, known, process)
+        yield LocalHub(answer["url"], known, process)
+
+
+def _sweep() -> None:
+    """Removes the folders of such hubs that were killed, and this user's: nobody has the lock."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            about = folder.lstat()
+            if about.st_uid != os.getuid():
+                continue
+            try:
+                handle = os.open(folder / "lock", os.O_WRONLY | os.O_NOFOLLOW)
+            except FileNotFoundError:
+                if time.time() - about.st_mtime > _NEW_SECONDS:
+                    shutil.rmtree(folder)
+                continue
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder)
+            finally:
+                os.close(handle)
 
 
 def _end(process: "subprocess.Popen[str]") -> None:

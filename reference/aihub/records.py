@@ -34,9 +34,10 @@ class JobState(IntEnum):
 
 @dataclass(frozen=True)
 class User:
-    """Somebody with a token."""
+    """Somebody who was let in; `access` is the hash of the token or session that they came with."""
 
     email: str
+    access: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)

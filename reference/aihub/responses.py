@@ -6,16 +6,19 @@ from typing import Any
 
 from google.protobuf.message import DecodeError, Message
 from qai_hub import public_api_pb2
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse
 
 from reference.aihub import wire
+from reference.aihub.access import folded
+from reference.aihub.bounds import check_message
 from reference.aihub.changes import Changes
 from reference.aihub.listed import matching
 from reference.aihub.names import download_name
+from reference.aihub.problems import NotThere, Refused
 from reference.aihub.records import DatasetRecord, JobRecord, JobState, ModelRecord, Record
 from reference.aihub.search import Search
-from reference.aihub.service import Oversized, Refused, Service
+from reference.aihub.service import Service
 
 pb: Any = public_api_pb2
 # How long a job that is not finished is waited for before its state is told; the client's patience
@@ -28,11 +31,6 @@ KINDS: dict[str, type[Any]] = {
     "datasets": DatasetRecord,
     "jobs": JobRecord,
 }
-_LARGEST_MESSAGE = 1 << 20
-
-
-class NotThere(Exception):  # noqa: N818 - an answer
-    """Something that is known but does not exist; the message is for the asker."""
 
 
 class Api:
@@ -44,7 +42,7 @@ class Api:
         self._changes = changes
         self._told: set[str] = set()
 
-    async def devices(self, request: Request) -> Message:
+    def devices(self, request: Request) -> Message:
         """`GET devices/`."""
         asked = request.query_params
         found = matching(asked.get("name", ""), asked.get("os", ""), asked.getlist("attributes"))
@@ -53,7 +51,7 @@ class Api:
         listed = [wire.device_message(device) for device in found]
         return pb.DeviceList(devices=listed, total_query_count=len(listed))
 
-    async def frameworks(self, request: Request) -> Message:
+    def frameworks(self, request: Request) -> Message:
         """`GET frameworks/`."""
         from reference.npu.toolchain import find_toolchain
 
@@ -62,23 +60,23 @@ class Api:
         qairt.api_tags.extend(["default", "latest"])
         return pb.FrameworkList(frameworks=[qairt], total_query_count=1)
 
-    async def create_model(self, request: Request) -> Message:
+    def create_model(self, request: Request) -> Message:
         """`POST models/`."""
-        asked = await _read(request, pb.Model)
+        asked = _read(request, pb.Model)
         made = self._service.create_model(
             request.state.user, asked.name, asked.model_type, asked.is_directory, _project(request)
         )
         return wire.created_message(made.id, made.created)
 
-    async def create_dataset(self, request: Request) -> Message:
+    def create_dataset(self, request: Request) -> Message:
         """`POST datasets/`."""
-        asked = await _read(request, pb.Dataset)
+        asked = _read(request, pb.Dataset)
         made = self._service.create_dataset(
             request.state.user, asked.name, asked.permanent, _project(request)
         )
         return wire.created_message(made.id, made.created, made.expires)
 
-    async def start_model_upload(self, request: Request) -> Message:
+    def start_model_upload(self, request: Request) -> Message:
         """`GET models/<id>/multipart_upload/`: one address for all bytes."""
         upload = pb.FileMultipartUploadURL(
             urls=[self._upload(request, ModelRecord)],
@@ -89,14 +87,14 @@ class Api:
             return upload
         return pb.FileUploadResponse(multipart_url=upload)
 
-    async def end_model_upload(self, request: Request) -> Message:
+    def end_model_upload(self, request: Request) -> Message:
         """`POST models/<id>/multipart_upload/`."""
-        asked = await _read(request, pb.FileMultipartUploadComplete)
+        asked = _read(request, pb.FileMultipartUploadComplete)
         digests = [etag.strip('"') for etag in asked.etags]
         model = self._service.complete_model(request.state.user, _id(request), digests)
         return wire.created_message(model.id, model.created)
 
-    async def start_dataset_upload(self, request: Request) -> Message:
+    def start_dataset_upload(self, request: Request) -> Message:
         """`GET datasets/<id>/upload_url/`."""
         url = self._upload(request, DatasetRecord)
         upload = pb.FileUploadURL(url=url, file_field_name=FILE_FIELD)
@@ -104,13 +102,13 @@ class Api:
             return upload
         return pb.FileUploadResponse(url=upload)
 
-    async def end_dataset_upload(self, request: Request) -> Message:
+    def end_dataset_upload(self, request: Request) -> Message:
         """`PATCH datasets/<id>/`."""
-        await _read(request, pb.Dataset)
+        _read(request, pb.Dataset)
         dataset = self._service.complete_dataset(request.state.user, _id(request))
         return wire.created_message(dataset.id, dataset.created, dataset.expires)
 
-    async def show(self, request: Request) -> Message:
+    def show(self, request: Request) -> Message:
         """`GET models/<id>/` and `datasets/<id>/`."""
         record = self._visible(request)
         if isinstance(record, ModelRecord):
@@ -118,32 +116,32 @@ class Api:
         assert isinstance(record, DatasetRecord)
         return wire.dataset_message(record)
 
-    async def models(self, request: Request) -> Message:
+    def models(self, request: Request) -> Message:
         """`GET models/`."""
         found, total = self._page(request, ModelRecord)
         listed = [wire.model_message(model) for model in found]
         return pb.ModelList(models=listed, total_query_count=total)
 
-    async def datasets(self, request: Request) -> Message:
+    def datasets(self, request: Request) -> Message:
         """`GET datasets/`."""
         found, total = self._page(request, DatasetRecord)
         listed = [wire.dataset_message(dataset) for dataset in found]
         return pb.DatasetList(datasets=listed, total_query_count=total)
 
-    async def download(self, request: Request) -> Message:
+    def download(self, request: Request) -> Message:
         """`GET models/<id>/download/` and `datasets/<id>/download_data/`."""
         record = self._visible(request)
-        if isinstance(record, JobRecord) or not record.blob:
-            raise NotThere(f"{record.id} has no file: it was not uploaded, or its job failed")
-        link = self._store.link("download", record.blob, download_name(record))
-        url = pb.FileDownloadURL(url=_storage(request, link), filename=download_name(record))
+        if isinstance(record, JobRecord):
+            raise NotThere(f"{record.id} is a job, and has no file of its own")
+        key = self._service.download(request.state.user, record)
+        url = pb.FileDownloadURL(url=_storage(request, key), filename=download_name(record))
         if "supports_s3_credentials" not in request.query_params:
             return url
         return pb.FileDownloadResponse(url=url)
 
-    async def submit(self, request: Request) -> Message:
+    def submit(self, request: Request) -> Message:
         """`POST jobs/`."""
-        message = await _read(request, pb.Job)
+        message = _read(request, pb.Job)
         asked = wire.read_job(message)
         job = self._service.submit(request.state.user, asked, _project(request))
         return wire.created_message(job.id, job.created)
@@ -152,55 +150,58 @@ class Api:
         """`GET jobs/<id>/`: held until the job is finished, but the first time, which is part of
         submitting.
         """
-        job = self._store.get(JobRecord, _id(request), request.state.user.email)
+        id, viewer = _id(request), request.state.user.email
+        job = await run_in_threadpool(self._store.get, JobRecord, id, viewer)
         loop = asyncio.get_running_loop()
         until = loop.time() + HOLD_SECONDS
         first = job.asked.kind != "inference" and job.id not in self._told
         self._told.add(job.id)
         while not (first or job.state.finished) and loop.time() < until:
             await self._changes.wait(until - loop.time())
-            job = self._store.get(JobRecord, job.id, request.state.user.email)
-        return wire.job_message(self._store, job, _version(request))
+            job = await run_in_threadpool(self._store.get, JobRecord, id, viewer)
+        version = _version(request)
+        message: Message = await run_in_threadpool(wire.job_message, self._store, job, version)
+        return message
 
-    async def jobs(self, request: Request) -> Message:
+    def jobs(self, request: Request) -> Message:
         """`GET jobs/`, which clients up to 0.41 list jobs with."""
         found, total = self._page(request, JobRecord)
         listed = [wire.job_message(self._store, job, _version(request)) for job in found]
         return pb.JobList(jobs=listed, total_query_count=total)
 
-    async def rename(self, request: Request) -> Message:
+    def rename(self, request: Request) -> Message:
         """`PATCH jobs/<id>/`."""
-        asked = await _read(request, pb.JobPublicUpdate)
+        asked = _read(request, pb.JobPublicUpdate)
         job = self._service.rename(request.state.user, _id(request), asked.name)
         return wire.created_message(job.id, job.created)
 
-    async def result(self, request: Request) -> Message:
+    def result(self, request: Request) -> Message:
         """`GET jobs/<id>/result/`."""
         job = self._store.get(JobRecord, _id(request), request.state.user.email)
         if job.asked.kind != "inference" or not job.state.finished or job.failure:
             raise NotThere(f"job {job.id} has no result")
         return wire.result_message(job, _version(request))
 
-    async def artifacts(self, request: Request) -> Message:
+    def artifacts(self, request: Request) -> Message:
         """`GET jobs/<id>/device_runs/<n>/artifact_list/<type>/`: all logs are the hub's."""
         job = self._store.get(JobRecord, _id(request), request.state.user.email)
         listed = pb.NamedArtifactDownloadURLList()
         if int(request.path_params["type"]) == wire.HUB_LOG:
-            for name, digest in job.made.logs.items():
-                link = self._store.link("download", digest, name)
-                listed.artifacts.add(url=_storage(request, link), filename=name, name=name)
+            for name in job.made.logs:
+                key = self._service.download(request.state.user, job, name)
+                listed.artifacts.add(url=_storage(request, key), filename=name, name=name)
         return listed
 
-    async def old_artifact(self, request: Request) -> Message:
+    def old_artifact(self, request: Request) -> Message:
         """`GET jobs/<id>/device_runs/<n>/artifacts/<type>/`, of clients up to 0.42."""
-        listed = await self.artifacts(request)
+        listed = self.artifacts(request)
         assert isinstance(listed, pb.NamedArtifactDownloadURLList)
         if not listed.artifacts:
             raise NotThere("there is no such log")
         first = listed.artifacts[0]
         return pb.FileDownloadURL(url=first.url, filename=first.filename)
 
-    async def summaries(self, request: Request) -> Message:
+    def summaries(self, request: Request) -> Message:
         """`GET job_summaries/`, the newest first."""
         known = {str(int(state)): state for state in JobState}
         states = [known.get(s, -1) for s in request.query_params.get("state", "").split(",") if s]
@@ -210,27 +211,27 @@ class Api:
             JobRecord,
             states=tuple(states),
             kinds=wire.listed_kinds(request.query_params.get("type", ""), version),
-            creator=request.query_params.get("creator", ""),
+            creator=folded(request.query_params.get("creator", "")),
         )
         listed = [self._summary(job, version) for job in found]
         return pb.JobSummaryList(job_summaries=listed, total_query_count=total)
 
-    async def sharing(self, request: Request) -> Message:
+    def sharing(self, request: Request) -> Message:
         """`GET <things>/<id>/shared_access/`."""
         return pb.SharedAccess(email=self._store.shares(self._visible(request).id))
 
-    async def share(self, request: Request) -> Message:
+    def share(self, request: Request) -> Message:
         """`PATCH` and `DELETE <things>/<id>/shared_access/`."""
         record = self._visible(request)
         remove = None
         add: list[str] = []
         if request.method == "PATCH":
-            asked = await _read(request, pb.SharedAccessChange)
+            asked = _read(request, pb.SharedAccessChange)
             add, remove = list(asked.add_email), list(asked.remove_email)
         self._service.change_sharing(request.state.user, record, add, remove)
         return wire.created_message(record.id, record.created)
 
-    async def user(self, request: Request) -> Message:
+    def user(self, request: Request) -> Message:
         """`GET users/auth/user/`."""
         return pb.User(email=request.state.user.email)
 
@@ -238,7 +239,8 @@ class Api:
         """An address to upload a thing to."""
         size = _number(request, "file_size")
         thing = self._service.begin_upload(request.state.user, kind, _id(request), size)
-        return _storage(request, self._store.link("upload", thing.id))
+        user = request.state.user
+        return _storage(request, self._store.give_address(user, "upload", thing.id))
 
     def _visible(self, request: Request) -> Record:
         kind = KINDS[request.path_params["things"]]
@@ -258,28 +260,13 @@ class Api:
         return summary
 
 
-def problem(status: int, detail: str) -> JSONResponse:
-    """An error as the client reads it."""
-    # The rest of what is too large is not listened to.
-    headers = {"Connection": "close"} if status == 413 else None
-    return JSONResponse({"detail": detail}, status, headers)
-
-
-async def read_body(request: Request) -> bytes:
-    """A body in memory; raises Oversized for one that is too large to be a message."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _LARGEST_MESSAGE:
-            raise Oversized("the body is too large for a message")
-    return bytes(body)
-
-
-async def _read(request: Request, kind: type[Any]) -> Any:
+def _read(request: Request, kind: type[Any]) -> Any:
     try:
-        return kind.FromString(await read_body(request))
+        message = kind.FromString(request.state.body)
     except DecodeError:
         raise Refused(f"the body is no {kind.DESCRIPTOR.name} message") from None
+    check_message(message)
+    return message
 
 
 def _id(request: Request) -> str:

@@ -1,5 +1,6 @@
 """Starts jobs when what they need is there, a few at a time, each in a process of its own."""
 
+import errno
 import multiprocessing
 import shutil
 import signal
@@ -12,12 +13,15 @@ from dataclasses import dataclass
 from multiprocessing import connection, forkserver
 from multiprocessing.process import BaseProcess
 
-from reference.aihub.execute import Place, failed, run_job
+from reference.aihub.access import Unknown
+from reference.aihub.execute import Place, end_job, run_job
 from reference.aihub.records import DatasetRecord, JobRecord, JobState, ModelRecord
-from reference.aihub.store import Store, Unknown
+from reference.aihub.room import NO_ROOM
+from reference.aihub.store import Store
 
 _ATTEMPTS = 2
 _RETRY_SECONDS = 1.0
+_TERM_SECONDS = 2.0
 _RUNNING: dict[str, JobState] = {
     "compile": JobState.OPTIMIZING_MODEL,
     "quantize": JobState.QUANTIZING_MODEL,
@@ -36,7 +40,7 @@ class _Running:
 
 class Scheduler:
     """Does the jobs of one hub. A context manager; at its end running jobs are stopped, and begin
-    again when the hub does.
+    again when the hub does, as if they had not yet.
 
     `changed` is called, in the scheduler's thread, when a job has come to its end.
     """
@@ -46,9 +50,10 @@ class Scheduler:
         self._workers = workers
         self._changed = changed
         self._store: Store = place.store()
+        self._blobs = place.blobs()
         self._running: dict[str, _Running] = {}
         self._wake = threading.Event()
-        self._stop = False
+        self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, daemon=True)
         # Forked from a server that has imported what every job needs.
         self._context = multiprocessing.get_context("forkserver")
@@ -58,23 +63,28 @@ class Scheduler:
         """There is something new to do."""
         self._wake.set()
 
+    def stop(self) -> None:
+        """Nothing new is begun, and nothing that ends by the same signal has failed."""
+        self._stop.set()
+        self._wake.set()
+
     def __enter__(self) -> "Scheduler":
         shutil.rmtree(self._place.scratch, ignore_errors=True)
-        self._place.scratch.mkdir(parents=True)
+        self._place.scratch.mkdir(mode=0o700, parents=True)
         forkserver.ensure_running()
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop = True
-        self._wake.set()
+        self.stop()
         self._thread.join()
         for running in self._running.values():
             running.process.kill()
             running.process.join()
+            self._store.put_back(running.job)
 
     def _loop(self) -> None:
-        while not self._stop:
+        while not self._stop.is_set():
             self._wake.clear()
             try:
                 self._reap()
@@ -88,17 +98,21 @@ class Scheduler:
 
     def _reap(self) -> None:
         for id, running in list(self._running.items()):
+            process = running.process
             if time.monotonic() >= running.until:
-                running.process.kill()
-                running.process.join()
+                process.kill()
+                process.join()
                 reason = f"this job took more than {self._place.deadline:.0f} s and was stopped"
-            elif running.process.is_alive():
+            elif process.is_alive():
                 continue
             else:
-                running.process.join()
-                reason = f"the worker of this job ended with {_exit(running.process.exitcode)}"
-            del self._running[id]
+                process.join()
+                # Sent to all processes of a service, it may come here ahead of the hub.
+                if process.exitcode == -signal.SIGTERM and self._stop.wait(_TERM_SECONDS):
+                    return
+                reason = _exit(process.exitcode)
             self._end(running.job, reason)  # unless it has come to an end of its own
+            del self._running[id]
 
     def _start(self) -> None:
         if len(self._running) >= self._workers:
@@ -135,7 +149,7 @@ class Scheduler:
 
     def _run(self, job: JobRecord) -> None:
         if job.attempt >= _ATTEMPTS:
-            self._end(job, f"the hub was stopped {job.attempt} times while this job ran")
+            self._end(job, f"the hub was killed {job.attempt} times while this job ran")
             return
         state = _RUNNING.get(job.asked.kind)
         if state is None:
@@ -152,11 +166,13 @@ class Scheduler:
         self._wake.set()
 
     def _end(self, job: JobRecord, reason: str) -> None:
-        self._store.finish(failed(job, reason))
+        if not self._store.get(JobRecord, job.id).state.finished:
+            end_job(self._place, self._store, self._blobs, job, None, reason)
         self._changed()
 
 
 def _exit(code: int | None) -> str:
-    if code is not None and code < 0:
-        return f"exit code {code} ({signal.Signals(-code).name})"
-    return f"exit code {code}"
+    if code == errno.ENOSPC:
+        return NO_ROOM
+    name = f" ({signal.Signals(-code).name})" if code is not None and code < 0 else ""
+    return f"the worker of this job ended with exit code {code}{name}"

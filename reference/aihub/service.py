@@ -6,13 +6,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from reference.aihub.blobs import Blobs
+from reference.aihub.access import StorageAddress, Unknown, folded
+from reference.aihub.blobs import Blob, Blobs, Damaged, Draft
+from reference.aihub.disposal import delete
+from reference.aihub.names import download_name
 from reference.aihub.options import (
     check_options,
     compile_options,
     compile_target,
     target_runtime,
 )
+from reference.aihub.problems import Forbidden, NotThere, Oversized, Refused
 from reference.aihub.records import (
     Asked,
     DatasetRecord,
@@ -24,7 +28,7 @@ from reference.aihub.records import (
     new_id,
 )
 from reference.aihub.scheduler import Scheduler
-from reference.aihub.store import R, Store, U, Unknown
+from reference.aihub.store import KINDS_BY_LETTER, R, Store, U
 from reference.aihub.tasks import (
     CompileTask,
     InferenceTask,
@@ -50,26 +54,15 @@ _FOR_ONE_CHIP = ("qnn_context_binary", "precompiled_qnn_onnx")
 _ZIPPED = (ModelKind.TORCHSCRIPT, ModelKind.TORCH_EXPORTED_PROGRAM)
 
 
-class Refused(Exception):  # noqa: N818 - an answer
-    """Something that may not be, or makes no sense; the message is for the asker."""
-
-
-class Oversized(Refused):
-    """An upload that is too large."""
-
-
-class Forbidden(Refused):
-    """Something that only its owner may do."""
-
-
 @dataclass(frozen=True)
 class Service:
-    """One hub. `max_upload` is in bytes."""
+    """One hub. Bytes: `max_upload`, and `quota` of all that somebody has, where 0 is no end."""
 
     store: Store
     blobs: Blobs
     scheduler: Scheduler
     max_upload: int
+    quota: int = 0
 
     def create_model(
         self, user: User, name: str, kind: int, is_directory: bool, project: str
@@ -96,35 +89,74 @@ class Service:
         record = self.own(user, kind, id)
         if record.producer:
             raise Refused(f"{id} is made by job {record.producer}, and cannot be uploaded")
-        if size > self.max_upload:
+        if size > self.room(user):
             raise Oversized(
                 f"{size / 1e6:.1f} MB is more than this hub takes ({self.max_upload / 1e6:.1f} MB)"
+                if size > self.max_upload
+                else f"{size / 1e6:.1f} MB is more than is left of the {self.quota / 1e6:.1f} MB"
+                " that everybody has on this hub: delete models or data sets on its pages"
             )
         return record
+
+    def room(self, user: User) -> int:
+        """How many bytes an upload of `user` may have."""
+        left = self.quota - self.store.bytes_of(user.email) if self.quota else self.max_upload
+        return min(self.max_upload, max(0, left))
+
+    def upload(self, address: StorageAddress, draft: Draft, blob: Blob) -> None:
+        """What arrived at `address`. One upload is all that it takes; the same again is well."""
+        with self.store.writing():
+            kind = KINDS_BY_LETTER[address.asset[0]]
+            record = self.own(address.user, kind, address.asset)
+            before = self.store.uploaded(record.id)
+            if getattr(record, "blob", "") or before not in (None, blob.digest):
+                raise Forbidden("this address was used: ask for another upload")
+            self.blobs.keep(draft, blob)
+            self.store.add_upload(record.id, blob.digest)
 
     def complete_model(self, user: User, id: str, digests: Sequence[str]) -> ModelRecord:
         """The model is uploaded, in the parts `digests`; said again it changes nothing."""
         model = self.own(user, ModelRecord, id)
         if model.blob:
             return model
-        digest = self._uploaded(id)
+        digest, size = self._uploaded(id)
         if list(digests) != [digest]:
-            raise Refused(f"{model.name} is not what was uploaded last: upload it again")
+            raise Refused(f"{model.name} is not what was uploaded: upload it again")
         zipped = model.is_directory or model.kind in _ZIPPED
         if zipped and not zipfile.is_zipfile(self.blobs.path(digest)):
             raise Refused(f"{model.name} is no archive or was cut short: export it again")
-        return self.store.update(model, blob=digest, size=self.blobs.size(digest))
+        return self.store.update(model, blob=digest, size=size)
 
     def complete_dataset(self, user: User, id: str) -> DatasetRecord:
         """The data set is uploaded; said again it changes nothing."""
         dataset = self.own(user, DatasetRecord, id)
         if dataset.blob:
             return dataset
-        digest = self._uploaded(id)
+        digest, size = self._uploaded(id)
         with self.blobs.path(digest).open("rb") as file:
             if file.read(len(_HDF5)) != _HDF5:
                 raise Refused("the data set is not an HDF5 file")
-        return self.store.update(dataset, blob=digest, size=self.blobs.size(digest))
+        return self.store.update(dataset, blob=digest, size=size)
+
+    def download(self, user: User, record: Record, log: str = "") -> str:
+        """The key of a storage address of a thing's file, or of a log of a job.
+
+        Raises NotThere where there is none, and Refused where the disk has damaged it.
+        """
+        if isinstance(record, JobRecord):
+            digest, name = record.made.logs.get(log, ""), log
+        else:
+            digest, name = record.blob, download_name(record)
+        if not digest:
+            raise NotThere(f"{record.id} has no file: it was not uploaded, or its job failed")
+        self._check(digest, name)
+        return self.store.give_address(user, "download", record.id, digest, name)
+
+    def address(self, key: str) -> StorageAddress:
+        """What a storage address stands for; raises Unknown where it, or its access, has ended."""
+        address = self.store.address(key)
+        self.store.get(KINDS_BY_LETTER[address.asset[0]], address.asset, address.user.email)
+        return address
 
     def submit(self, user: User, asked: Asked, project: str) -> JobRecord:
         """A new job, with the model that it is to make. Raises Refused for what cannot be done."""
@@ -148,6 +180,10 @@ class Service:
         self.scheduler.wake()
         return job
 
+    def delete(self, user: User, kind: type[R], id: str) -> None:
+        """Deletes a thing of one's own; raises Refused while a job needs it."""
+        delete(self.store, self.blobs, self.own(user, kind, id))
+
     def rename(self, user: User, id: str, name: str) -> JobRecord:
         """Gives a job another name."""
         return self.store.update(self.own(user, JobRecord, id), name=name)
@@ -158,7 +194,7 @@ class Service:
         """Shares a thing of one's own, or stops to; `remove` None is with nobody any more."""
         if record.owner != user.email:
             raise Forbidden(f"{record.id} belongs to somebody else, who alone can share it")
-        added = [email.strip() for email in add]
+        added = [folded(email) for email in add]
         for email in added:
             if "@" not in email or any(c.isspace() for c in email):
                 raise Refused(f"{email!r} is no e-mail address")
@@ -171,11 +207,19 @@ class Service:
             raise Forbidden(f"{id} belongs to somebody else")
         return record
 
-    def _uploaded(self, id: str) -> str:
-        digest = self.store.upload(id)
+    def _uploaded(self, id: str) -> tuple[str, int]:
+        digest = self.store.uploaded(id)
         if digest is None:
             raise Refused("nothing was uploaded")
-        return digest
+        return digest, self._check(digest, id)
+
+    def _check(self, digest: str, name: str) -> int:
+        try:
+            return self.blobs.check(digest)
+        except Damaged:
+            raise Refused(
+                f"{name} is damaged, or gone, on the disk of this hub: upload or make it again"
+            ) from None
 
     def _usable(self, user: User, id: str) -> ModelRecord:
         try:

@@ -2,39 +2,55 @@
 
 from collections.abc import AsyncIterator
 
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
 
-from reference.aihub.blobs import TooLarge
-from reference.aihub.form import MalformedError, file_of_form
-from reference.aihub.responses import FILE_FIELD, problem
+from reference.aihub.access import Unknown
+from reference.aihub.bounds import check_address
+from reference.aihub.form import file_of_form
+from reference.aihub.problems import problem, told
+from reference.aihub.responses import FILE_FIELD
 from reference.aihub.service import Service
-from reference.aihub.store import Unknown
 
 
 async def storage(request: Request) -> Response:
     """`GET` a file, `PUT` the bytes of a model, or `POST` a form with those of a data set."""
     service: Service = request.app.state.service
     try:
-        link = service.store.linked(request.path_params["key"])
+        check_address(request)
+        address = await run_in_threadpool(service.address, request.path_params["key"])
+        request.state.user = address.user
+        if request.method in ("GET", "HEAD"):
+            if address.purpose != "download":
+                return problem(403, "this address takes an upload")
+            size = await run_in_threadpool(service.blobs.size, address.digest)
+            chunks = service.blobs.read(address.digest)
+            return StreamingResponse(
+                _after(await anext(chunks), chunks),  # of a small file, that is all: it is right
+                media_type="application/octet-stream",
+                headers={
+                    "Content-Length": str(size),
+                    "Content-Disposition": f'attachment; filename="{address.filename}"',
+                },
+            )
+        if address.purpose != "upload":
+            return problem(403, "this address gives a download")
+        room = await run_in_threadpool(service.room, address.user)
+        with service.blobs.draft() as draft:
+            blob = await service.blobs.receive(draft, _bytes(request), room)
+            await run_in_threadpool(service.upload, address, draft, blob)
     except Unknown:
         return problem(403, "this address has expired, or never was one")
-    if request.method in ("GET", "HEAD"):
-        if link.purpose != "download":
-            return problem(403, "this address takes an upload")
-        return FileResponse(service.blobs.path(link.target), filename=link.filename)
-    if link.purpose != "upload":
-        return problem(403, "this address gives a download")
-    try:
-        blob = await service.blobs.receive(_bytes(request), service.max_upload)
-    except TooLarge:
-        return problem(413, f"larger than this hub takes ({service.max_upload / 1e6:.1f} MB)")
-    except MalformedError as error:
-        return problem(400, str(error))
-    except ClientDisconnect:
-        return problem(400, "the upload was cut short")  # for the record: nobody reads it
-    service.store.add_upload(link.target, blob.digest)
+    except Exception as error:
+        return problem(*told(error))
     return Response(status_code=204, headers={"ETag": f'"{blob.digest}"'})
+
+
+async def _after(first: bytes, others: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for chunk in others:
+        yield chunk
 
 
 def _bytes(request: Request) -> AsyncIterator[bytes]:

@@ -1,15 +1,11 @@
 """Everything that the hub knows, in one SQLite file that a crash cannot leave half written."""
 
-import contextlib
 import dataclasses
-import hashlib
 import sqlite3
-import threading
-import time
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
+from reference.aihub.access import Access, Unknown, folded
 from reference.aihub.codec import decode, encode
 from reference.aihub.records import (
     DatasetRecord,
@@ -17,8 +13,6 @@ from reference.aihub.records import (
     JobState,
     ModelRecord,
     Record,
-    User,
-    new_id,
 )
 from reference.aihub.search import COLUMNS, Search, columns_of
 
@@ -30,71 +24,48 @@ _TABLES: dict[type[Any], str] = {
     DatasetRecord: "datasets",
     JobRecord: "jobs",
 }
+# By the first letter of the id.
+KINDS_BY_LETTER: dict[str, type[Any]] = {"m": ModelRecord, "d": DatasetRecord, "j": JobRecord}
 _SCHEMA = """
-create table if not exists users (email text primary key, token text unique not null);
 create table if not exists job_assets (job text, asset text, primary key (job, asset));
 create index if not exists asset_jobs on job_assets (asset);
 create table if not exists shares (asset text, email text, primary key (asset, email));
 create table if not exists uploads (id text primary key, digest text not null);
-create table if not exists links (key text primary key, purpose text, target text, filename text,
-    expires real);
 """
-_LINK_SECONDS = 3600.0
+# E-mail addresses had their case once.
+_FOLD = """
+update users set email = lower(email);
+update or ignore shares set email = lower(email);
+update models set owner = lower(owner), body = json_set(body, '$.owner', lower(owner));
+update datasets set owner = lower(owner), body = json_set(body, '$.owner', lower(owner));
+update jobs set owner = lower(owner), body = json_set(body, '$.owner', lower(owner));
+pragma user_version = 1
+"""
 _ALL = Search()
 
 
-class Unknown(LookupError):  # noqa: N818 - an answer
-    """There is no such thing, or the asker may not see it: the two look the same."""
-
-
-@dataclasses.dataclass(frozen=True)
-class StorageLink:
-    """What an unguessable address stands for: where bytes are taken from, or go to.
-
-    `target` is the hash of a blob for a `purpose` of "download", else the id of an upload.
-    """
-
-    purpose: str
-    target: str
-    filename: str
-
-
-class Store:
+class Store(Access):
     """The database at `path`. Safe to use from several threads and processes."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._local = threading.local()
-        with self._writing() as db:
-            for statement in _SCHEMA.split(";"):
+    def _create(self, db: sqlite3.Connection) -> None:
+        super()._create(db)
+        for statement in _SCHEMA.split(";"):
+            db.execute(statement)
+        for kind in _TABLES:
+            self._make_table(db, kind)
+        if db.execute("pragma user_version").fetchone() == (0,):
+            for statement in _FOLD.split(";"):
                 db.execute(statement)
-            for kind in _TABLES:
-                self._make_table(db, kind)
-
-    def add_user(self, email: str, token: str) -> None:
-        """Lets somebody in, or gives them another token; only its hash is kept."""
-        with self._writing() as db:
-            db.execute("insert or replace into users values (?, ?)", (email, _hash(token)))
-
-    def users(self) -> list[str]:
-        """Everybody's address."""
-        return [row[0] for row in self._db.execute("select email from users order by email")]
-
-    def user_of(self, token: str) -> User | None:
-        """Whose token it is."""
-        query = "select email from users where token = ?"
-        row = self._db.execute(query, (_hash(token),)).fetchone()
-        return User(row[0]) if row else None
 
     def insert(self, *records: Record) -> None:
         """Adds records, all or none; a job is tied to what it is made from and makes."""
-        with self._writing() as db:
+        with self.writing() as db:
             for record in records:
                 self._write(db, record)
 
     def update(self, record: R, **changes: Any) -> R:
         """The record as it is now with `changes`; what was changed meanwhile stays."""
-        with self._writing() as db:
+        with self.writing() as db:
             changed = dataclasses.replace(self.get(type(record), record.id), **changes)
             self._write(db, changed)
         return changed
@@ -149,42 +120,69 @@ class Store:
 
     def share(self, asset: str, add: Iterable[str], remove: Iterable[str] | None) -> None:
         """Changes who else may see it; `remove` None takes it from everybody first."""
-        with self._writing() as db:
+        with self.writing() as db:
             if remove is None:
                 db.execute("delete from shares where asset = ?", (asset,))
-            for email in remove or ():
+            for email in map(folded, remove or ()):
                 db.execute("delete from shares where asset = ? and email = ?", (asset, email))
-            for email in add:
+            for email in map(folded, add):
                 db.execute("insert or ignore into shares values (?, ?)", (asset, email))
 
-    def link(self, purpose: str, target: str, filename: str = "") -> str:
-        """The key of a storage address that holds for an hour."""
-        key = new_id("") + new_id("") + new_id("") + new_id("")
-        now = time.time()
-        with self._writing() as db:
-            db.execute("delete from links where expires < ?", (now,))
-            values = key, purpose, target, filename, now + _LINK_SECONDS
-            db.execute("insert into links values (?, ?, ?, ?, ?)", values)
-        return key
-
-    def linked(self, key: str) -> StorageLink:
-        """What a storage address stands for; raises Unknown once it has expired."""
-        query = "select purpose, target, filename from links where key = ? and expires > ?"
-        row = self._db.execute(query, (key, time.time())).fetchone()
-        if row is None:
-            raise Unknown(key)
-        return StorageLink(*row)
-
     def add_upload(self, id: str, digest: str) -> None:
-        """Notes what was uploaded for a model or data set; sent again it replaces the first."""
-        with self._writing() as db:
+        """Notes what was uploaded for a model or data set."""
+        with self.writing() as db:
             db.execute("insert or replace into uploads values (?, ?)", (id, digest))
 
-    def upload(self, id: str) -> str | None:
+    def uploaded(self, id: str) -> str | None:
         """The blob that was uploaded, None while there is none."""
         query = "select digest from uploads where id = ?"
         row = self._db.execute(query, (id,)).fetchone()
         return row[0] if row else None
+
+    def check(self) -> None:
+        """Raises SubmissionError where the file is damaged, or a row cannot be read."""
+        super().check()
+        with self._told():
+            for kind, table in _TABLES.items():
+                for id, body in self._db.execute(f"select id, body from {table}"):
+                    try:
+                        decode(kind, body)
+                    except (TypeError, ValueError, LookupError, AttributeError) as error:
+                        raise ValueError(f"{id} cannot be read: {error}") from None
+
+    def again(self, record: Record) -> Record:
+        """The record as it is now; raises Unknown where it is gone."""
+        kind: type[Any] = type(record)
+        found: Record = self.get(kind, record.id)
+        return found
+
+    def every(self, kind: type[R]) -> list[R]:
+        """All records of a kind, whoever's."""
+        rows = self._db.execute(f"select body from {_TABLES[kind]}")
+        return [decode(kind, body) for (body,) in rows]
+
+    def named(self, asset: str) -> bool:
+        """Whether a job is made from it, or makes it."""
+        query = "select 1 from job_assets where asset = ? limit 1"
+        return self._db.execute(query, (asset,)).fetchone() is not None
+
+    def forget(self, record: Record) -> None:
+        """Deletes a record with everything that is noted of it."""
+        with self.writing() as db:
+            db.execute(f"delete from {_TABLES[type(record)]} where id = ?", (record.id,))
+            db.execute("delete from job_assets where job = ?", (record.id,))
+            db.execute("delete from shares where asset = ?", (record.id,))
+            db.execute("delete from uploads where id = ?", (record.id,))
+            db.execute("delete from addresses where asset = ?", (record.id,))
+
+    def bytes_of(self, owner: str) -> int:
+        """What the models and data sets of `owner` take."""
+        query = " union all ".join(
+            f"select json_extract(body, '$.size') as size from {table} where owner = ?1"
+            for table in ("models", "datasets")
+        )
+        (total,) = self._db.execute(f"select sum(size) from ({query})", (owner,)).fetchone()
+        return int(total or 0)
 
     def unfinished(self) -> list[JobRecord]:
         """The jobs that are not finished, the oldest first."""
@@ -194,7 +192,7 @@ class Store:
 
     def finish(self, job: JobRecord, *others: Record) -> bool:
         """Writes a finished job with what it made, unless that attempt is not the present one."""
-        with self._writing() as db:
+        with self.writing() as db:
             present = self.get(JobRecord, job.id)
             if present.state.finished or present.attempt != job.attempt:
                 return False
@@ -202,6 +200,13 @@ class Store:
             for record in (dataclasses.replace(job, name=present.name), *others):
                 self._write(db, record)
         return True
+
+    def put_back(self, job: JobRecord) -> None:
+        """Makes a running job one that waits, as if this attempt had not been, unless it ended."""
+        with self.writing():
+            present = self.get(JobRecord, job.id)
+            if not present.state.finished and present.attempt == job.attempt:
+                self.update(present, state=JobState.CREATED, started=None, attempt=job.attempt - 1)
 
     def _shared(self, id: str, owner: str, viewer: str) -> bool:
         """Whether it is shared itself, or with a job of its owner: nobody else can share it."""
@@ -242,31 +247,6 @@ class Store:
         if missing:
             for (body,) in db.execute(f"select body from {table}").fetchall():
                 cls._write(db, decode(kind, body))
-
-    @property
-    def _db(self) -> sqlite3.Connection:
-        if not hasattr(self._local, "db"):
-            db = sqlite3.connect(self._path, isolation_level=None, timeout=30)
-            db.execute("pragma journal_mode = wal")
-            db.execute("pragma synchronous = full")
-            db.create_function("folded", 1, str.casefold, deterministic=True)
-            self._local.db = db
-        connection: sqlite3.Connection = self._local.db
-        return connection
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        self._db.execute("begin immediate")
-        try:
-            yield self._db
-        except BaseException:
-            self._db.execute("rollback")
-            raise
-        self._db.execute("commit")
-
-
-def _hash(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()
 
 
 def _seen(kind: type[Any], viewer: str, search: Search) -> tuple[str, list[Any]]:

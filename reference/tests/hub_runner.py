@@ -49,14 +49,14 @@ def run(task: Task, folder: Path, limits: Limits) -> Result:
     text = model.path.read_text() if model.path.is_file() else ""
     for line in text.splitlines():
         _act(kind, *line.split(" ", 2))
-    log = folder / "job.log"
+    log = folder / "tool.log"
     log.write_text(f"{kind} {getattr(task, 'options', '')}\n")
     if isinstance(task, InferenceTask):
         outputs = None
         if task.data is not None:
             outputs = folder / "outputs.h5"
             shutil.copyfile(task.data, outputs)
-        return Result(outputs=outputs, profile=PROFILE, logs={"job.log": log}, notices=("a test",))
+        return Result(outputs=outputs, profile=PROFILE, logs={"tool.log": log}, notices=("a test",))
     made = folder / "made"
     made.write_text(text)
     if isinstance(task, CompileTask):
@@ -68,7 +68,7 @@ def run(task: Task, folder: Path, limits: Limits) -> Result:
         input_spec=task.input_specs if isinstance(task, CompileTask) else SPECS,
         output_spec=SPECS,
         metadata={3: "2.51"},
-        logs={"job.log": log},
+        logs={"tool.log": log},
     )
 
 

@@ -24,6 +24,7 @@ class Site:
 
     def __init__(self, hub: LocalHub, folder: Path) -> None:
         self.hub = hub
+        self._sessions: dict[str, requests.Session] = {}
         client = hub.client
         path = folder / "model.onnx"
         path.write_text("a model <b>")
@@ -40,9 +41,11 @@ class Site:
             job.wait()
 
     def session(self, email: str = ME) -> "requests.Session":
-        session = requests.Session()
-        session.cookies.set("token", self.hub.tokens[email])
-        return session
+        if email not in self._sessions:
+            self._sessions[email] = requests.Session()
+            form = {"token": self.hub.tokens[email]}
+            self._sessions[email].post(f"{self.hub.url}/login", form, timeout=30)
+        return self._sessions[email]
 
     def get(self, path: str, email: str = ME) -> "requests.Response":
         return self.session(email).get(self.hub.url + path, timeout=30)
@@ -91,7 +94,7 @@ def test_a_compile_job(site: Site) -> None:
     got = site.get(f"/models/{site.target.model_id}/file")
     assert got.text == "a model <b>"
     assert got.headers["content-disposition"].endswith('.dlc"')
-    assert site.get(f"/jobs/{site.compiling.job_id}/file/job.log").text == f"compile {DLC}\n"
+    assert site.get(f"/jobs/{site.compiling.job_id}/file/tool.log").text == f"compile {DLC}\n"
 
 
 def test_a_profile_job_says_whose_time_it_is(site: Site) -> None:
@@ -121,7 +124,7 @@ def test_a_failed_job_says_why_and_runs_nothing(site: Site) -> None:
 def test_others_see_nothing_until_it_is_shared(site: Site) -> None:
     job = f"/jobs/{site.compiling.job_id}/"
     model = f"/models/{site.target.model_id}/"
-    for path in (job, model, f"{model}file", f"{job}file/job.log"):
+    for path in (job, model, f"{model}file", f"{job}file/tool.log"):
         assert site.get(path, OTHER).status_code == 404
     assert "my &lt;model&gt;" not in site.get("/jobs/", OTHER).text
     session, url = site.session(), site.hub.url + job
@@ -146,7 +149,7 @@ def test_storage_addresses_cannot_be_guessed(site: Site) -> None:
     link = site.session().get(
         f"{site.hub.url}/models/{site.target.model_id}/file", timeout=30, allow_redirects=False
     ).headers["location"]  # fmt: skip
-    assert len(link.removeprefix("/storage/")) == 32
+    assert len(link.removeprefix("/storage/")) == 40
     assert requests.put(f"{site.hub.url}{link}", b"x", timeout=30).status_code == 403
 
 

@@ -283,8 +283,9 @@ def test_a_finished_job_is_told_at_once(client, tmp_path: Path) -> None:
 def test_logs(client, tmp_path: Path) -> None:
     job = client.submit_compile_job(model(tmp_path), S24, options=DLC)
     job.wait()
-    (log,) = job.download_job_logs(str(tmp_path))
-    assert Path(log).read_text() == f"compile {DLC}\n"
+    tool, log = job.download_job_logs(str(tmp_path))
+    assert Path(tool).read_text() == f"compile {DLC}\n"
+    assert f"options: {DLC}\n" in Path(log).read_text()
 
 
 def test_everything_is_kept(tmp_path: Path) -> None:
@@ -331,7 +332,7 @@ def test_a_job_that_ends_the_hub_each_time_is_given_up(tmp_path: Path) -> None:
             own.process.wait()
     with local_hub(folder, runner=RUNNER, tokens=tokens) as own:
         status = own.client.get_job(id).wait()
-        assert status.message == "the hub was stopped 2 times while this job ran"
+        assert status.message == "the hub was killed 2 times while this job ran"
 
 
 def test_two_hubs_do_not_share_a_folder(tmp_path: Path) -> None:

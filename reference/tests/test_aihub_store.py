@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("qai_hub", reason="needs the hub extra")
 
+from reference.aihub.access import Unknown
 from reference.aihub.blobs import Blob, Blobs, TooLarge
 from reference.aihub.codec import decode, encode
 from reference.aihub.execute import Place, failed
@@ -29,7 +30,7 @@ from reference.aihub.records import (
     ModelRecord,
 )
 from reference.aihub.scheduler import Scheduler
-from reference.aihub.store import Store, Unknown
+from reference.aihub.store import Store
 
 
 @given(st.one_of(*map(st.from_type, (JobRecord, ModelRecord, DatasetRecord))))
@@ -95,14 +96,20 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
         yield b"half"
         raise ConnectionError
 
-    kept = asyncio.run(blobs.receive(chunks(3, 4), 7))
+    def receive(sent: AsyncIterator[bytes]) -> Blob:
+        with blobs.draft() as draft:
+            blob = asyncio.run(blobs.receive(draft, sent, 7))
+            blobs.keep(draft, blob)
+        return blob
+
+    kept = receive(chunks(3, 4))
     assert kept == Blob(hashlib.sha256(bytes(7)).hexdigest(), 7)
     assert blobs.path(kept.digest).read_bytes() == bytes(7)
-    assert asyncio.run(blobs.receive(chunks(7), 7)) == kept, "the same content is one file"
+    assert receive(chunks(7)) == kept, "the same content is one file"
     with pytest.raises(TooLarge):
-        asyncio.run(blobs.receive(chunks(3, 5), 7))
+        receive(chunks(3, 5))
     with pytest.raises(ConnectionError):
-        asyncio.run(blobs.receive(cut_short(), 7))
+        receive(cut_short())
     (tmp_path / "partial" / "of a hub that was killed").write_bytes(b"half")
     blobs.clean()
     files = [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -167,7 +167,7 @@ def test_more_than_any_model_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert data.count(size) == 2 * len(entries)
     path.write_bytes(data.replace(size, claimed))
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(2**50, 0, 2**50))
-    with pytest.raises(SubmissionError, match=r"unpacks to 20.0 GiB, more than any model has"):
+    with pytest.raises(SubmissionError, match=r"20.0 GiB, more than the 16 GiB that it may"):
         unpack(path, tmp_path / "out", "my.zip")
 
 

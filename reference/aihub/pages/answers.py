@@ -10,12 +10,11 @@ from reference.aihub.pages.views import Page
 from reference.aihub.records import User
 from reference.aihub.store import Store
 
-COOKIE = "token"
+COOKIE = "session"
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; form-action 'self'"
     ),
-    "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
 }
 
@@ -28,7 +27,7 @@ def store_of(request: Request) -> Store:
 
 def reader(request: Request) -> User | None:
     """Who is signed in."""
-    return store_of(request).user_of(request.cookies.get(COOKIE, ""))
+    return store_of(request).user_of_session(request.cookies.get(COOKIE, ""))
 
 
 def page_of(request: Request, here: str = "", **more: Any) -> Page:
@@ -46,3 +45,16 @@ def html(template: str, status: int = 200, **context: Any) -> Response:
 def problem_page(request: Request, status: int, title: str, text: str) -> Response:
     """A page that says what went wrong, and what helps."""
     return html("problem.html", status, page=page_of(request), title=title, text=text)
+
+
+_SAID: dict[str, dict[str, str]] = {
+    "added": {"message": "Shared."},
+    "removed": {"message": "Not shared any more."},
+    "deleted": {"message": "Deleted."},
+    "refused": {"problem": "That is no e-mail address, or this is not yours to share."},
+}
+
+
+def said(request: Request) -> dict[str, str]:
+    """What came of a form, for the page that it led to."""
+    return _SAID.get(request.query_params.get("said", ""), {})

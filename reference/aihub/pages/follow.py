@@ -7,18 +7,20 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from reference.aihub.access import Unknown
 from reference.aihub.pages.answers import reader, store_of
 from reference.aihub.pages.query import PER_PAGE, Query
 from reference.aihub.records import JobRecord
-from reference.aihub.store import Store, Unknown
+from reference.aihub.store import Store
 
 _LOOK_SECONDS = 1.0
 # Between two signs of life: shorter than what a connection may be silent.
 _PULSE_SECONDS = 10.0
-_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+_HEADERS = {"X-Accel-Buffering": "no"}
 
 
 def mark_of_job(job: JobRecord) -> str:
@@ -36,7 +38,7 @@ def mark_of_list(store: Store, viewer: str, query: Query) -> str:
 async def follow_job(request: Request) -> Response:
     """The events of one job."""
     store, viewer, id = store_of(request), request.state.user.email, request.path_params["id"]
-    store.get(JobRecord, id, viewer)
+    await run_in_threadpool(store.get, JobRecord, id, viewer)
     return _events(request, lambda: mark_of_job(store.get(JobRecord, id, viewer)))
 
 
@@ -50,9 +52,9 @@ async def follow_jobs(request: Request) -> Response:
 def _events(request: Request, mark: Callable[[], str]) -> Response:
     async def events() -> AsyncIterator[str]:
         told, silent = "", 0.0
-        while reader(request) is not None:
+        while await run_in_threadpool(reader, request) is not None:
             try:
-                now = mark()
+                now = await run_in_threadpool(mark)
             except Unknown:  # shared no more, or gone
                 return
             if now != told or silent >= _PULSE_SECONDS:

@@ -7,7 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from reference.aihub.pages.answers import html, page_of, store_of
+from reference.aihub.pages.answers import html, page_of, said, store_of
 from reference.aihub.pages.follow import mark_of_list
 from reference.aihub.pages.present import asset_view, job_view
 from reference.aihub.pages.query import PER_PAGE, TABS, Listing, Query
@@ -34,7 +34,7 @@ _OF_ASSETS = {
 }
 
 
-async def jobs_page(request: Request) -> Response:
+def jobs_page(request: Request) -> Response:
     """The jobs that somebody may see."""
     query, listing, found = _list(request, JobRecord, _OF_JOBS)
     store, user = store_of(request), request.state.user
@@ -42,7 +42,7 @@ async def jobs_page(request: Request) -> Response:
     tabs += [Link(k.capitalize(), query.href(kind=k), "here" * (k == query.kind)) for k in TABS]
     return html(
         "jobs.html",
-        page=page_of(request, "Jobs"),
+        page=page_of(request, "Jobs", **said(request)),
         list=listing,
         jobs=[job_view(store, job, user) for job in found],
         tabs=tabs,
@@ -52,7 +52,7 @@ async def jobs_page(request: Request) -> Response:
     )
 
 
-async def assets_page(request: Request) -> Response:
+def assets_page(request: Request) -> Response:
     """The models or data sets that somebody may see."""
     things = request.url.path.strip("/")
     kind: type[Any] = ModelRecord if things == "models" else DatasetRecord
@@ -60,7 +60,7 @@ async def assets_page(request: Request) -> Response:
     store, user = store_of(request), request.state.user
     return html(
         "assets.html",
-        page=page_of(request, things.capitalize()),
+        page=page_of(request, things.capitalize(), **said(request)),
         title=things.capitalize(),
         base=f"/{things}/",
         list=listing,
