@@ -101,7 +101,10 @@ class Bench:
             for index, job in enumerate(jobs.profiling):
                 self._await(entry, jobs, f"profile {index + 1}", job)
             if name not in entry.profiles and not failed(jobs, "profile"):
-                entry.profiles[name] = [read_profile(self.hub, job) for job in jobs.profiling]
+                emulated = self.device(entry).emulated
+                entry.profiles[name] = [
+                    read_profile(self.hub, job, emulated=emulated) for job in jobs.profiling
+                ]
 
     def runs(self, entry: Entry) -> Iterator[Run]:
         """What the device answered to each probe."""

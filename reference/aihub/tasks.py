@@ -105,21 +105,39 @@ Task = CompileTask | QuantizeTask | LinkTask | InferenceTask
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of a profile; `cycles` and `microseconds` are None where nothing measured them."""
+    """One layer of a profile; `microseconds` and `cycles` are None where nothing tells them.
+
+    `part` is the unit of the NPU that does most of its work (matrix, vector, DMA or scalar), empty
+    where that is not known.
+    """
 
     name: str
     type: str
     unit: ComputeUnit
     microseconds: float | None = None
     cycles: int | None = None
+    part: str = ""
+
+
+@dataclass(frozen=True)
+class Estimated:
+    """Microseconds of one inference on a device, by estimate: 80 % of such estimates are expected
+    to have the true latency between `low` and `high`.
+    """
+
+    time: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What a profile job reports. Times are microseconds and memory is bytes.
+    """What a profile job reports; no figure was measured on a device.
 
-    `clock` says in words whose time this is: the compiler's simulation or this host's. It is never
-    a device's.
+    `times` (microseconds of each pass), `load_time`, `compile_time`, `peak_memory` (bytes) and
+    `load_peak_memory` are this host's, and `clock` says what it did. `estimate` is None where there
+    is none; `basis` says what it rests on, or why there is none. `simulation` says whose times the
+    layers have, and is empty where they have none.
     """
 
     times: tuple[float, ...]
@@ -130,6 +148,15 @@ class Profile:
     layers: tuple[Layer, ...]
     clock: str
     tools: dict[str, str]
+    estimate: Estimated | None = None
+    basis: str = ""
+    simulation: str = ""
+
+    @property
+    def host_time(self) -> float | None:
+        """The median of the host's passes in microseconds; None without any."""
+        times = sorted(self.times)
+        return times[len(times) // 2] if times else None
 
 
 @dataclass(frozen=True)

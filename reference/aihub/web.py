@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reference.aihub.app import api_routes, login
 from reference.aihub.changes import Changes
+from reference.aihub.pages.signing import no_page
 from reference.aihub.pages.site import page_routes
 from reference.aihub.problems import problem, told
 from reference.aihub.responses import Api
@@ -40,7 +41,7 @@ def application(service: Service, changes: Changes) -> Starlette:
             *page_routes(),
         ],
         lifespan=lifespan,
-        exception_handlers={Exception: _fault},
+        exception_handlers={404: no_page, 405: no_page, Exception: _fault},
         middleware=[Middleware(_Headers)],
     )
     app.state.service, app.state.throttle = service, Throttle()

@@ -226,8 +226,9 @@ def _run_message(
         own.dataset.dataset_id = job.asked.dataset
     profile = job.made.profile
     if profile is not None:
-        own.execution_time = round(median(profile))
-        own.execution_peak_memory.MergeFrom(_peak(profile))
+        _set_time(own, profile)
+        # What the client prints of a job that is done; it prints no notices.
+        own.failure_reason = profile.basis
     return own
 
 
@@ -249,30 +250,17 @@ def result_message(job: JobRecord, version: tuple[int, ...]) -> Any:
     return message
 
 
-def median(profile: Profile) -> float:
-    """The time of one inference, in microseconds."""
-    times = sorted(profile.times)
-    return times[len(times) // 2] if times else 0.0
-
-
 def profile_message(profile: Profile) -> Any:
-    """The `ProfileDetail`, in the form that has ranges of memory and all times."""
-    detail = pb.ProfileDetail(
-        major_version=1,
-        minor_version=7,
-        execution_time=round(median(profile)),
-        after_execution_peak_memory=profile.peak_memory,
-        cold_load_time=round(profile.load_time),
-        warm_load_time=round(profile.load_time),
-        compile_time=round(profile.compile_time),
-        after_cold_load_peak_memory=profile.load_peak_memory,
-        after_warm_load_peak_memory=profile.load_peak_memory,
-        after_compile_peak_memory=profile.load_peak_memory,
-        all_execution_times=[round(time) for time in profile.times],
-        all_cold_load_times=[round(profile.load_time)],
-        all_warm_load_times=[round(profile.load_time)],
-    )
-    detail.execution_memory.peak.MergeFrom(_peak(profile))
+    """The `ProfileDetail`. Clients print its times and memory bare, as a device's.
+
+    So the time is the estimate, or 0 where there is none, and the rest is 0; what this host took is
+    said among the versions of the tools.
+    """
+    detail = pb.ProfileDetail(major_version=1, minor_version=7)
+    if profile.estimate is not None:
+        _set_time(detail, profile)
+        detail.all_execution_times.append(detail.execution_time)
+    detail.execution_memory.peak.SetInParent()
     for layer in profile.layers:
         added = detail.layer_details.add(
             name=layer.name, layer_type_name=layer.type, compute_unit=int(layer.unit)
@@ -281,9 +269,28 @@ def profile_message(profile: Profile) -> Any:
             added.execution_time = round(layer.microseconds)
         if layer.cycles is not None:
             added.execution_cycles = layer.cycles
-    for name, tool in {**profile.tools, "time": profile.clock}.items():
-        detail.tool_versions.add(name=name, version=tool)
+    for name, said in {**profile.tools, **_said(profile)}.items():
+        if said:
+            detail.tool_versions.add(name=name, version=said)
     return detail
+
+
+def _said(profile: Profile) -> dict[str, str]:
+    """Whose the figures of a profile are, and those of this host."""
+    spent = {"pass": profile.host_time, "load": profile.load_time, "compile": profile.compile_time}
+    seconds = (f"{what} {time / 1e6:.4g} s" for what, time in spent.items() if time)
+    return {
+        "time": profile.basis,
+        "layers": profile.simulation,
+        "host time": f"{', '.join(seconds)}: {profile.clock}",
+        "host memory": f"{profile.peak_memory / 2**20:.0f} MB, the peak of the host's process",
+    }
+
+
+def _set_time(message: Any, profile: Profile) -> None:
+    """The estimate as the time of an inference, in microseconds; none where there is none."""
+    if profile.estimate is not None:
+        message.execution_time = max(1, round(profile.estimate.time))
 
 
 def summary_message(job: JobRecord, target: ModelKind | None, version: tuple[int, ...]) -> Any:
@@ -305,8 +312,7 @@ def summary_message(job: JobRecord, target: ModelKind | None, version: tuple[int
         own.target_model_type = int(target)
     profile = job.made.profile
     if profile is not None:
-        own.execution_time = round(median(profile))
-        own.execution_peak_memory.MergeFrom(_peak(profile))
+        _set_time(own, profile)
     _set(own, created=job.created, started=job.started, finished=job.finished)
     return message
 
@@ -316,10 +322,6 @@ def created_message(id: str, created: float, expires: float | None = None) -> An
     message = pb.CreateUpdateResponse(id=id)
     _set(message, created=created, expires=expires)
     return message
-
-
-def _peak(profile: Profile) -> Any:
-    return pb.Range(lower=0, upper=profile.peak_memory)
 
 
 def _device(name: str) -> Any:

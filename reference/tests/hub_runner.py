@@ -1,18 +1,20 @@
 """A stand-in for what does the jobs of a hub: a model is a text that says what is to happen.
 
 Its lines are `<kind of job> <action> <argument>`: `compile sleep 0.5`, `inference fail no memory`,
-`compile crash`. A data set comes back as it is.
+`compile crash`, `inference estimate none`. A data set comes back as it is.
 """
 
 import os
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from reference.aihub.options import compile_target
 from reference.aihub.tasks import (
     CompileTask,
     ComputeUnit,
+    Estimated,
     InferenceTask,
     Layer,
     LinkTask,
@@ -34,11 +36,22 @@ PROFILE = Profile(
     peak_memory=4096,
     load_peak_memory=2048,
     layers=(
-        Layer("conv", "Conv2d", ComputeUnit.NPU, 1500.0, 300),
+        Layer("conv", "Conv2d", ComputeUnit.NPU, 1500.0, 300, "matrix"),
         Layer("resize", "Resize", ComputeUnit.CPU),
     ),
     clock="nobody's: a test",
     tools={"tool": "1.2"},
+    estimate=Estimated(2100.0, 1500.0, 2600.0),
+    basis="latency estimate of a test: 2.1 ms (1.5..2.6); not a measurement",
+    simulation="a test's simulation; not measured",
+)
+
+NOT_ESTIMATED = replace(
+    PROFILE,
+    layers=(Layer("conv", "Conv2d", ComputeUnit.NPU), Layer("resize", "Resize", ComputeUnit.CPU)),
+    estimate=None,
+    basis="not measured: no latency estimate for a test",
+    simulation="",
 )
 
 
@@ -56,7 +69,8 @@ def run(task: Task, folder: Path, limits: Limits) -> Result:
         if task.data is not None:
             outputs = folder / "outputs.h5"
             shutil.copyfile(task.data, outputs)
-        return Result(outputs=outputs, profile=PROFILE, logs={"tool.log": log}, notices=("a test",))
+        profile = NOT_ESTIMATED if "inference estimate none" in text else PROFILE
+        return Result(outputs=outputs, profile=profile, logs={"tool.log": log}, notices=("a test",))
     made = folder / "made"
     made.write_text(text)
     if isinstance(task, CompileTask):

@@ -271,7 +271,7 @@ def test_a_profile_job_as_each_client_knows_it(
     assert getattr(summary, f"{kind}_summary").job_id == id
     result = getattr(get(f"jobs/{id}/result/", pb.JobResult), f"{kind}_result")
     detail = result.profile if kind == "profile_job" else result.detail
-    assert detail.execution_time == 2000
+    assert detail.execution_time == 2100
     run = f"jobs/{id}/device_runs/latest"
     log = get(f"{run}/artifacts/5/", pb.FileDownloadURL)
     same, _ = get(f"{run}/artifact_list/5/", pb.NamedArtifactDownloadURLList).artifacts

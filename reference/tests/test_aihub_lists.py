@@ -23,8 +23,8 @@ from reference.aihub.records import Asked, DatasetRecord, JobRecord, JobState, M
 from reference.aihub.search import Search, orders
 from reference.aihub.store import Store
 from reference.aihub.tasks import ModelKind
+from reference.tests.hub_site import ME, OTHER, sign_in
 
-ME, OTHER = "me@team.org", "other@team.org"
 DEVICES = ("Samsung Galaxy S24", "Samsung Galaxy S2", "QCS9075 (Proxy)")
 
 
@@ -184,11 +184,10 @@ class Site:
 
     def __init__(self, hub: LocalHub) -> None:
         self.hub = hub
-        self._session = requests.Session()
-        self._session.post(f"{hub.url}/login", {"token": hub.token}, timeout=30)
+        self._session = sign_in(hub, ME)
 
-    def get(self, path: str, **headers: str) -> requests.Response:
-        return self._session.get(self.hub.url + path, headers=headers, timeout=30)
+    def get(self, path: str) -> requests.Response:
+        return self._session.get(self.hub.url + path, timeout=30)
 
     def ids(self, path: str) -> list[str]:
         """The jobs of a page, in order."""

@@ -79,9 +79,9 @@ def test_the_published_flow(client, hub: LocalHub, tmp_path: Path) -> None:
         theirs.get_target_model(), S24, options="--max_profiler_iterations 20"
     )
     profile = profiling.download_profile()
-    assert profile["execution_summary"]["estimated_inference_time"] == 2000
-    assert profile["execution_summary"]["all_inference_times"] == [3000, 1000, 2000]
-    assert profile["execution_summary"]["inference_memory_peak_range"] == (0, 4096)
+    assert profile["execution_summary"]["estimated_inference_time"] == 2100
+    assert profile["execution_summary"]["all_inference_times"] == [2100]
+    assert profile["execution_summary"]["inference_memory_peak_range"] == (0, 0)
     assert [(x["name"], x["compute_unit"]) for x in profile["execution_detail"]] == [
         ("conv", "NPU"),
         ("resize", "CPU"),

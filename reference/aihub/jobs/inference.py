@@ -3,26 +3,15 @@
 import time
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
 from reference.aihub.data import DataSet, DataSetWriter
 from reference.aihub.jobs.bench import Bench
+from reference.aihub.jobs.profile import profile_of
 from reference.aihub.jobs.session import Session, open_session
 from reference.aihub.options import RunOptions, run_options
-from reference.aihub.tasks import (
-    ComputeUnit,
-    InferenceTask,
-    Layer,
-    ModelKind,
-    Profile,
-    Result,
-    TaskError,
-    TensorSpec,
-)
-from reference.errors import SubmissionError
-from reference.npu.latency import estimate
+from reference.aihub.tasks import InferenceTask, Profile, Result, TaskError, TensorSpec
 from reference.process import ChildError
 
 # The emulator's time says nothing of a device's, and more of it says no more.
@@ -44,29 +33,16 @@ def inference_job(task: InferenceTask, bench: Bench) -> Result:
                     seconds = [_one(session, feeds, writer) for feeds in samples]
         elif task.profile:
             notices.append("timed on random data: no data set was given")
-            seconds = _time(session, options)
+            seconds = _passes(session, options)
         else:
             raise TaskError("there is nothing to do: give a data set, or ask for a profile")
-        profile = _profile(session, seconds) if task.profile else None
-        inputs, source = session.inputs, session.source
+        peak = session.peak() or 0
+    profile = profile_of(session, seconds, peak, task, bench) if task.profile else None
     if profile:
-        notices += [f"time: {profile.clock}", _memory(session)]
-        if source is not None:
-            notices.append(_estimated(source, task, bench))
-    return Result(input_spec=inputs, outputs=outputs, profile=profile, notices=tuple(notices))
-
-
-def _estimated(source: Path, task: InferenceTask, bench: Bench) -> str:
-    """What a device might take, from the compiler's simulation of one chip and published times."""
-    runtime = {
-        ModelKind.QNN_DLC: "qnn_dlc",
-        ModelKind.QNN_CONTEXT_BINARY: "qnn_context_binary",
-    }.get(task.model.kind, "onnx")
-    try:
-        found = estimate(source, task.device, runtime, limits=bench.limits, tick=bench.tick)
-    except SubmissionError as error:
-        return f"no latency estimate: {error.problem}"
-    return found.summary
+        notices += [_time(profile), f"host time: {profile.clock}", _memory(session)]
+    return Result(
+        input_spec=session.inputs, outputs=outputs, profile=profile, notices=tuple(notices)
+    )
 
 
 def _where(session: Session, task: InferenceTask) -> str:
@@ -91,7 +67,7 @@ def _run(session: Session, feeds: dict[str, np.ndarray]) -> tuple[dict[str, np.n
         raise TaskError(f"the model fails on this input: {error}") from None
 
 
-def _time(session: Session, options: RunOptions) -> list[float]:
+def _passes(session: Session, options: RunOptions) -> list[float]:
     """The seconds of passes on random data, no more and not much longer than the options allow."""
     most = min(options.passes, _EMULATED_PASSES) if session.emulated else options.passes
     seconds: list[float] = []
@@ -117,42 +93,9 @@ def _random(inputs: tuple[TensorSpec, ...], count: int) -> Iterator[dict[str, np
         }
 
 
-def _profile(session: Session, seconds: list[float]) -> Profile:
-    compiled = session.compiled
-    simulated = compiled.simulated if compiled and session.emulated else None
-    times: tuple[float, ...]
-    if compiled and simulated:
-        times = (simulated.ms * 1000,)
-        missing = f", {simulated.uncosted} operators not counted" if simulated.uncosted else ""
-        clock = (
-            f"the compiler's simulation of {compiled.device.soc},"
-            f" {simulated.lowest_ms:g} to {simulated.highest_ms:g} ms{missing}; not measured"
-        )
-    else:
-        times = tuple(second * 1e6 for second in seconds)
-        what = "emulating the NPU" if session.emulated else "on its CPU"
-        clock = f"this host's, {what}; it says nothing of a device"
-    return Profile(
-        times=times,
-        load_time=session.loading * 1e6,
-        compile_time=compiled.seconds * 1e6 if compiled else 0.0,
-        peak_memory=session.peak() or 0,
-        load_peak_memory=session.load_peak,
-        layers=_layers(session),
-        clock=clock,
-        tools=session.tools,
-    )
-
-
-def _layers(session: Session) -> tuple[Layer, ...]:
-    if session.compiled is None:
-        unit = ComputeUnit.NPU if session.emulated else ComputeUnit.CPU
-        return tuple(Layer(name, op, unit) for name, op in session.nodes)
-    placement = session.compiled.placement
-    return (
-        *(Layer(node.name, node.op, ComputeUnit.NPU) for node in placement.npu),
-        *(Layer(node.name, node.op, ComputeUnit.CPU) for node in placement.cpu),
-    )
+def _time(profile: Profile) -> str:
+    shown = "it" if profile.estimate else "0"
+    return f"{profile.basis}; clients show {shown} as estimated_inference_time"
 
 
 def _memory(session: Session) -> str:

@@ -24,6 +24,9 @@ from reference.npu.quantize import ToolProcess
 from reference.npu.toolchain import find_toolchain
 from reference.process import ChildError
 
+_ELSEWHERE = "the model was compiled elsewhere, and tells nothing that could be simulated"
+_NOT_ON_NPU = "only the NPU is estimated, and the model does not run on it"
+
 Run = Callable[[dict[str, np.ndarray]], tuple[dict[str, np.ndarray], float]]
 
 
@@ -33,8 +36,9 @@ class Session:
 
     `run` gives outputs by name and the host's seconds; `peak` is the process's memory in bytes.
     `loading` is the host's seconds until it was ready and `load_peak` the memory then. `compiled`
-    is what the compiler said of it and `source` the ONNX file that it compiled, None where that is
-    not known, and `nodes` are its names and operators.
+    is what the compiler said of it and `source` the ONNX file that it compiled; where that is None
+    `unknown` says why. `nodes` are its names and operators. `runtime` is what would run it on the
+    device, one of `reference.npu.calibration.RUNTIMES`.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -45,6 +49,8 @@ class Session:
     load_peak: int
     compiled: Compiled | None
     source: Path | None
+    unknown: str
+    runtime: str
     nodes: tuple[tuple[str, str], ...]
     emulated: bool
     tools: dict[str, str]
@@ -81,7 +87,8 @@ def _open_dlc(
         )
     compiled = bench.compile(found[0].source, device)
     source = found[0].source
-    return _emulate(compiled, compiled, source, found[0].inputs, found[0].outputs, bench)
+    inputs, outputs = found[0].inputs, found[0].outputs
+    return _emulate(compiled, compiled, source, "qnn_dlc", inputs, outputs, bench)
 
 
 def _open_binary(
@@ -112,7 +119,7 @@ def _open_binary(
     source = origin.source if origin else None
     compiled = bench.compile(source, device) if source else None
     inputs, outputs = specs(graph["inputs"]), specs(graph["outputs"])
-    return _emulate(context, compiled, source, inputs, outputs, bench)
+    return _emulate(context, compiled, source, "qnn_context_binary", inputs, outputs, bench)
 
 
 @contextlib.contextmanager
@@ -127,7 +134,7 @@ def _open_onnx(path: Path, device: Device, options: RunOptions, bench: Bench) ->
             _need_fixed_shapes(inputs)
             if options.units == ("npu",):
                 compiled = bench.compile(path, device)
-                opened = _emulate(compiled, compiled, path, inputs, outputs, bench)
+                opened = _emulate(compiled, compiled, path, "onnx", inputs, outputs, bench)
             else:
                 placed = _placed(path, device, bench) if "npu" in options.units else None
                 nodes = tuple((name, op) for name, op in found["nodes"])
@@ -156,6 +163,7 @@ def _emulate(
     model: Compiled | Context,
     compiled: Compiled | None,
     source: Path | None,
+    runtime: str,
     inputs: tuple[TensorSpec, ...],
     outputs: tuple[TensorSpec, ...],
     bench: Bench,
@@ -171,6 +179,8 @@ def _emulate(
             load_peak=emulator.peak_memory() or 0,
             compiled=compiled,
             source=source,
+            unknown=_ELSEWHERE,
+            runtime=runtime,
             nodes=(),
             emulated=True,
             tools={
@@ -201,7 +211,9 @@ def _on_cpu(
         loading=time.perf_counter() - start,
         load_peak=process.ask("memory")["peak"] or 0,
         compiled=compiled,
-        source=None,
+        source=path if compiled else None,
+        unknown=_NOT_ON_NPU,
+        runtime="onnx",
         nodes=nodes,
         emulated=False,
         tools={"ONNX Runtime": f"{runtime} on this host, not a device"},

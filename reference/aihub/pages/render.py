@@ -1,13 +1,16 @@
 """Turns views into pages. Text is escaped; no page needs a script to be read."""
 
 import datetime
+import re
 from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from reference.tracks import format_shape
 
+_SIGN = re.compile(r"(?<=[_@/=-])(?=\w)|(?<=[.:])(?=[^\W\d])")
 _UNITS = ("bytes", "KB", "MB", "GB", "TB")
 
 
@@ -20,13 +23,26 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(size=size, duration=duration, when=when, iso=iso, shape=format_shape)
+    environment.filters.update(
+        size=size,
+        duration=duration,
+        micros=micros,
+        when=when,
+        iso=iso,
+        shape=format_shape,
+        breakable=breakable,
+    )
     return environment
 
 
 def render(template: str, **context: Any) -> str:
     """The page that a template makes of `context`."""
     return _environment().get_template(template).render(**context)
+
+
+def breakable(name: str) -> Markup:
+    """A name that goes on in the next line behind its signs, not within its words."""
+    return Markup("<wbr>").join(_SIGN.split(name))
 
 
 def size(count: int | None) -> str:
@@ -46,6 +62,16 @@ def duration(seconds: float | None) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s"
     return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+
+
+def micros(time: float | None) -> str:
+    """`20.8 ms`, `3.5 µs`; a dash where it is not known."""
+    if time is None:
+        return "–"  # noqa: RUF001
+    for limit, factor, unit in ((1e3, 1.0, "µs"), (1e6, 1e-3, "ms")):
+        if time * 0.9995 < limit:
+            return f"{time * factor:.3g} {unit}"
+    return duration(time / 1e6)
 
 
 def when(moment: datetime.datetime) -> str:

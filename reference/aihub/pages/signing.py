@@ -10,13 +10,14 @@ from typing import Any, cast
 from urllib.parse import parse_qsl, quote
 
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from reference.aihub.bounds import FORM_BYTES, check_address, read_body
 from reference.aihub.pages.answers import COOKIE, html, page_of, problem_page, reader
-from reference.aihub.problems import told
+from reference.aihub.problems import problem, told
 from reference.aihub.service import Service
 from reference.aihub.throttle import Throttle
 
@@ -34,6 +35,24 @@ def signing_routes() -> list[Any]:
     ]
 
 
+async def no_page(request: Request, error: Exception) -> Response:
+    """What is answered where there is no such address, to a program or to a person."""
+    status = error.status_code if isinstance(error, HTTPException) else 404
+    if request.url.path.startswith(("/api/", "/storage/")):
+        return problem(status, "there is no such address")
+    await _recognise(request)
+    text = "The address may be mistyped, or from another version of this hub."
+    return problem_page(request, status, "There is no such page", text)
+
+
+async def _recognise(request: Request) -> bool:
+    """Whether somebody is signed in; `request.state` has who."""
+    user = await run_in_threadpool(reader, request)
+    if user is not None:
+        request.state.user, request.state.csrf = user, _mark(request.cookies[COOKIE])
+    return user is not None
+
+
 def signed_in(call: Callable[[Request], Response] | Handler) -> Handler:
     """`call` for those who are signed in; what it raises becomes a page.
 
@@ -42,11 +61,9 @@ def signed_in(call: Callable[[Request], Response] | Handler) -> Handler:
     """
 
     async def handle(request: Request) -> Response:
-        user = await run_in_threadpool(reader, request)
-        if user is None:
+        if not await _recognise(request):
             then = request.url.path + (f"?{request.url.query}" if request.url.query else "")
             return RedirectResponse(f"/login?next={quote(then)}", 303)
-        request.state.user, request.state.csrf = user, _mark(request.cookies[COOKIE])
         try:
             check_address(request)
             if request.method == "POST":

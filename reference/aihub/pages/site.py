@@ -14,6 +14,7 @@ from starlette.staticfiles import StaticFiles
 from reference.aihub.access import Unknown
 from reference.aihub.listed import listed_devices
 from reference.aihub.pages.answers import html, page_of, said, store_of
+from reference.aihub.pages.chart import chart_of
 from reference.aihub.pages.follow import follow_job, follow_jobs, mark_of_job
 from reference.aihub.pages.lists import assets_page, jobs_page
 from reference.aihub.pages.present import asset_view, job_view
@@ -92,7 +93,14 @@ def _job(request: Request) -> Response:
     counts = Counter(layer.unit for layer in layers)
     units = [(unit.name, counts[unit]) for unit in reversed(ComputeUnit) if counts[unit]]
     page = page_of(request, "Jobs", **said(request))
-    return html("job.html", page=page, job=job, units=units, mark=mark_of_job(record))
+    return html(
+        "job.html",
+        page=page,
+        job=job,
+        units=units,
+        chart=chart_of(job.profile) if job.profile else None,
+        mark=mark_of_job(record),
+    )
 
 
 def _asset(request: Request) -> Response:

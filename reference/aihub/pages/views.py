@@ -59,15 +59,14 @@ class JobView:
     sharing: Sharing = Sharing()
 
     @property
+    def finished(self) -> bool:
+        """Whether nothing more happens to it."""
+        return self.state in ("ready", "failed")
+
+    @property
     def word(self) -> str:
         """Its state in words."""
         return STATES[self.state]
-
-    @property
-    def milliseconds(self) -> float | None:
-        """The time that its profile reports, whosever clock it is; None without one."""
-        times = sorted(self.profile.times) if self.profile else []
-        return times[len(times) // 2] / 1000 if times else None
 
 
 @dataclass(frozen=True)
