@@ -2,6 +2,7 @@
 
 import atexit
 import math
+import os
 import re
 import tempfile
 import threading
@@ -225,7 +226,7 @@ class _Reader:
             )
         self._process.name = path.name
         try:
-            return self._process.ask("read", path=str(path), infer=infer)
+            return self._process.ask("read", path=os.path.abspath(path), infer=infer)
         except ChildError as error:
             raise SubmissionError(
                 f"{path.name} cannot be read: {error}", "check it with onnx.checker"

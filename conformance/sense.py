@@ -15,7 +15,7 @@ from conformance.look import is_finite, told_apart, value_range
 from conformance.probes import Probe, Role
 from reference.tracks import Part, Track, format_shape
 
-# Of the depth's range: what tells a surface from a flat map.
+# Of the depth's range: what tells sky from ground, or a surface from a flat map.
 CLEAR = 0.1
 # Of a mask: what float16 alone may flip.
 FLIPPED = 1e-3

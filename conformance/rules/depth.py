@@ -5,10 +5,9 @@ import numpy as np
 from conformance.evidence import Evidence
 from conformance.look import ULP, describe, first_offence, is_finite, value_range
 from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped
+from conformance.sense import CLEAR, contrast
 
 TRACKS = ("depth",)
-# Of the depth's range: what tells sky from ground, or a surface from a flat map.
-CLEAR = 0.1
 CONSTANT = "the map is constant: check that the weights are loaded and that the picture is read"
 NO_ANSWER = "no probe that this is judged by came back with finite values (COM-8 to COM-10)"
 
@@ -76,10 +75,10 @@ def not_flat(e: Evidence) -> Verdict:
     """On photographs the middle 90 % of the pixels span at least a tenth of the range."""
     shares = []
     for run in filter(is_finite, e.runs("photo")):
-        low, q05, q95, high = np.quantile(run.output, [0, 0.05, 0.95, 1])
-        share = float((q95 - q05) / (high - low)) if high > low else 0.0
+        share = contrast(run.output)
         shares.append(share)
         if not share >= CLEAR:
+            low, high = run.output.min(), run.output.max()
             seen = f"{share:.2g} of {low:.3g}..{high:.3g}"
             return failed(f"a share of {CLEAR:g}", seen, run.where, "" if high > low else CONSTANT)
     return passed(f"at least {min(shares):.0%} of the range") if shares else skipped(NO_ANSWER)

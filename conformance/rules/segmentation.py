@@ -6,6 +6,7 @@ from conformance.evidence import Evidence
 from conformance.look import ULP, describe, first_offence
 from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped
 from conformance.rules.behaviour import NO_RUN
+from conformance.sense import covered
 
 TRACKS = ("segmentation",)
 EMPTY = "look at the logits: all are below the threshold, or an empty query was chosen"
@@ -72,7 +73,7 @@ def nothing_in_the_padding(e: Evidence) -> Verdict:
 def finds_something(e: Evidence) -> Verdict:
     """On at least one photograph the mask is neither empty nor full."""
     photos = e.runs("photo")
-    shares = {run.probe.name: float(np.mean(run.output > 0.5)) for run in photos}
+    shares = {run.probe.name: covered(run.output) for run in photos}
     listed = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
     if not photos:
         return skipped(NO_RUN)

@@ -54,19 +54,18 @@ class Copy:
         """Whether the module's tests pass with this source in its place."""
         path = self._root / f"{module.replace('.', '/')}.py"
         real = path.read_text(encoding="utf-8")
-        path.write_text(source, encoding="utf-8")
         try:
+            _replace(path, source)
             return self._passes(OWN_TESTS[module])
         finally:
-            path.write_text(real, encoding="utf-8")
+            _replace(path, real)
 
     def _passes(self, tests: Sequence[str]) -> bool:
         plugins = [f"-pno:{name}" for name in ("cacheprovider", "benchmark", "xdist")]
-        quiet = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(self._root)}
         process = subprocess.Popen(
             [sys.executable, "-m", "pytest", "-x", "-q", *plugins, *tests],
             cwd=self._root,
-            env={**os.environ, **quiet},
+            env={**os.environ, "PYTHONPATH": str(self._root)},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
@@ -77,6 +76,13 @@ class Copy:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             return False
+
+
+def _replace(path: Path, source: str) -> None:
+    """Writes a module and drops what was compiled of it, which may be of the same second."""
+    path.write_text(source, encoding="utf-8")
+    for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*"):
+        compiled.unlink()
 
 
 def judge_by_tests(modules: Sequence[str], most: int | None) -> tuple[int, int]:

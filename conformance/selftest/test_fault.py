@@ -184,6 +184,8 @@ def test_ctrl_c_ends_a_verb_and_its_children(verb: list[str], place: Path) -> No
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # What runs in the background of a script inherits that Ctrl-C is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         while not (place / "pid").exists() or not (place / "pid").read_text():
             assert process.poll() is None, process.communicate()
