@@ -3,7 +3,7 @@
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -53,7 +53,7 @@ _STEM = "photo " * 68
 class Probe:
     """One set of inputs.
 
-    `feeds` builds the arrays when the probe is run, so that one probe is in memory at a time. `of`
+    `feeds` builds the arrays when the probe is run, so that few are in memory at a time. `of`
     names the probe that this one is a variation of. `content` is the height and width in pixels
     that the picture takes of a letterboxed image.
     """
@@ -173,8 +173,7 @@ class _Maker:
         )
 
     def _photo(self, file: str) -> np.ndarray:
-        prepared: np.ndarray = self._inputs.prepare_image(fixture(f"photos/{file}"))
-        return prepared
+        return _prepared(self._track.inputs, file)
 
     def _content(self, file: str) -> tuple[int, int] | None:
         if not hasattr(self._inputs, "letterbox"):
@@ -203,6 +202,15 @@ class _Maker:
         tensor = self._part.image
         assert tensor is not None, "only picture models have an image shape"
         return fixed_shape(tensor)
+
+
+@lru_cache(maxsize=len(PHOTOS))
+def _prepared(inputs: str, file: str) -> np.ndarray:
+    """A photograph as the module `inputs` prepares it, to be read only."""
+    module: Any = importlib.import_module(inputs)
+    prepared: np.ndarray = module.prepare_image(fixture(f"photos/{file}"))
+    prepared.flags.writeable = False
+    return prepared
 
 
 def fixed_shape(tensor: Tensor) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ brightness above a ramp as depth), with weights seeded by name.
 
 import hashlib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -153,7 +154,13 @@ MAKERS: dict[tuple[str, str], Callable[[Part], ModelProto]] = {
 def conforming(track: str | Track, part: str = "model") -> ModelProto:
     """The conforming model of one part of a track."""
     found = find_track(track) if isinstance(track, str) else track
-    return MAKERS[found.id, part](found.part(part))
+    return onnx.load_from_string(_built(found, part))
+
+
+@cache
+def _built(track: Track, part: str) -> bytes:
+    built: bytes = MAKERS[track.id, part](track.part(part)).SerializeToString()
+    return built
 
 
 def write(track: Track, folder: Path) -> dict[str, Path]:

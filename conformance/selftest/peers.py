@@ -35,12 +35,16 @@ Save = Callable[[Part, Path], Path]
 
 @dataclass(frozen=True)
 class Peer:
-    """One submission: what makes each part's file, and the advice that it rightly gets."""
+    """One submission: what makes each part's file, and the advice that it rightly gets.
+
+    A `slow` one takes as long as ten others.
+    """
 
     name: str
     track: str
     parts: dict[str, Save]
     warns: frozenset[str] = field(default_factory=frozenset)
+    slow: bool = False
 
     def specs(self, folder: Path) -> list[str]:
         """Writes the files; what `--submission` takes."""
@@ -213,12 +217,15 @@ PEERS = (
         "pidnet",
         one_file(exported(CityscapesModel, 13, fold=False)),
     ),
-    _model(
+    Peer(
         "PIDNet-S, dynamo, weights as Constant nodes in a file beside",
         "pidnet",
-        weights_beside(
-            changed(exported(CityscapesModel, 18, dynamo=True), weights_as_nodes, ir(10))
-        ),
+        {
+            "model": weights_beside(
+                changed(exported(CityscapesModel, 18, dynamo=True), weights_as_nodes, ir(10))
+            )
+        },
+        slow=True,
     ),
-    _model("PIDNet-S, w8a8", "pidnet", one_file(_PIDNET_8)),
+    Peer("PIDNet-S, w8a8", "pidnet", {"model": one_file(_PIDNET_8)}, slow=True),
 )

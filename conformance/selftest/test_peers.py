@@ -20,7 +20,17 @@ def rejected(verdicts: dict[str, Verdict]) -> dict[str, Verdict]:
     }
 
 
-@pytest.mark.parametrize("peer", PEERS, ids=lambda peer: f"{peer.track}: {peer.name}")
+@pytest.mark.parametrize(
+    "peer",
+    [
+        pytest.param(
+            peer,
+            id=f"{peer.track}: {peer.name}",
+            marks=[pytest.mark.slow] if peer.slow else [],
+        )
+        for peer in PEERS
+    ],
+)
 def test_peer_is_not_rejected(peer: Peer, tmp_path: Path) -> None:
     verdicts = assess(TRACKS[peer.track], peer.specs(tmp_path), tmp_path / "work")
     assert rejected(verdicts) == {}

@@ -212,7 +212,7 @@ def test_a_constant_image_is_finite(seeded):
     assert depth.max() == 1
 
 
-@pytest.mark.parametrize("safe", [True, False])
+@pytest.mark.parametrize("safe", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_constant_depth_map(safe, photos, scratch):
     """0/0 in the sample solution (E12), in torch and in the exported file alike."""
     model = build(safe=safe)["model"]
