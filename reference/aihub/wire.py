@@ -27,6 +27,7 @@ _DTYPES = {
 _NAMES = {number: name for name, number in _DTYPES.items()}
 _QUANTISED = {1: "int8", 3: "int16", 5: "int4"}
 _QUANTISED_NUMBERS = {name: number for number, name in _QUANTISED.items()}
+_NOTHING_ELSE = "load time and memory are not estimated, and shown as 0"
 # From here on profile jobs are inference jobs with a flag.
 _ONE_KIND = (0, 56)
 
@@ -227,8 +228,8 @@ def _run_message(
     profile = job.made.profile
     if profile is not None:
         _set_time(own, profile)
-        # What the client prints of a job that is done; it prints no notices.
-        own.failure_reason = profile.basis
+        # What the client prints of a job that is done, too; it prints no notices.
+        own.failure_reason = f"{profile.basis}; {_NOTHING_ELSE}"
     return own
 
 

@@ -59,9 +59,10 @@ def run(task: Task, folder: Path, limits: Limits) -> Result:
     folder.mkdir(parents=True)
     model = task.models[0] if isinstance(task, LinkTask) else task.model
     kind = type(task).__name__.removesuffix("Task").lower()
-    text = model.path.read_text() if model.path.is_file() else ""
-    for line in text.splitlines():
-        _act(kind, *line.split(" ", 2))
+    data = model.path.read_bytes() if model.path.is_file() else b""
+    if data.isascii():  # a real model says nothing of what is to happen
+        for line in data.decode().splitlines():
+            _act(kind, *line.split(" ", 2))
     log = folder / "tool.log"
     log.write_text(f"{kind} {getattr(task, 'options', '')}\n")
     if isinstance(task, InferenceTask):
@@ -69,10 +70,10 @@ def run(task: Task, folder: Path, limits: Limits) -> Result:
         if task.data is not None:
             outputs = folder / "outputs.h5"
             shutil.copyfile(task.data, outputs)
-        profile = NOT_ESTIMATED if "inference estimate none" in text else PROFILE
+        profile = NOT_ESTIMATED if b"inference estimate none" in data else PROFILE
         return Result(outputs=outputs, profile=profile, logs={"tool.log": log}, notices=("a test",))
     made = folder / "made"
-    made.write_text(text)
+    made.write_bytes(data)
     if isinstance(task, CompileTask):
         target = compile_target(task.options, task.device, model.kind)
     else:

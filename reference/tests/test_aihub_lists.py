@@ -216,7 +216,7 @@ def test_a_tab_shows_its_kind_however_many_others_are_newer(site: Site) -> None:
         ids = site.ids(f"/jobs/?kind={kind}")
         assert ids == [f"j{n:04}" for n in range(29, -1, -1) if n % 3 == index]
         assert site.total(f"/jobs/?kind={kind}") == "10 jobs"
-    assert "No jobs yet" in site.get("/jobs/?kind=quantize").text
+    assert "No quantize jobs yet" in site.get("/jobs/?kind=quantize").text
 
 
 def test_pages_have_all_of_a_list(site: Site) -> None:

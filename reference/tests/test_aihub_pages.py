@@ -62,9 +62,9 @@ def test_a_profile_job_shows_the_estimate(site: Site) -> None:
     shown = dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", page))
     assert shown["Latency estimate"] == "2.1 ms"
     assert shown["80 % interval"] == "1.5 ms to 2.6 ms"
-    assert "latency estimate of a test: 2.1 ms (1.5..2.6); not a measurement" in page
+    assert "Latency estimate of a test: 2.1 ms (1.5..2.6); not a measurement" in page
     before, host = page.split("What this host took")
-    assert "nobody&#39;s: a test" in host
+    assert "Nobody&#39;s: a test" in host
     assert "<dd>2 ms</dd>" in host, "the median of 1, 2 and 3 ms"
     assert "<dd>2 ms</dd>" not in before
     rows = page.split("<tbody>")[-1].split("</tr>")[:-1]
@@ -78,7 +78,7 @@ def test_a_profile_job_shows_the_estimate(site: Site) -> None:
 def test_a_profile_without_an_estimate(site: Site) -> None:
     page = site.page(site.unknown)
     assert "<dt>Inference time</dt><dd>not measured</dd>" in page
-    assert "not measured: no latency estimate" in page
+    assert "Not measured: no latency estimate" in page
     assert "Latency estimate</dt>" not in page
     assert "Simulated time" not in page
 

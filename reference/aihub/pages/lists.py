@@ -91,6 +91,7 @@ def _list(
             for text, page in steps.items()
             if 0 <= page <= last and page != query.page
         ),
+        kind=query.kind,
         text=query.text,
         status=query.status,
         device=query.device,

@@ -14,6 +14,7 @@ def job_view(store: Store, job: JobRecord, user: User) -> JobView:
     """A job as its page shows it."""
     asked, made = job.asked, job.made
     end = job.finished or (datetime.datetime.now(datetime.UTC).timestamp())
+    basis = made.profile.basis if made.profile else ""  # which stands beside the time
     links = [Link(name, f"/jobs/{job.id}/file/{name}") for name in made.logs]
     target = store.get(ModelRecord, job.target) if job.target else None
     if target is not None and target.blob:
@@ -35,7 +36,7 @@ def job_view(store: Store, job: JobRecord, user: User) -> JobView:
         None if job.started is None else end - job.started,
         asked.options,
         job.failure,
-        made.notices,
+        tuple(notice for notice in made.notices if not basis or not notice.startswith(basis)),
         (("Weights", asked.weights), ("Activations", asked.activations)),
         tuple(sources),
         tuple(links),

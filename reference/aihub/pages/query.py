@@ -40,6 +40,7 @@ class Listing:
     last: int
     columns: tuple[Column, ...]
     pages: tuple[Link, ...]
+    kind: str
     text: str
     status: str
     device: str

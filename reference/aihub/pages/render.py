@@ -31,6 +31,7 @@ def _environment() -> Environment:
         iso=iso,
         shape=format_shape,
         breakable=breakable,
+        sentence=sentence,
     )
     return environment
 
@@ -43,6 +44,11 @@ def render(template: str, **context: Any) -> str:
 def breakable(name: str) -> Markup:
     """A name that goes on in the next line behind its signs, not within its words."""
     return Markup("<wbr>").join(_SIGN.split(name))
+
+
+def sentence(text: str) -> str:
+    """With a capital and a full stop."""
+    return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
 def size(count: int | None) -> str:
