@@ -38,8 +38,8 @@ class BaseAssessment(ABC):
         limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> None:
         self.track = track
-        place = f"{track.id} on {where}" if where else track.id
-        self.label = one_line(f"{place}, {label}")
+        self.submission = label
+        self._place = f"{track.id} on {where}" if where else track.id
         self.id = f"{track.id}::{where}" if where else track.id
         self.rules = rules
         self.progress: Progress = lambda text: None
@@ -47,6 +47,11 @@ class BaseAssessment(ABC):
         self._folder = folder
         self._limits = limits
         self._verdicts: dict[str, Verdict] = {}
+
+    @property
+    def label(self) -> str:
+        """What the rules are held against, in the words of tables and reports."""
+        return one_line(f"{self._place}, {self.submission}")
 
     @cached_property
     @abstractmethod
@@ -152,10 +157,3 @@ class NpuAssessment(BaseAssessment):
         except SubmissionError as error:
             return skipped(f"{error.problem}: {error.remedy}")
         return rule.check(self.evidence)
-
-
-def fails_gate(level: Level, *, as_evaluated: bool, strict: bool) -> bool:
-    """Whether a broken rule of this level fails the gate, or warns only."""
-    if level is Level.REQUIRED:
-        return True
-    return strict if level is Level.ADVICE else strict or not as_evaluated

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from conformance.assessment import fails_gate
+from conformance.gate import Gate
 from conformance.graph import Graph, read_graph
 from conformance.rulebook import PREFIXES, Rule, all_rules, rules_for
 from conformance.submission import Model, as_parts, models_in, split_spec, told_part
@@ -62,7 +62,7 @@ def check_files(
     with tempfile.TemporaryDirectory(prefix="lpcvc-") as scratch:
         for spec in specs:
             for name, graph, part in _opened(spec, track, Path(scratch), limits):
-                found = list(_broken(name, graph, part, track, rules, strict))
+                found = list(_broken(name, graph, part, track, rules, Gate(strict=strict)))
                 seen += 1
                 failing += any(fails for _, fails in found)
                 lines += [line for line, _ in found]
@@ -125,7 +125,7 @@ def _broken(
     part: Part,
     track: Track | None,
     rules: Sequence[Rule],
-    strict: bool,
+    gate: Gate,
 ) -> Iterator[tuple[str, bool]]:
     """(what is wrong and what helps, whether that fails the gate)"""
     if isinstance(graph, SubmissionError):
@@ -135,7 +135,7 @@ def _broken(
     for rule in rules:
         verdict = rule.check(evidence)
         if verdict.outcome == "fail":
-            fails = fails_gate(rule.level, as_evaluated=False, strict=strict)
+            fails = gate.fails(rule.level)
             head = f"{name}: {rule.id} ({rule.level.value}){'' if fails else ' warns'}"
             wanted = f", expected {verdict.expected}" if verdict.expected else ""
             yield f"{head}: {verdict.seen}{wanted}\n  -> {verdict.remedy or rule.remedy}", fails

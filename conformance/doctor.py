@@ -203,7 +203,7 @@ def _hub(online: bool) -> Iterator[Finding]:
     hub = Hub("remote")
     try:
         devices = hub.ask(lambda: hub.client.get_devices())
-        yield Finding("AI Hub", "ok", f"{seen}; it lists {len(devices)} devices")
+        yield Finding("AI Hub", "ok", f"{seen}; the {hub.name} lists {len(devices)} devices")
     except SubmissionError as error:
         yield Finding("AI Hub", "clash", f"{seen}; {error.problem}", error.remedy, broken=True)
 

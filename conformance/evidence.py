@@ -12,7 +12,7 @@ from conformance.graph import Graph, Value, read_graph
 from conformance.probes import Probe, Role, probes_for
 from conformance.runtimes.process import ModelProcess
 from conformance.submission import Model, Submission
-from reference.errors import SubmissionError
+from reference.errors import SubmissionError, ToolError
 from reference.process import ChildError, Limits
 from reference.tracks import Part, Track, fits
 
@@ -21,13 +21,16 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Run:
-    """One part's answer to one probe; `error` is what the model raised instead of answering."""
+    """One part's answer to one probe; `error` is what the model raised instead of answering, and
+    `fault` a tool's that was to run it.
+    """
 
     part: Part
     probe: Probe
     outputs: tuple[np.ndarray, ...]
     seconds: float
     error: str = ""
+    fault: ToolError | None = None
 
     @property
     def output(self) -> np.ndarray:

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
-from reference.errors import SubmissionError, one_line
+from reference.errors import SubmissionError, ToolError, one_line
 
 USER, FAULT, INTERRUPTED = 2, 3, 130
 
@@ -16,7 +16,7 @@ def guarded(work: Callable[[], int], tell: Callable[[str], None]) -> int:
     """The exit code of `work`; where it raises, one line for `tell` and the code that fits.
 
     2 for what the user can put right, the system's refusals (a full disk, a folder that cannot be
-    written) included; 130 for Ctrl-C; 3 for a fault of this program.
+    written) included; 130 for Ctrl-C; 3 for a fault of this program or of a tool.
     """
     try:
         return work()
@@ -28,7 +28,8 @@ def guarded(work: Callable[[], int], tell: Callable[[str], None]) -> int:
         return INTERRUPTED
     except Exception as error:
         tell(told(error))
-        return USER if isinstance(error, SubmissionError | OSError | MemoryError) else FAULT
+        mendable = isinstance(error, SubmissionError | OSError | MemoryError)
+        return USER if mendable and not isinstance(error, ToolError) else FAULT
 
 
 def told(error: Exception) -> str:

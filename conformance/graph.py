@@ -219,12 +219,13 @@ class _Reader:
             most = min(self._limits.timeout, _INFERENCE_SECONDS) if infer else self._limits.timeout
             self._process = ChildProcess(
                 "conformance.onnx_file",
-                path.name,
+                "",
                 Path(tempfile.gettempdir()),
                 lambda seconds: self._tick(seconds),
                 Limits(most, self._limits.memory),
+                tool="our own reader of ONNX files",
             )
-        self._process.name = path.name
+        self._process.name = f"reading {path.name}"
         try:
             return self._process.ask("read", path=os.path.abspath(path), infer=infer)
         except ChildError as error:

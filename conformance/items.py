@@ -6,7 +6,7 @@ import pytest
 
 from conformance.report.terminal import explain_failure
 from conformance.suite import Case
-from reference.errors import SubmissionError
+from reference.errors import SubmissionError, ToolError
 
 
 class ERROR(pytest.exit.Exception):  # type: ignore[name-defined, misc]
@@ -20,13 +20,15 @@ def judge(case: Case, record_property: Callable[[str, object], None]) -> None:
     rule = case.rule
     try:
         verdict = case.assessment.verdict(rule)
+    except ToolError:
+        raise  # the run goes on; this rule has no verdict
     except SubmissionError as error:
         raise ERROR(str(error), returncode=pytest.ExitCode.USAGE_ERROR) from None
     for name, value in case.row(verdict).properties():
         record_property(name, value)
     if verdict.outcome == "skip":
         pytest.skip(verdict.seen)
-    if verdict.outcome == "fail" and case.suite.fails(rule):
+    if verdict.outcome == "fail" and case.suite.gate.fails(rule.level):
         options = case.suite.options
         text = explain_failure(case.assessment.track, rule, verdict, options)
         pytest.fail(text, pytrace=False)

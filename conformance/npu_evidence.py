@@ -13,7 +13,7 @@ from conformance.graph import Graph
 from conformance.pools import Wrong, try_pools
 from conformance.probes import Probe, Role, probes_for
 from conformance.ranges import Range, Ranges, find_offences, measure_ranges
-from reference.errors import SubmissionError
+from reference.errors import SubmissionError, ToolError
 from reference.npu.compile import Compiled, compile_model
 from reference.npu.devices import Device
 from reference.npu.emulator import Emulator
@@ -190,7 +190,8 @@ class NpuEvidence:
                 try:
                     outputs = emulator.run(self.host.feeds(part, probe))
                 except (ChildError, SubmissionError) as error:
-                    yield Run(part, probe, (), 0.0, str(error))
+                    fault = error if isinstance(error, ToolError) else None
+                    yield Run(part, probe, (), 0.0, str(error), fault)
                     if isinstance(error, SubmissionError):  # the emulator is gone
                         return
                 else:

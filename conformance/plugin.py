@@ -195,6 +195,7 @@ def _suite(config: pytest.Config) -> "Suite":
     """The suite of this run; made when first needed, for most pytest runs are not about it."""
     if _SUITE not in config.stash:
         from conformance.device.assessment import DeviceOptions
+        from conformance.gate import Gate
         from conformance.regression.suite import RegressionOptions
         from conformance.suite import Suite
         from reference.process import Limits
@@ -207,8 +208,10 @@ def _suite(config: pytest.Config) -> "Suite":
                 submission=config.getoption("submission") or [],
                 weights=config.getoption("weights"),
                 devices=config.getoption("device") or [],
-                as_evaluated=config.getoption("as_evaluated"),
-                strict=bool(config.getoption("strict", default=False)),
+                gate=Gate(
+                    as_evaluated=config.getoption("as_evaluated"),
+                    strict=bool(config.getoption("strict", default=False)),
+                ),
                 limits=limits,
                 on_devices=DeviceOptions(
                     hub=config.getoption("hub"),
@@ -231,10 +234,11 @@ def _suite(config: pytest.Config) -> "Suite":
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Keeps the baseline that was asked for, before the summary says so."""
+    """Keeps what was asked for, before the summary says so."""
     if _SUITE in session.config.stash:
         try:
-            session.config.stash[_SAVED] = session.config.stash[_SUITE].save_baseline()
+            suite = session.config.stash[_SUITE]
+            session.config.stash[_SAVED] = [*suite.save_baseline(), *suite.save_device_runs()]
         except Exception as error:
             session.config.stash[_SAVED] = [f"ERROR: {told(error)}"]
             session.exitstatus = pytest.ExitCode.USAGE_ERROR

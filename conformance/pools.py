@@ -17,7 +17,7 @@ from conformance.graph import Graph, Node
 from conformance.quantised import operators
 from conformance.runtimes.process import ModelProcess
 from conformance.submission import Model
-from reference.errors import SubmissionError
+from reference.errors import SubmissionError, ToolError
 from reference.npu.compile import compile_model
 from reference.npu.devices import Device
 from reference.npu.emulator import Emulator
@@ -100,6 +100,8 @@ def _try(
             compiled = compile_model(path, device, limits=limits, tick=tick)
             with Emulator(compiled, limits, tick) as emulator:
                 npu = emulator.run(feeds).values()
+        except ToolError:
+            raise
         except (ChildError, SubmissionError) as error:
             problem = f"{nodes[0].label} alone gives no answer: {error}"
             raise SubmissionError(problem, _CONVOLUTION) from None

@@ -87,7 +87,9 @@ def measure_ranges(
     name = f"looking at the ranges in {model.name}"
     with (
         tempfile.TemporaryDirectory(prefix="lpcvc-ranges-") as folder,
-        ChildProcess("conformance.runtimes.ranges", name, Path(folder), tick, limits) as process,
+        ChildProcess(
+            "conformance.runtimes.ranges", name, Path(folder), tick, limits, tool="onnxruntime"
+        ) as process,
     ):
         found = [_one_pass(process, model, each, Path(folder)) for each in feeds]
     return _joined(found)

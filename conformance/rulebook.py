@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
 
-from reference.errors import one_line
+from reference.errors import SubmissionError, ToolError, one_line
 from reference.tracks import DEFAULTS, Track
 
 PREFIXES = {"segmentation": "SEG", "retrieval": "RET", "depth": "DEP", "pidnet": "PID"}
@@ -75,9 +75,17 @@ def together(offences: Iterable[Verdict]) -> Verdict | None:
     )
 
 
-def could_not_run(problem: str, remedy: str) -> Verdict:
-    """The rule is broken in that nothing could be seen at all; shown on one line."""
-    return Verdict("fail", one_line(f"could not be run: {problem}"), remedy=one_line(remedy))
+def could_not_run(error: SubmissionError, where: str = "") -> Verdict:
+    """The rule is broken in that nothing could be seen at all; shown on one line.
+
+    Raises `error` where it is a tool's: the model is not judged by it.
+    """
+    if isinstance(error, ToolError):
+        raise error
+    place = f" ({where})" if where else ""
+    return Verdict(
+        "fail", one_line(f"could not be run: {error.problem}{place}"), remedy=error.remedy
+    )
 
 
 def skipped(reason: str) -> Verdict:

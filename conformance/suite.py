@@ -7,9 +7,10 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conformance.assessment import Assessment, BaseAssessment, NpuAssessment, Opener, fails_gate
+from conformance.assessment import Assessment, BaseAssessment, NpuAssessment, Opener
 from conformance.device.assessment import DeviceOptions, DeviceRun
 from conformance.evidence import Progress
+from conformance.gate import Gate
 from conformance.regression.suite import (
     Makers,
     RegressionCase,
@@ -49,7 +50,7 @@ class Case:
         """The line of the table."""
         status: Status = "pass" if verdict.outcome == "pass" else "skip"
         if verdict.outcome == "fail":
-            status = "FAIL" if self.suite.fails(self.rule) else "warn"
+            status = "FAIL" if self.suite.gate.fails(self.rule.level) else "warn"
         seen = f"{verdict.seen} ({verdict.where})" if verdict.where else verdict.seen
         track = self.assessment.track
         return Row(
@@ -85,8 +86,7 @@ class Suite:
         submission: Sequence[str],
         weights: str | None,
         devices: Sequence[str],
-        as_evaluated: bool,
-        strict: bool,
+        gate: Gate = Gate(),  # noqa: B008 - frozen
         limits: Limits = Limits(),  # noqa: B008 - frozen
         on_devices: DeviceOptions = DeviceOptions(),  # noqa: B008 - frozen
         regression: RegressionOptions = RegressionOptions(),  # noqa: B008 - frozen
@@ -94,11 +94,7 @@ class Suite:
         self._regression = RegressionRun(regression)
         self._limits = limits
         self._on_devices = on_devices
-        if as_evaluated and strict:
-            raise SubmissionError(
-                "--as-evaluated and --strict ask for opposite things", "give one of them"
-            )
-        self._as_evaluated, self._strict = as_evaluated, strict
+        self.gate = gate
         named = dict.fromkeys(find_track(name) for name in tracks)
         self.tracks = list(named or DEFAULTS.values())
         given = [f"--submission {shell_word(spec)}" for spec in submission]
@@ -107,8 +103,8 @@ class Suite:
         # AI Hub itself says which devices it has; it has more than the compiler's table.
         self._devices = [] if on_devices.hub == "remote" else [find_device(n) for n in devices]
         given += [f"--device {shell_word(name)}" for name in devices]
-        given += ["--as-evaluated"] if as_evaluated else []
-        given += ["--strict"] if strict else []
+        given += ["--as-evaluated"] if gate.as_evaluated else []
+        given += ["--strict"] if gate.strict else []
         self.options = given
         self._subjects: list[Subject] = []
         self._submitted_one = False
@@ -185,17 +181,17 @@ class Suite:
         """Writes the baseline, if that was asked for; what it replaced, in lines."""
         return self._regression.save()
 
+    def save_device_runs(self) -> list[str]:
+        """Keeps the results of devices, if that was asked for; what has changed, in lines."""
+        return self._device_run.save() if "_device_run" in vars(self) else []
+
     @property
     def text_tracks(self) -> list[Track]:
         """The chosen tracks that feed a text."""
         return [track for track in self.tracks if any(part.text for part in track.parts)]
 
-    def fails(self, rule: Rule) -> bool:
-        """Whether breaking `rule` fails the gate."""
-        return fails_gate(rule.level, as_evaluated=self._as_evaluated, strict=self._strict)
-
     def close(self) -> None:
-        """Ends what was started and removes what was written, but for results asked for."""
+        """Ends what was started and removes what was written."""
         if "_device_run" in vars(self):
             self._device_run.close()
         if "_scratch" in vars(self):

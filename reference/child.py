@@ -18,7 +18,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from reference.errors import SubmissionError, one_line
+from reference.errors import SubmissionError, ToolError, one_line
 
 Run = Callable[[dict[str, np.ndarray]], list[Any]]
 
@@ -64,6 +64,8 @@ def failure(error: BaseException, package: str = "") -> dict[str, str]:
 
     The files below the folder `package` are the child's own, not the user's.
     """
+    if isinstance(error, ToolError):
+        return {"kind": "tool", "problem": error.problem, "remedy": ""}
     if isinstance(error, SubmissionError):
         return {"kind": "user", "problem": error.problem, "remedy": error.remedy}
     text = one_line(f"{type(error).__name__}: {error}")

@@ -1,4 +1,4 @@
-"""The one exception for what a user can put right, and the one warning."""
+"""The exceptions that end in one line for the user, and the one warning."""
 
 
 class SubmissionError(Exception):
@@ -11,6 +11,20 @@ class SubmissionError(Exception):
         self.problem = one_line(problem)
         self.remedy = one_line(remedy)
         super().__init__(f"{self.problem}; {self.remedy}")
+
+
+class ToolError(SubmissionError):
+    """A tool failed of itself while it looked at what the user brought, which is not judged by it.
+
+    `remedy` is the same for all.
+    """
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(
+            problem,
+            "that is the tool's fault and no verdict on the model: see if `lpcvc doctor` finds the"
+            " tools in order, try again, and report it with the model if it stays",
+        )
 
 
 class CheckpointWarning(UserWarning):

@@ -20,7 +20,7 @@ from typing import IO, Any, Self
 import numpy as np
 
 from reference.child import OUT_OF_MEMORY
-from reference.errors import SubmissionError, one_line
+from reference.errors import SubmissionError, ToolError, one_line
 
 # Left to the parent, the page cache and everybody else.
 _SPARE_BYTES = 512 * 2**20
@@ -82,10 +82,11 @@ class Pass:
 class ChildProcess:
     """A child process that answers requests. A context manager.
 
-    `module` is what it runs, with `reference.child.main`; `name` is what messages call it.
+    `module` is what it runs, with `reference.child.main`; `name` is what messages call it: the
+    model that runs in it or, where a `tool` works on one, what the tool does.
     `tick` is called with the seconds waited, twice a second, while the child works. A crash, an
     answer that cannot be read, and whatever goes beyond `limits` are SubmissionErrors.
-    `environment` is added to the parent's.
+    `environment` is added to the parent's. A tool's crash is a ToolError.
     """
 
     def __init__(
@@ -96,8 +97,11 @@ class ChildProcess:
         tick: Tick,
         limits: Limits,
         environment: Mapping[str, str] | None = None,
+        *,
+        tool: str = "",
     ) -> None:
         self.name = name
+        self._tool = tool
         self._tick = tick
         self._timeout = limits.timeout
         spare = max(available_memory() - _SPARE_BYTES, _SPARE_BYTES)
@@ -171,6 +175,8 @@ class ChildProcess:
             return answer
         if error["kind"] == "user":
             raise SubmissionError(error["problem"], error["remedy"])
+        if error["kind"] == "tool":
+            raise ToolError(error["problem"])
         if error["kind"] == "memory":
             raise self._memory(error["problem"])
         place = f" ({error['remedy']})" if error["remedy"] else ""
@@ -233,12 +239,17 @@ class ChildProcess:
         if memory:
             return self._memory(memory[0])
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        said = tail or "nothing was printed"
+        if self._tool:
+            return ToolError(f"{self._tool} crashed while {self.name} ({how}): {said}")
         return SubmissionError(
-            f"{self.name} crashed its runtime ({how}): {tail or 'nothing was printed'}",
+            f"{self.name} crashed its runtime ({how}): {said}",
             "run it by hand in a process of its own; a crash here is a crash for the organisers",
         )
 
     def _unreadable(self, error: Exception | str) -> SubmissionError:
+        if self._tool:
+            return ToolError(f"{self._tool} gave no readable answer while {self.name} ({error})")
         return SubmissionError(
             f"{self.name} gave an answer that cannot be read ({error})",
             "leave the process that the model runs in alone",

@@ -10,13 +10,22 @@ from typing import TYPE_CHECKING
 from conformance.assessment import BaseAssessment, Opener
 from conformance.device.bench import Bench, Entry
 from conformance.device.evidence import DeviceEvidence
-from conformance.device.history import Saved, SavedPart, last_measured, read_saved, runtime_of, save
+from conformance.device.history import (
+    Saved,
+    SavedPart,
+    compared,
+    last_like,
+    last_measured,
+    read_saved,
+    runtime_of,
+    save,
+)
 from conformance.device.hub import Hub, HubKind, import_client
 from conformance.device.jobs import median
 from conformance.evidence import Evidence
 from conformance.npu_evidence import npu_probes
 from conformance.rulebook import Rule, Verdict, device_rules_for, skipped
-from reference.errors import SubmissionError
+from reference.errors import SubmissionError, one_line
 from reference.npu.cache import file_digest
 from reference.npu.toolchain import find_toolchain
 from reference.process import Limits
@@ -62,13 +71,16 @@ class DeviceAssessment(BaseAssessment):
     ) -> None:
         rules = device_rules_for(track)
         super().__init__(track, label, opener, folder, rules, where=device, limits=limits)
-        hub = "local AI Hub" if bench.hub.local else "AI Hub"
-        self.label = f"{track.id} on {device} ({hub}), {label}"
         self.entry = Entry(track, device, self._host, reference)
         self.baseline: Entry | None = None
-        self.submission = label
         self._bench, self._previous = bench, previous
         bench.entries.append(self.entry)
+
+    @property
+    def label(self) -> str:
+        """It names the hub, which is known for what it is once it was asked."""
+        where = f"{self.entry.device_name} ({self._bench.hub.name})"
+        return one_line(f"{self.track.id} on {where}, {self.submission}")
 
     @cached_property
     def evidence(self) -> DeviceEvidence:
@@ -122,7 +134,7 @@ class DeviceAssessment(BaseAssessment):
     def prepare(self) -> None:
         """Raises SubmissionError where something is not installed that every job needs."""
         import_client()
-        if self._bench.hub.local:
+        if self._bench.hub.own:
             find_toolchain()
         self._bench.progress = self._report
 
@@ -134,7 +146,7 @@ class DeviceRun:
         self._options = options
         self._previous = read_saved(options.results) if options.results else []
         hub = Hub(options.hub)
-        self._bench = Bench(hub, 1 if hub.local else options.repeats, options.share)
+        self._bench = Bench(hub, options.repeats, options.share)
         self._assessments: list[DeviceAssessment] = []
 
     def assess(
@@ -147,7 +159,7 @@ class DeviceRun:
     ) -> DeviceAssessment:
         """`subject` on `device`, beside the `sample` model where that is its budget.
 
-        `folder` makes one to write to. A local hub measures nothing, so no sample is run there.
+        `folder` makes one to write to.
         """
 
         def enter(own: "Subject", *, reference: bool) -> DeviceAssessment:
@@ -164,16 +176,21 @@ class DeviceRun:
             )
 
         assessment = enter(subject, reference=sample is None)
-        if sample is not None and not self._bench.hub.local and subject.track.budget_ms is None:
+        if sample is not None and subject.track.budget_ms is None:
             assessment.baseline = enter(sample, reference=True).entry
+            assessment.baseline.for_time = True
         self._assessments.append(assessment)
         return assessment
 
+    def save(self) -> list[str]:
+        """Adds the results to the file, if one was named; what has changed since, in lines."""
+        file = self._options.results
+        saved = [run for own in self._assessments if (run := own.saved())]
+        if file is None or not saved:
+            return []
+        save(file, saved)
+        return [f"{file.name}: {compared(run, last_like(self._previous, run))}" for run in saved]
+
     def close(self) -> None:
-        """Adds the results to the file, if one was named, and ends a local hub."""
-        try:
-            saved = [run for own in self._assessments if (run := own.saved())]
-            if self._options.results is not None and saved:
-                save(self._options.results, saved)
-        finally:
-            self._bench.close()
+        """Ends a local hub."""
+        self._bench.close()

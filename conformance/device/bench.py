@@ -12,6 +12,7 @@ from conformance.device.jobs import (
     Profiled,
     answers,
     dataset,
+    fault_of,
     median,
     read_profile,
     share,
@@ -28,13 +29,15 @@ from reference.tracks import Track
 class Entry:
     """One submission on one device. `bring` makes its host evidence when it is first needed.
 
-    `reference` says that it is the reference of its track.
+    `reference` says that it is the reference of its track, and `for_time` that it is there for its
+    time alone: where none is measured it has no jobs.
     """
 
     track: Track
     device_name: str
     bring: Callable[[], Evidence]
     reference: bool
+    for_time: bool = False
     jobs: dict[str, PartJobs] = field(default_factory=dict)
     profiles: dict[str, list[Profiled]] = field(default_factory=dict)
 
@@ -52,7 +55,7 @@ class Entry:
 
 
 class Bench:
-    """The jobs of a run. `repeats` is how often each part is profiled."""
+    """The jobs of a run. `repeats` is how often each part is profiled where a device measures."""
 
     def __init__(self, hub: Hub, repeats: int, share: bool) -> None:
         self.hub = hub
@@ -72,7 +75,8 @@ class Bench:
             return
         self._submitted = True
         for entry in self.entries:
-            self._submit(entry)
+            if not (entry.for_time and self.device(entry).emulated):
+                self._submit(entry)
 
     def compiled(self, entry: Entry) -> None:
         """Waits for the compile jobs of `entry`; those that failed are in the failures."""
@@ -116,7 +120,8 @@ class Bench:
             self._await(entry, jobs, "inference", jobs.inferring)
             probes = npu_probes(entry.track, jobs.part)
             if reason := jobs.failures.get("inference"):
-                yield from (Run(jobs.part, probe, (), 0.0, reason) for probe in probes)
+                fault = fault_of(reason)
+                yield from (Run(jobs.part, probe, (), 0.0, reason, fault) for probe in probes)
                 continue
             outputs = answers(self.hub, jobs.inferring)
             if len(outputs) != len(probes):
@@ -151,7 +156,8 @@ class Bench:
         device, client = self.device(entry).device, self.hub.client
         target = jobs.compiling.get_target_model()
         # An emulator's second pass takes as long as the first, and tells no more.
-        options = "--max_profiler_iterations 1" if self.device(entry).emulated else ""
+        emulated = self.device(entry).emulated
+        options, repeats = ("--max_profiler_iterations 1", 1) if emulated else ("", self._repeats)
         probes = npu_probes(entry.track, jobs.part)
         feeds = [entry.host.feeds(jobs.part, probe) for probe in probes]
         self.progress(f"submitting {entry.track.id} {jobs.part.name} to {device.name}")
@@ -161,7 +167,7 @@ class Bench:
                     model=target, device=device, profile=True, options=options
                 )
             )
-            for _ in range(self._repeats)
+            for _ in range(repeats)
         ]
         jobs.inferring = self.hub.ask(
             lambda: client.submit_inference_job(

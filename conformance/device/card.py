@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from conformance.device.assessment import DeviceAssessment, DeviceOptions
 from conformance.device.evidence import DeviceEvidence
 from conformance.device.history import runtime_of
+from conformance.device.jobs import fault_of
 from conformance.report.progress import stderr_progress
 from conformance.suite import Suite
 from reference.errors import SubmissionError
@@ -37,7 +38,7 @@ def export_card(
     Raises SubmissionError where a part does not compile or cannot be profiled.
     """
     line = stderr_progress()
-    suite = Suite([track], submission, None, devices, False, False, limits, options)
+    suite = Suite([track], submission, None, devices, limits=limits, on_devices=options)
     blocks, rows = [], [_HEADER, tuple("---" for _ in _HEADER)]
     try:
         for own in {case.assessment.id: case.assessment for case in suite.device_cases()}.values():
@@ -46,7 +47,7 @@ def export_card(
             own.prepare()
             e = own.evidence
             for part, reason in {**e.compile_failures, **e.profile_failures}.items():
-                raise SubmissionError(
+                raise fault_of(reason) or SubmissionError(
                     f"{e.device.name}: the {part} part: {reason}",
                     "`pytest -m device` holds it to every rule",
                 )

@@ -5,6 +5,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,36 @@ def last_measured(runs: Sequence[Saved], track: str, device: str, runtime: str) 
         and run.milliseconds is not None
     ]
     return same[-1] if same else None
+
+
+def last_like(runs: Sequence[Saved], run: Saved) -> Saved | None:
+    """The latest of the same track, device and runtime, emulated if `run` is."""
+    key = attrgetter("track", "device", "runtime", "emulated")
+    return next((other for other in reversed(runs) if key(other) == key(run)), None)
+
+
+def compared(now: Saved, before: Saved | None) -> str:
+    """What has changed since an earlier run, on one line."""
+    what = f"{now.track} on {now.device}"
+    if before is None:
+        return f"{what}: kept; there is no earlier run of it to compare with"
+    if now.milliseconds and before.milliseconds:
+        change = now.milliseconds / before.milliseconds - 1
+        time = f"{now.milliseconds:.4g} ms, before {before.milliseconds:.4g} ({change:+.1%})"
+    else:
+        time = "no time was measured"
+    layers = f"layers {_layers(now)}"
+    if now.units != before.units:
+        layers += f" ({_layers(before)} before)"
+    old, new = ({p: part.sha256 for p, part in run.parts.items()} for run in (before, now))
+    other = [part for part, digest in new.items() if old.get(part) != digest]
+    file = f"another file ({', '.join(other)})" if other else "the same file"
+    return f"{what} since {before.date} ({before.submission}): {time}; {layers}; {file}"
+
+
+def _layers(run: Saved) -> str:
+    listed = (f"{count} on the {unit}" for unit, count in sorted(run.units.items()))
+    return ", ".join(listed) or "not listed"
 
 
 def _fields(run: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from reference.aihub.listed import EMULATED
 from reference.errors import SubmissionError, one_line
 from reference.install import install_command
 
+_ANSWER_SECONDS = 5.0
 HubKind = Literal["auto", "remote", "local"]
 
 
@@ -45,7 +46,7 @@ class Hub:
     """One hub, started or reached when it is first needed; to be closed.
 
     `kind` is where to look: "auto" takes the client's configuration where there is one and starts
-    a local hub otherwise.
+    a local hub otherwise. A configured one can be a local one too: what it answers tells.
     """
 
     def __init__(self, kind: HubKind) -> None:
@@ -53,18 +54,38 @@ class Hub:
         self._stack = ExitStack()
         self._client: Any = None
         self._devices: dict[str, HubDevice] = {}
+        self._emulates = self.own
 
     @property
-    def local(self) -> bool:
-        """Whether a hub of its own is started for this run."""
+    def own(self) -> bool:
+        """Whether a local hub is started for this run."""
         return self._kind == "local" or (self._kind == "auto" and configuration() is None)
 
     @property
+    def local(self) -> bool:
+        """Whether it is a local hub, with no device behind it; what it says of itself is asked for.
+
+        Raises SubmissionError as `client` does.
+        """
+        return bool(self.client) and self._emulates
+
+    @property
+    def name(self) -> str:
+        """What messages call it, as far as is known; nothing is asked for it."""
+        return "local AI Hub" if self._emulates else "AI Hub"
+
+    @property
     def client(self) -> Any:
-        """The official client. Raises SubmissionError where it is missing or not configured."""
+        """The official client.
+
+        Raises SubmissionError where it is missing or not configured, or nothing answers it.
+        """
         if self._client is None:
-            self._client = self._open_local() if self.local else self._open_remote()
-            self._client.set_verbose(False)
+            client = self._open_local() if self.own else self._open_remote()
+            client.set_verbose(False)
+            listed = self.ask(client.get_devices)
+            self._emulates = any(EMULATED in device.attributes for device in listed)
+            self._client = client
         return self._client
 
     def device(self, name: str) -> HubDevice:
@@ -73,7 +94,7 @@ class Hub:
             found = self.ask(lambda: self.client.get_devices(name=name))
             if not found:
                 raise SubmissionError(
-                    f"AI Hub has no device {name!r}", "`qai-hub list-devices` names them"
+                    f"the {self.name} has no device {name!r}", "`qai-hub list-devices` names them"
                 )
             self._devices[name] = HubDevice(found[-1], EMULATED in found[-1].attributes)
         return self._devices[name]
@@ -86,7 +107,7 @@ class Hub:
             return call()
         except Error as error:
             raise SubmissionError(
-                f"AI Hub refuses: {one_line(str(error))}",
+                f"the {self.name} refuses: {one_line(str(error))}",
                 "see what `qai-hub configure` was given, and the account page of AI Hub",
             ) from None
 
@@ -101,13 +122,30 @@ class Hub:
         return self._stack.enter_context(local_hub()).client
 
     def _open_remote(self) -> Any:
-        client = import_client().Client()
+        qai_hub = import_client()
         if configuration() is None:
             raise SubmissionError(
                 "the client of AI Hub is not configured",
                 "run `qai-hub configure --api_token TOKEN`, or give --hub local",
             )
+        client = qai_hub.Client()
+        _reach(self.ask(lambda: client.config).api_url)
         return client
+
+
+def _reach(url: str) -> None:
+    """Raises SubmissionError where nothing answers at `url`; the client would try for a minute."""
+    import requests
+
+    try:
+        requests.head(url, timeout=_ANSWER_SECONDS, allow_redirects=False)
+    except requests.RequestException as error:
+        reason = getattr(error.args[0], "reason", error) if error.args else error
+        raise SubmissionError(
+            f"nothing answers at {url}, which the client is configured for ({reason})",
+            "see that the hub runs and the network reaches it (`lpcvc hub serve` starts a local"
+            " one), or configure the client for another",
+        ) from None
 
 
 def configuration() -> Path | None:

@@ -15,7 +15,9 @@ import numpy as np
 
 from conformance.device.hub import Hub, HubDevice
 from conformance.submission import Model
-from reference.errors import SubmissionError, one_line
+from reference.aihub.listed import FAULT
+from reference.aihub.room import NO_ROOM
+from reference.errors import SubmissionError, ToolError, one_line
 from reference.tracks import Part, Track
 
 ORGANISERS = "lowpowervision@gmail.com"
@@ -146,6 +148,11 @@ def wait(job: Any, say: Say) -> str:
             say(f"{job.job_type} job {job.job_id} {seconds:.0f} s")
         else:
             return "" if status.success else one_line(status.message or "AI Hub gives no reason")
+
+
+def fault_of(reason: str) -> ToolError | None:
+    """What to tell of a failed job that the hub itself is to blame for, None for any other."""
+    return ToolError(reason) if FAULT in reason or NO_ROOM in reason else None
 
 
 def read_profile(hub: Hub, job: Any, *, emulated: bool) -> Profiled:

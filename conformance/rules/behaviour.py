@@ -38,7 +38,7 @@ def runs_on_every_probe(e: Evidence) -> Verdict:
     """The model runs on every input that an evaluator may feed, without an error."""
     attempts = e.attempts()
     for step, error in e.unrunnable.values():
-        return could_not_run(f"{error.problem} ({step})", error.remedy)
+        return could_not_run(error, step)
     broken = _by_part(e, [run for run in attempts if run.error])
     offences = (
         failed("an answer", f"{run.error}{_more(others)}", run.where, _reproduce(e, run.part))

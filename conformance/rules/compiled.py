@@ -11,6 +11,7 @@ from conformance.evidence import Run
 from conformance.look import ULP, describe, first_offence, value_range
 from conformance.rulebook import Verdict, could_not_run, failed, passed, together
 from conformance.sense import lost
+from reference.errors import SubmissionError
 from reference.tracks import Track
 
 DEPTH_SLACK = 1e-6
@@ -24,7 +25,8 @@ def judge_answers(attempts: list[Run]) -> Verdict | None:
     """Every probe is answered, with the contract's shape and type."""
     for run in attempts:
         if run.error:
-            return could_not_run(f"{run.error} ({run.where})", "run it through onnxruntime first")
+            plain = SubmissionError(run.error, "run it through onnxruntime first")
+            return could_not_run(run.fault or plain, run.where)
         if not run.keeps_contract:
             return failed(run.part.output.label, describe(run.output), run.where)
     return passed(f"{len(attempts)} probes, {describe(attempts[0].output)}") if attempts else None

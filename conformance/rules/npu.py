@@ -54,7 +54,7 @@ def compiles(e: NpuEvidence) -> Verdict:
     for part, _ in e.each_graph():
         compiled = e.compiled[part.name]
         if not isinstance(compiled, Compiled):
-            offences.append(could_not_run(compiled.problem, compiled.remedy))
+            offences.append(could_not_run(compiled))
         elif compiled.failure:
             remedy = compiled.remedy
             offences.append(failed("a context binary", compiled.failure, of_part(part), remedy))

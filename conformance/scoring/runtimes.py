@@ -154,7 +154,8 @@ def _version(package: str) -> str:
 def _hub_label(job: Job) -> str:
     """The toolchain of a local hub is in its words; AI Hub's own changes without a word."""
     import_client()
-    if Hub("auto").local:
+    hub = Hub("auto")
+    if hub.own or hub.local:  # one that is started for the run need not be, for a word
         return f"local AI Hub, emulated {job.device}, {find_toolchain()}"
     return f"AI Hub, {job.device}"
 

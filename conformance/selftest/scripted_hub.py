@@ -125,6 +125,7 @@ class ScriptedHub(Hub):
         super().__init__("remote")
         self._client = Client(script)
         self.script = script
+        self._emulates = script.emulated
 
     def device(self, name: str) -> HubDevice:
         listed = SimpleNamespace(name=name, os="14", attributes=["os:android", "chipset:made-up"])

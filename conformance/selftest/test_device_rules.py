@@ -14,14 +14,16 @@ from conformance.device.card import profile_block, table_row
 from conformance.device.history import (
     Saved,
     SavedPart,
+    compared,
     find_published,
+    last_like,
     last_measured,
     read_saved,
     save,
 )
 from conformance.device.jobs import ORGANISERS, upload_form
 from conformance.estimate import Question
-from conformance.rulebook import Verdict, device_rules_for
+from conformance.rulebook import Verdict, all_rules, device_rules_for
 from conformance.selftest.assess import broken
 from conformance.selftest.models import conforming, write
 from conformance.selftest.scripted_hub import MB, Script, ScriptedHub
@@ -222,12 +224,52 @@ def test_results_are_kept_and_compared(tmp_path: Path) -> None:
         assert again["DEV-12"].outcome == outcome
 
 
+def saved(
+    track: str = "depth-2025",
+    emulated: bool = False,
+    milliseconds: float | None = 2.0,
+    units: dict[str, int] = {"NPU": 3},  # noqa: B006 - not changed
+    digest: str = "ab",
+) -> Saved:
+    parts = {"model": SavedPart("j1", digest, milliseconds)}
+    return Saved("2026-11-21T12:00:00+00:00", track, "a.onnx", "S24", "default", emulated,
+                 milliseconds, None, None, units, parts)  # fmt: skip
+
+
+def test_what_has_changed_since_is_one_line() -> None:
+    head = "depth-2025 on S24 since 2026-11-21T12:00:00+00:00 (a.onnx): "
+    old = saved()
+    assert compared(old, None) == (
+        "depth-2025 on S24: kept; there is no earlier run of it to compare with"
+    )
+    assert compared(saved(milliseconds=2.5), old) == (
+        f"{head}2.5 ms, before 2 (+25.0%); layers 3 on the NPU; the same file"
+    )
+    now = saved(milliseconds=None, emulated=True, units={"CPU": 1, "NPU": 2}, digest="cd")
+    assert compared(now, old) == (
+        f"{head}no time was measured; layers 1 on the CPU, 2 on the NPU"
+        " (3 on the NPU before); another file (model)"
+    )
+
+
+def test_the_last_of_the_same_kind_is_compared_with() -> None:
+    runs = [saved(milliseconds=1.0), saved(milliseconds=3.0), saved(track="pidnet-2026")]
+    runs.append(saved(emulated=True, milliseconds=None))
+    assert last_like(runs, saved()) == runs[1]
+    assert last_like(runs, saved(emulated=True)) == runs[3]
+    assert last_like(runs[:3], saved(emulated=True)) is None
+
+
 def test_an_emulated_run_is_no_baseline(tmp_path: Path) -> None:
     own = prepare(DEPTH_2025, tmp_path, Script(emulated=True))
     verdicts_of(own)
     kept = own.saved()
     assert kept is not None
     assert kept.emulated
+    assert own.verdict(all_rules()["DEV-2"]).seen == (
+        f"rehearsed on a local hub, where nobody is told: model with {ORGANISERS}"
+    )
+    assert own.label == "depth-2025 on Samsung Galaxy S24 (Family) (local AI Hub), made.onnx"
     assert kept.milliseconds is kept.spread is kept.memory is None
     assert last_measured([kept], kept.track, kept.device, kept.runtime) is None
 

@@ -19,7 +19,7 @@ from conformance.report.terminal import Row, shell_word
 from conformance.rulebook import could_not_run, failed, together
 from conformance.selftest.gate import run_gate
 from conformance.selftest.models import conforming
-from reference.errors import one_line, printable
+from reference.errors import SubmissionError, one_line, printable
 
 EVIL = "\x1b[31m\x9b2J\u202e\x07\nx\r"
 FILE = "my\x1b]0;title\x07\n.onnx"
@@ -114,7 +114,8 @@ def test_a_word_of_a_command_is_itself_again(text: str) -> None:
 @given(st.text(), st.text(), st.text(), st.text())
 def test_verdicts_and_rows_are_lines(seen: str, expected: str, where: str, remedy: str) -> None:
     several = together([failed(expected, seen, where, remedy), failed(seen, where, "", expected)])
-    for verdict in (failed(expected, seen, where, remedy), could_not_run(seen, remedy), several):
+    unrun = could_not_run(SubmissionError(seen, remedy))
+    for verdict in (failed(expected, seen, where, remedy), unrun, several):
         assert verdict is not None
         for text in (verdict.seen, verdict.expected, verdict.where, verdict.remedy):
             assert not text or text.isprintable()

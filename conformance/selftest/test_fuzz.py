@@ -76,7 +76,7 @@ def test_damaged_files_are_checked(chunk: int, tmp_path: Path) -> None:
     assert code == 1
     assert peak - before < 2**18, "KiB"
     assert "gave no answer" not in text
-    assert "crashed its runtime" not in text
+    assert "crashed" not in text
     lines = [line for line in text.splitlines()[:-1] if not line.startswith("  -> ")]
     assert all(line.startswith(str(tmp_path)) for line in lines)
 

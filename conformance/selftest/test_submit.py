@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +13,20 @@ import pytest
 from conformance import submit as submitting
 from conformance.cli import main
 from conformance.device import assessment
+from conformance.device.hub import Hub
 from conformance.device.jobs import ORGANISERS
+from conformance.rulebook import Level, all_rules
 from conformance.scoring import runtimes
 from conformance.scoring.job import Job
 from conformance.selftest.gate import counts, run_gate
 from conformance.selftest.models import conforming, write
+from conformance.selftest.mutants import MUTANTS
+from conformance.selftest.mutants.mutant import Mutant
 from conformance.selftest.scripted_hub import MB, Script, ScriptedHub
 from conformance.selftest.surgery import redeclare
 from conformance.submission import Model
+from reference.aihub.local import LocalHub, local_hub
+from reference.errors import SubmissionError
 from reference.npu.toolchain import find_toolchain
 from reference.process import Limits
 from reference.tracks import DEPTH_2025, RETRIEVAL_2026
@@ -79,7 +87,7 @@ def test_a_broken_rule_stops_it_unless_forced(
     command = ["submit", "--track=depth", "--submission=model.onnx", "--team=Us"]
     assert main(command) == 2
     error = capsys.readouterr().err
-    assert "required rules are broken: " in error
+    assert "the gate fails: " in error
     assert "give --force" in error
     assert hub.client.calls == []
     assert not Path("receipt.json").exists()
@@ -134,6 +142,94 @@ def test_the_device_suite_on_a_local_hub(tmp_path: Path) -> None:
     (run,) = json.loads((tmp_path / "runs.json").read_text())["runs"]
     assert run["emulated"] is True
     assert run["milliseconds"] is None
+    assert "runs.json: retrieval-2026 on XR2 Gen 2 (Proxy): kept; there is no earlier" in gate.out
+
+
+@pytest.fixture
+def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
+    """A local hub that the client is configured for, as docs/local-hub.md says."""
+    with local_hub(tmp_path / "state", runner="reference.tests.hub_runner:run") as own:
+        ini = tmp_path / "client.ini"
+        lines = [f"{name} = {own.url}" for name in ("api_url", "web_url")]
+        ini.write_text("\n".join(["[api]", *lines, f"api_token = {own.token}", "verbose = False"]))
+        monkeypatch.setenv("QAIHUB_CLIENT_INI", str(ini))
+        monkeypatch.chdir(tmp_path)
+        yield own
+
+
+def test_what_answers_says_that_it_is_a_rehearsal(
+    configured: LocalHub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing in the configuration does; a scripted hub with a device is none (above)."""
+    write(RETRIEVAL_2026, tmp_path)
+    assert main(["submit", "--track=retrieval", *PAIR, "--team=Us"]) == 0
+    said = capsys.readouterr().out
+    receipt = json.loads(Path("receipt.json").read_text())
+    assert (receipt["rehearsal"], receipt["shared_with"]) == (True, None)
+    assert "A rehearsal on a local hub: nothing was sent to the organisers." in said
+    assert ORGANISERS not in said
+    assert "form" not in said
+    hub = Hub("remote")
+    assert (hub.own, hub.name) == (False, "AI Hub"), "not asked yet"
+    assert (hub.local, hub.name) == (True, "local AI Hub")
+    with pytest.raises(SubmissionError, match="the local AI Hub has no device 'Abacus'"):
+        hub.device("Abacus")
+    job = Job("depth-2025", "model", tmp_path, (), "aihub", DEPTH_2025.device, Limits(), 1)
+    assert runtimes.RUNTIMES["aihub"].label(job).startswith("local AI Hub, emulated ")
+    assert main(["doctor", "--online"]) in (0, 1)
+    assert "; the local AI Hub lists " in capsys.readouterr().out
+
+
+def test_an_address_that_nothing_answers_at_is_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before the gate, which takes minutes, and without the client's minute of retries."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    (tmp_path / "client.ini").write_text(f"[api]\napi_url={url}\nweb_url={url}\napi_token=x\n")
+    monkeypatch.setenv("QAIHUB_CLIENT_INI", str(tmp_path / "client.ini"))
+    monkeypatch.chdir(tmp_path)
+    write(DEPTH_2025, tmp_path)
+    monkeypatch.setattr(submitting, "_gate", None)
+    monkeypatch.setattr("time.sleep", None)
+    assert main(["submit", "--track=depth", "--submission=model.onnx", "--team=Us"]) == 2
+    error = capsys.readouterr().err
+    assert f"nothing answers at {url}, which the client is configured for (" in error
+    assert "Connection refused" in error
+    assert not Path("receipt.json").exists()
+
+
+DOCUMENTED = {id for id, rule in all_rules().items() if rule.level is Level.DOCUMENTED}
+BROKEN = [
+    next(
+        mutant
+        for mutant in MUTANTS
+        if mutant.track == DEPTH_2025.id and mutant.rules == {rule} and not mutant.factory
+    )
+    for rule in ("COM-2", "COM-3", "DEP-7")
+]
+
+
+@pytest.mark.parametrize("mutant", BROKEN, ids=lambda mutant: mutant.name)
+def test_the_gate_is_the_same_for_all(
+    mutant: Mutant, hub: ScriptedHub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A documented rule that is broken fails pytest, `lpcvc check` and `lpcvc submit` alike."""
+    (rule,) = mutant.rules
+    assert rule in DOCUMENTED
+    (spec,) = mutant.submit(tmp_path)
+    gate = run_gate(tmp_path, "--track=depth", f"--submission={spec}")
+    assert (gate.code, counts(gate)["failed"]) == (1, 1)
+    command = ["submit", "--track=depth", f"--submission={spec}", "--team=Us"]
+    assert main(command) == 2
+    assert f"the gate fails: {rule} is broken; mend them" in capsys.readouterr().err
+    assert hub.client.calls == []
+    if all_rules()[rule].needs == "graph":
+        assert main(["check", "--track=depth", spec]) == 1
+        assert f"{rule} (documented): " in capsys.readouterr().out
+    assert main([*command, "--force"]) == 0
+    assert f"forced          although the gate fails: {rule}" in capsys.readouterr().out
 
 
 def test_a_remote_hub_needs_a_configuration(tmp_path: Path) -> None:

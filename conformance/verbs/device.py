@@ -25,9 +25,7 @@ def add_to(verbs: "Verbs") -> None:
         metavar="FILE",
         help="where to keep what was submitted; default: %(default)s",
     )
-    submit.add_argument(
-        "--force", action="store_true", help="submit although a required rule is broken"
-    )
+    submit.add_argument("--force", action="store_true", help="submit although the gate fails")
     submit.set_defaults(verb=_submit)
 
     card = verbs.add_parser("export-card", help="profile, and write what a model card shows")

@@ -20,6 +20,7 @@ from pathlib import Path
 from reference.aihub.blobs import Blobs, Copies, Damaged
 from reference.aihub.folders import zip_folder
 from reference.aihub.joblog import LOG_NAME, begin_log, end_log, scrubbed
+from reference.aihub.listed import FAULT
 from reference.aihub.names import EXTENSIONS
 from reference.aihub.records import DatasetRecord, JobRecord, JobState, Made, ModelRecord, new_id
 from reference.aihub.room import NO_ROOM, is_no_room
@@ -35,7 +36,7 @@ from reference.aihub.tasks import (
     TaskError,
 )
 from reference.archive import unpack
-from reference.errors import SubmissionError, one_line
+from reference.errors import SubmissionError, ToolError, one_line
 from reference.npu.devices import find_device
 from reference.process import Limits, transcript
 
@@ -100,6 +101,8 @@ def run_job(place: Place, id: str) -> None:
         with transcript(sys.stderr):
             task = _task(job, place, store, blobs, folder)
             result = _runner(place)(task, folder / "made", place.limits)
+    except ToolError as error:
+        reason = f"{FAULT}: {error.problem}"
     except (TaskError, SubmissionError) as error:
         reason = str(error)
     except Exception as error:
@@ -136,7 +139,7 @@ def _fault(error: Exception) -> str:
     if is_no_room(error):
         return NO_ROOM
     traceback.print_exc()
-    return one_line(f"a fault of this hub, not of the job: {type(error).__name__}: {error}")
+    return one_line(f"{FAULT}: {type(error).__name__}: {error}")
 
 
 def _end_with(parent: BaseProcess) -> None:

@@ -10,6 +10,8 @@ from reference.npu.devices import Device, all_devices, find_device
 
 # Of every device of this hub: there is no such device behind it.
 EMULATED = "emulated:true"
+# What the reason of a failure begins with where the job is not to blame.
+FAULT = "a fault of this hub, not of the job"
 
 
 @dataclass(frozen=True)

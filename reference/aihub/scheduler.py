@@ -175,4 +175,4 @@ def _exit(code: int | None) -> str:
     if code == errno.ENOSPC:
         return NO_ROOM
     name = f" ({signal.Signals(-code).name})" if code is not None and code < 0 else ""
-    return f"the worker of this job ended with exit code {code}{name}"
+    return f"{FAULT}: the worker of this job ended with exit code {code}{name}"

@@ -19,7 +19,7 @@ from reference.aihub.tasks import (
     Task,
     TaskError,
 )
-from reference.errors import SubmissionError
+from reference.errors import SubmissionError, ToolError
 from reference.process import Limits
 
 
@@ -30,7 +30,7 @@ def run(
 
     Models and compilers run in child processes within `limits`. `tick` is called with the seconds
     waited for the present one, twice a second. Raises TaskError with the reason where the job
-    cannot be done.
+    cannot be done, and ToolError where a tool of the hub's crashes.
     """
     check_options(task)
     folder.mkdir(parents=True, exist_ok=True)
@@ -38,6 +38,8 @@ def run(
         with tempfile.TemporaryDirectory(dir=folder, prefix=".scratch-") as scratch:
             bench = Bench(folder, Path(scratch).resolve(), limits, tick or (lambda seconds: None))
             return _job(task, bench)
+    except ToolError:
+        raise
     except SubmissionError as error:
         raise TaskError(str(error)) from None
 

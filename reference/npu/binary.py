@@ -1,15 +1,17 @@
 """Context binaries by themselves: what one says of its graphs, and an ONNX file that stands for it.
 
-`describe` reads with Qualcomm's own library, in the child process. The layouts are those of the
-public QnnTypes.h and QnnSystemContext.h, API 1.x of the system library.
+`describe` reads with Qualcomm's own library, in the child process.
 """
 
 import ctypes
-from ctypes import POINTER, c_char_p, c_float, c_int32, c_uint32, c_uint64, c_void_p
+from ctypes import POINTER, c_char_p, c_uint32, c_uint64, c_void_p
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from reference.errors import ToolError
+from reference.npu.qnn_types import Graph, Info, Provider, Tensor
 
 _DTYPES = {
     0x0008: "int8",
@@ -27,78 +29,11 @@ _DTYPES = {
     0x0416: "uint16",
     0x0508: "bool",
 }
-_INFO_VERSION = 3
+_INFO_VERSION = _GRAPH_VERSION = 3
+_TENSOR_VERSIONS = (1, 2)
+_INPUT, _OUTPUT = 0, 1  # kinds of tensor
 _CREATE, _GET_METADATA = 0, 2  # places in the table of functions
 _QUANTISED, _SCALE_OFFSET = 1, 0
-
-
-class _Quantisation(ctypes.Structure):
-    _fields_ = (
-        ("definition", c_uint32),
-        ("encoding", c_uint32),
-        ("scale", c_float),
-        ("offset", c_int32),
-        ("_other_encodings", c_uint64 * 3),
-    )
-
-
-class _Tensor(ctypes.Structure):
-    _fields_ = (
-        ("version", c_uint32),
-        ("_alignment", c_uint32),  # of the union that follows
-        ("id", c_uint32),
-        ("name", c_char_p),
-        ("type", c_uint32),
-        ("format", c_uint32),
-        ("dtype", c_uint32),
-        ("quantisation", _Quantisation),
-        ("rank", c_uint32),
-        ("dimensions", POINTER(c_uint32)),
-        ("_memory_and_sparsity", c_uint64 * 8),
-    )
-
-
-class _Graph(ctypes.Structure):
-    _fields_ = (
-        ("version", c_uint32),
-        ("name", c_char_p),
-        ("input_count", c_uint32),
-        ("inputs", POINTER(_Tensor)),
-        ("output_count", c_uint32),
-        ("outputs", POINTER(_Tensor)),
-        ("_updateable", c_uint64 * 2),
-        ("_blob", c_uint64 * 2),
-        ("_operators", c_uint32 * 2),
-    )
-
-
-class _Info(ctypes.Structure):
-    _fields_ = (
-        ("version", c_uint32),
-        ("_alignment", c_uint32),
-        ("backend", c_uint32),
-        ("build", c_char_p),
-        ("core_api", c_uint32 * 3),
-        ("backend_api", c_uint32 * 3),
-        ("soc", c_char_p),
-        ("blob_version", c_uint32 * 3),
-        ("blob_size", c_uint64),
-        ("_tensors", c_uint64 * 2),
-        ("graph_count", c_uint32),
-        ("graphs", POINTER(_Graph)),
-        ("_platform", c_void_p),
-        ("_metadata", c_uint64 * 2),
-        ("soc_model", c_uint32),
-    )
-
-
-class _Provider(ctypes.Structure):
-    _fields_ = (
-        ("backend", c_uint32),
-        ("name", c_char_p),
-        ("api", c_uint32 * 3),
-        ("functions", c_void_p * 16),
-    )
 
 
 def describe(binary: Path) -> dict[str, Any]:
@@ -112,21 +47,23 @@ def describe(binary: Path) -> dict[str, Any]:
 
     htp = Path(onnxruntime_qnn.get_qnn_htp_path())
     library = ctypes.CDLL(str(htp.with_name(htp.name.replace("Htp", "System"))))
-    providers, count = POINTER(POINTER(_Provider))(), c_uint32()
+    providers, count = POINTER(POINTER(Provider))(), c_uint32()
     if library.QnnSystemInterface_getProviders(ctypes.byref(providers), ctypes.byref(count)):
-        raise ValueError("the system library of QAIRT has no interface")
+        raise ToolError("the system library of QAIRT has no interface")
     functions = providers[0].contents.functions
     create = ctypes.CFUNCTYPE(c_uint64, c_void_p)(functions[_CREATE])
     get = ctypes.CFUNCTYPE(c_uint64, c_void_p, c_char_p, c_uint64, c_void_p)(
         functions[_GET_METADATA]
     )
-    handle, info, data = c_void_p(), POINTER(_Info)(), binary.read_bytes()
+    handle, info, data = c_void_p(), POINTER(Info)(), binary.read_bytes()
     create(ctypes.byref(handle))
     if get(handle, data, len(data), ctypes.byref(info)):
         raise ValueError("it is not a QNN context binary, or was cut short")
-    found = info.contents
-    if found.version != _INFO_VERSION:
-        raise ValueError(f"it is of version {found.version}, and version {_INFO_VERSION} is read")
+    found = info.contents.fields
+    if info.contents.version != _INFO_VERSION:
+        raise ValueError(
+            f"it is of version {info.contents.version}, and version {_INFO_VERSION} is read"
+        )
     return {
         "soc_model": found.soc_model,
         "qairt": found.build.decode(),
@@ -134,27 +71,40 @@ def describe(binary: Path) -> dict[str, Any]:
     }
 
 
-def _graph(graph: _Graph) -> dict[str, Any]:
+def _graph(graph: Graph) -> dict[str, Any]:
+    _expect("graph", graph.version, (_GRAPH_VERSION,))
+    fields = graph.fields
     return {
-        "name": graph.name.decode(),
-        "inputs": [_tensor(graph.inputs[index]) for index in range(graph.input_count)],
-        "outputs": [_tensor(graph.outputs[index]) for index in range(graph.output_count)],
+        "name": fields.name.decode(),
+        "inputs": [_tensor(fields.inputs[i], _INPUT) for i in range(fields.input_count)],
+        "outputs": [_tensor(fields.outputs[i], _OUTPUT) for i in range(fields.output_count)],
     }
 
 
-def _tensor(tensor: _Tensor) -> dict[str, Any]:
-    name = tensor.name.decode()
-    if tensor.dtype not in _DTYPES:
-        raise ValueError(f"its tensor {name!r} is of the unknown type {tensor.dtype:#06x}")
+def _tensor(tensor: Tensor, kind: int) -> dict[str, Any]:
+    _expect("tensor", tensor.version, _TENSOR_VERSIONS)
+    fields = tensor.fields
+    _expect("kind of tensor", fields.type, (kind,))
+    name = fields.name.decode()
+    if fields.dtype not in _DTYPES:
+        raise ValueError(f"its tensor {name!r} is of the unknown type {fields.dtype:#06x}")
     found: dict[str, Any] = {
         "name": name,
-        "shape": [tensor.dimensions[axis] for axis in range(tensor.rank)],
-        "dtype": _DTYPES[tensor.dtype],
+        "shape": fields.dimensions[: fields.rank],
+        "dtype": _DTYPES[fields.dtype],
     }
-    how = tensor.quantisation
+    how = fields.quantisation
     if (how.definition, how.encoding) == (_QUANTISED, _SCALE_OFFSET):
         found |= {"scale": how.scale, "zero_point": -how.offset}
     return found
+
+
+def _expect(what: str, seen: int, known: tuple[int, ...]) -> None:
+    """Of an array the library tells the length alone: with another stride all after the first
+    element is noise, which is noticed here, before a pointer of it is followed.
+    """
+    if seen not in known:
+        raise ToolError(f"QAIRT's system library tells a {what} in a layout that is not known")
 
 
 def partition_name(context: Path) -> str:

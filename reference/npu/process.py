@@ -13,6 +13,7 @@ SCHEDULE = "profile_qnn.log"  # its name follows from that of the profile
 
 class NpuProcess(ChildProcess):
     """A child process that runs `reference.npu.worker`, with a `scratch` folder as its home.
+    `name` is what it does.
 
     A context manager; the folder goes with it.
     """
@@ -21,7 +22,9 @@ class NpuProcess(ChildProcess):
         self._scratch = tempfile.TemporaryDirectory(prefix="lpcvc-npu-")
         self.scratch = Path(self._scratch.name)
         home = {"HOME": self._scratch.name, "XDG_CACHE_HOME": self._scratch.name}
-        super().__init__("reference.npu.worker", name, self.scratch, tick, limits, home)
+        super().__init__(
+            "reference.npu.worker", name, self.scratch, tick, limits, home, tool="QAIRT"
+        )
 
     def __exit__(self, *error: object) -> None:
         super().__exit__(*error)

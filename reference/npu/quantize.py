@@ -53,11 +53,14 @@ class Quantized:
 
 
 class ToolProcess(ChildProcess):
-    """A child process that runs `module`, one of the quantisers; what it writes is in `scratch`."""
+    """A child process that runs `module`, a tool of this project's; what it writes is in
+    `scratch`, and `name` is what it does.
+    """
 
     def __init__(self, module: str, name: str, scratch: Path, tick: Tick, limits: Limits) -> None:
         own = ("HOME", "XDG_CACHE_HOME", "TMPDIR", "TEMP", "TMP")
-        super().__init__(module, name, scratch, tick, limits, dict.fromkeys(own, str(scratch)))
+        home = dict.fromkeys(own, str(scratch))
+        super().__init__(module, name, scratch, tick, limits, home, tool=f"our own {module}")
 
 
 def quantize(

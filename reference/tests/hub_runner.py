@@ -26,6 +26,7 @@ from reference.aihub.tasks import (
     TaskError,
     TensorSpec,
 )
+from reference.errors import ToolError
 from reference.process import Limits
 
 SPECS = (TensorSpec("image", (1, 3, 8, 8), "float32"),)
@@ -97,5 +98,7 @@ def _act(own: str, kind: str, action: str, argument: str = "") -> None:
             raise TaskError(argument)
         case "crash":
             os.abort()
+        case "tool":
+            raise ToolError(argument)
         case "raise":
             raise RuntimeError(argument)

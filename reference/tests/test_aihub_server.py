@@ -15,6 +15,7 @@ qai_hub = pytest.importorskip("qai_hub", reason="needs the hub extra")
 
 from qai_hub.client import UserError  # noqa: E402
 
+from reference.aihub.listed import FAULT  # noqa: E402
 from reference.aihub.local import LocalHub, local_hub  # noqa: E402
 from reference.aihub.records import JobRecord  # noqa: E402
 from reference.aihub.store import Store  # noqa: E402
@@ -117,8 +118,9 @@ def test_a_failure_goes_on_to_what_waits_for_it(client, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("action", "says"),
     [
-        ("crash", "the worker of this job ended with exit code -6 (SIGABRT)"),
-        ("raise boom", "a fault of this hub, not of the job: RuntimeError: boom"),
+        ("crash", f"{FAULT}: the worker of this job ended with exit code -6 (SIGABRT)"),
+        ("raise boom", f"{FAULT}: RuntimeError: boom"),
+        ("tool QAIRT crashed", f"{FAULT}: QAIRT crashed"),
     ],
 )
 def test_a_job_that_takes_its_process_with_it(

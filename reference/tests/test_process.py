@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from reference.child import LARGEST_FILE, OUT_OF_MEMORY, failure, one_line
-from reference.errors import SubmissionError
+from reference.errors import SubmissionError, ToolError
 from reference.process import ChildError, ChildProcess, Limits
 
 GIB = 2**30
@@ -98,6 +98,31 @@ def test_a_closed_pipe_is_not_waited_for(start: Callable[..., ChildProcess]) -> 
     assert problem(start(), "close") == (
         "it gave an answer that cannot be read (none, and its pipe is closed)"
     )
+
+
+def test_a_tool_that_ends_is_named(tmp_path: Path) -> None:
+    """Whatever it was at: what ends it is no SubmissionError of the model's."""
+    for do, told in [
+        ("die", "TOOL crashed while working (exit code 3): bye"),
+        (
+            "close",
+            "TOOL gave no readable answer while working (none, and its pipe is closed)",
+        ),
+    ]:
+        given = {"text": "bye", "code": 3} if do == "die" else {}
+        with (
+            pytest.raises(ToolError) as raised,
+            ChildProcess(
+                "reference.tests.odd_child",
+                "working",
+                tmp_path,
+                lambda seconds: None,
+                Limits(60, GIB),
+                tool="TOOL",
+            ) as child,
+        ):
+            child.ask(do, **given)
+        assert raised.value.problem == told
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from reference.aihub.artifacts import recall
 from reference.aihub.jobs.bench import Bench, ask, onnx_file, specs
 from reference.aihub.options import RunOptions
 from reference.aihub.tasks import InferenceTask, ModelKind, TaskError, TensorSpec
-from reference.errors import SubmissionError
+from reference.errors import SubmissionError, ToolError
 from reference.npu.binary import write_context
 from reference.npu.cache import model_digest
 from reference.npu.compile import Compiled, compile_model
@@ -153,6 +153,8 @@ def _placed(path: Path, device: Device, bench: Bench) -> Compiled | None:
     """Where ONNX Runtime would put each node on the device; None where all are on its CPU."""
     try:
         made = compile_model(path, device, limits=bench.limits, tick=bench.tick)
+    except ToolError:
+        raise
     except SubmissionError:
         return None
     return None if made.failure else made
