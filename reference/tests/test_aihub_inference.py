@@ -30,6 +30,7 @@ from reference.tests.aihub_jobs import (
     upload,
 )
 from reference.tests.npu_models import FLOAT, INT64, PHOTO, PICTURE, needs_compiler, on_cpu
+from reference.tests.test_npu_binary import build
 
 pytestmark = [needs_compiler, pytest.mark.usefixtures("shared_cache")]
 # Units in the last place of float16 that a chain of eight operators may lose.
@@ -258,6 +259,25 @@ def test_where_a_context_binary_may_be(tmp_path: Path) -> None:
         elsewhere = context_model(target, folder, ep_cache_context=name).path / "model.onnx"
         answer = JobChild().inspect(model=str(elsewhere), scratch=str(tmp_path))
         assert answer["refusal"].endswith("which is not beside it")
+
+
+@pytest.mark.parametrize("runtime", ["qnn_context_binary", "precompiled_qnn_onnx"])
+def test_jobs_of_several_inputs_and_outputs(runtime: str, tmp_path: Path) -> None:
+    """Compiled, profiled and run on the hub; each output is its own, in the model's order."""
+    path = tmp_path / "model.onnx"
+    onnx.save(build(3, 2, quantised=False), path)
+    options = f"--target_runtime {runtime}"
+    made = compile_it(Model(path, ModelKind.ONNX), tmp_path / "job", options)
+    rng = np.random.default_rng(0)
+    shapes = {f"x{i}": (1, 4 + i, 6, 8) for i in range(3)}
+    feeds = {name: rng.random(shape, dtype=np.float32) for name, shape in shapes.items()}
+    result = infer(made.model, tmp_path / "run", {n: [x] for n, x in feeds.items()}, profile=True)
+    answers = [value[0] for value in download(result.outputs).values()]
+    for answer, expected in zip(answers, on_cpu(path, feeds), strict=True):
+        np.testing.assert_allclose(answer, expected, rtol=2e-3)
+    assert [spec.shape for spec in made.output_spec] == [(1, 6, 8), (1, 6, 16)]
+    assert result.profile is not None
+    assert len(result.profile.layers) == 5
 
 
 def test_broken_binaries(tmp_path: Path) -> None:
