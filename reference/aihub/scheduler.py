@@ -15,6 +15,7 @@ from multiprocessing.process import BaseProcess
 
 from reference.aihub.access import Unknown
 from reference.aihub.execute import Place, end_job, run_job
+from reference.aihub.listed import FAULT
 from reference.aihub.records import DatasetRecord, JobRecord, JobState, ModelRecord
 from reference.aihub.room import NO_ROOM
 from reference.aihub.store import Store

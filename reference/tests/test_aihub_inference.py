@@ -30,7 +30,7 @@ from reference.tests.aihub_jobs import (
     upload,
 )
 from reference.tests.npu_models import FLOAT, INT64, PHOTO, PICTURE, needs_compiler, on_cpu
-from reference.tests.test_npu_binary import build
+from reference.tests.test_npu_binary import build as several
 
 pytestmark = [needs_compiler, pytest.mark.usefixtures("shared_cache")]
 # Units in the last place of float16 that a chain of eight operators may lose.
@@ -265,7 +265,7 @@ def test_where_a_context_binary_may_be(tmp_path: Path) -> None:
 def test_jobs_of_several_inputs_and_outputs(runtime: str, tmp_path: Path) -> None:
     """Compiled, profiled and run on the hub; each output is its own, in the model's order."""
     path = tmp_path / "model.onnx"
-    onnx.save(build(3, 2, quantised=False), path)
+    onnx.save(several(3, 2, quantised=False), path)
     options = f"--target_runtime {runtime}"
     made = compile_it(Model(path, ModelKind.ONNX), tmp_path / "job", options)
     rng = np.random.default_rng(0)
