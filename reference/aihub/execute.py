@@ -257,5 +257,5 @@ def _keep(
         path.write_text(scrubbed(text, place.state), encoding="utf-8")
         logs[name] = copies.add(path).digest
     notices = tuple(scrubbed(notice, place.state) for notice in result.notices)
-    made = Made(output, result.profile, logs, notices)
+    made = Made(output, result.profile, logs, notices, result.input_spec)
     return replace(job, state=JobState.DONE, finished=now, made=made), others

@@ -93,12 +93,13 @@ class Asked:
 
 @dataclass(frozen=True)
 class Made:
-    """What a finished job gave. `logs` are blobs by file name."""
+    """What a finished job gave. `logs` are blobs by file name, `inputs` those of its model."""
 
     output_dataset: str = ""
     profile: Profile | None = None
     logs: dict[str, str] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
+    inputs: tuple[TensorSpec, ...] = ()
 
 
 @dataclass(frozen=True)

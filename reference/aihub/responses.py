@@ -178,9 +178,9 @@ class Api:
     def result(self, request: Request) -> Message:
         """`GET jobs/<id>/result/`."""
         job = self._store.get(JobRecord, _id(request), request.state.user.email)
-        if job.asked.kind != "inference" or not job.state.finished or job.failure:
+        if not job.state.finished or job.failure:
             raise NotThere(f"job {job.id} has no result")
-        return wire.result_message(job, _version(request))
+        return wire.result_message(self._store, job, _version(request))
 
     def artifacts(self, request: Request) -> Message:
         """`GET jobs/<id>/device_runs/<n>/artifact_list/<type>/`: all logs are the hub's."""
@@ -255,8 +255,8 @@ class Api:
         return found, self._store.count(kind, user, search)
 
     def _summary(self, job: JobRecord, version: tuple[int, ...]) -> Message:
-        target = self._store.get(ModelRecord, job.target).kind if job.target else None
-        summary: Message = wire.summary_message(job, target, version)
+        target = self._store.get(ModelRecord, job.target or job.asked.models[0])
+        summary: Message = wire.summary_message(job, target.kind, version)
         return summary
 
 

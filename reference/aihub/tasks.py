@@ -37,7 +37,8 @@ class TaskError(Exception):
 class TensorSpec:
     """One input or output of a model. `dtype` is numpy's name; `shape` is static.
 
-    `scale` and `zero_point` are those of a quantised tensor, None where there are none.
+    `scale` and `zero_point` are those of a quantised tensor, None where there are none. `graph` is
+    the name of its graph where a file has several.
     """
 
     name: str
@@ -45,6 +46,7 @@ class TensorSpec:
     dtype: str
     scale: float | None = None
     zero_point: float | None = None
+    graph: str = ""
 
 
 @dataclass(frozen=True)

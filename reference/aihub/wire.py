@@ -5,7 +5,7 @@ from typing import Any
 
 from qai_hub import public_api_pb2
 
-from reference.aihub.listed import ListedDevice, matching
+from reference.aihub.listed import FAULT, ListedDevice, matching
 from reference.aihub.records import Asked, DatasetRecord, JobRecord, JobState, ModelRecord
 from reference.aihub.store import Store
 from reference.aihub.tasks import ModelKind, Profile, TaskError, TensorSpec
@@ -13,6 +13,7 @@ from reference.aihub.tasks import ModelKind, Profile, TaskError, TensorSpec
 pb: Any = public_api_pb2
 VERSION = "local"
 DEVICE_LOG, HUB_LOG = 1, 5
+TOOLS = {3: "QAIRT"}  # by their `ModelMetadataKey`
 _DTYPES = {
     "float32": 1,
     "int32": 2,
@@ -65,6 +66,8 @@ def specs_message(specs: Iterable[TensorSpec]) -> Any:
         added = message.types.add(name=spec.name)
         added.tensor_type.shape.extend(spec.shape)
         added.tensor_type.dtype = _DTYPES[spec.dtype]
+        if spec.graph:
+            added.graph_name = spec.graph
         if spec.scale is not None and spec.zero_point is not None:
             added.tensor_type.scale = spec.scale
             added.tensor_type.zero_point = spec.zero_point
@@ -89,7 +92,7 @@ def model_message(model: ModelRecord) -> Any:
         model_type=int(model.kind),
         file_upload_complete=bool(model.blob),
         is_directory=model.is_directory,
-        project_id=model.project,
+        **_project(model.project),
     )
     message.owner.email = model.owner
     if model.producer:
@@ -110,7 +113,7 @@ def dataset_message(dataset: DatasetRecord) -> Any:
         name=dataset.name,
         file_upload_complete=bool(dataset.blob),
         permanent=dataset.expires is None,
-        project_id=dataset.project,
+        **_project(dataset.project),
     )
     message.owner.email = dataset.owner
     _set(message, created=dataset.created, expires=dataset.expires)
@@ -177,8 +180,9 @@ def job_message(store: Store, job: JobRecord, version: tuple[int, ...]) -> Any:
         "options": asked.options,
         "failure_reason": job.failure,
         "job_state": int(job.state),
-        "project_id": asked.project,
+        **_project(asked.project),
     }
+    message.failure_type = _failure_type(job)
     target = model_message(store.get(ModelRecord, job.target)) if job.target else None
     match asked.kind:
         case "compile":
@@ -191,11 +195,12 @@ def job_message(store: Store, job: JobRecord, version: tuple[int, ...]) -> Any:
             if job.state == JobState.DONE and target is not None:
                 own.target_tensor_type_list.CopyFrom(target.input_spec)
             if asked.dataset:
-                own.calibration_dataset.dataset_id = asked.dataset
+                own.calibration_dataset.CopyFrom(_dataset(store, asked.dataset))
         case "quantize":
             own = message.quantize_job
             own.MergeFrom(pb.QuantizeJob(quantize_job_id=job.id, model=models[0], **common))
-            own.calibration_dataset.dataset_id = asked.dataset
+            own.calibration_dataset.CopyFrom(_dataset(store, asked.dataset))
+            own.tensor_type_list.CopyFrom(_inputs(job, models[0]))
             own.weights_dtype = _QUANTISED_NUMBERS[asked.weights]
             own.activations_dtype = _QUANTISED_NUMBERS[asked.activations]
         case "link":
@@ -205,6 +210,9 @@ def job_message(store: Store, job: JobRecord, version: tuple[int, ...]) -> Any:
             own.device.CopyFrom(_device(asked.devices[0]))
         case "inference":
             own = _run_message(message, job, common, models[0], version)
+            own.tensor_type_list.CopyFrom(_inputs(job, models[0]))
+            if asked.dataset:
+                own.dataset.CopyFrom(_dataset(store, asked.dataset))
     if target is not None:
         own.target_model.CopyFrom(target)
     own.user.email = job.owner
@@ -223,8 +231,6 @@ def _run_message(
         own.MergeFrom(pb.InferenceJob(inference_job_id=job.id, model=model, **common))
         own.is_profiling_on = job.asked.profile
     own.device.CopyFrom(_device(job.asked.devices[0]))
-    if job.asked.dataset:
-        own.dataset.dataset_id = job.asked.dataset
     profile = job.made.profile
     if profile is not None:
         _set_time(own, profile)
@@ -233,10 +239,18 @@ def _run_message(
     return own
 
 
-def result_message(job: JobRecord, version: tuple[int, ...]) -> Any:
-    """The `JobResult` of an inference or profile job that is done."""
+def result_message(store: Store, job: JobRecord, version: tuple[int, ...]) -> Any:
+    """The `JobResult` of a job that is done; of a model that was made the tools that made it."""
     message = pb.JobResult()
-    profile = job.made.profile
+    kind, profile = job.asked.kind, job.made.profile
+    if kind != "inference":
+        own = getattr(message, f"{kind}_job_result")
+        setattr(own, f"{kind}_job_id", job.id)
+        for key, value in store.get(ModelRecord, job.target).metadata.items():
+            if key in TOOLS:
+                tools = getattr(own, f"{kind}_detail").tool_versions
+                tools.add(name=TOOLS[key], version=value)
+        return message
     if job.asked.profile and version < _ONE_KIND:
         own = message.profile_job_result
         own.profile_job_id = job.id
@@ -294,8 +308,8 @@ def _set_time(message: Any, profile: Profile) -> None:
         message.execution_time = max(1, round(profile.estimate.time))
 
 
-def summary_message(job: JobRecord, target: ModelKind | None, version: tuple[int, ...]) -> Any:
-    """One `JobSummary`."""
+def summary_message(job: JobRecord, target: ModelKind, version: tuple[int, ...]) -> Any:
+    """One `JobSummary`; `target` is the kind of the model that is made, or run."""
     message = pb.JobSummary()
     kind = job.asked.kind
     if kind == "inference" and job.asked.profile and version < _ONE_KIND:
@@ -306,11 +320,11 @@ def summary_message(job: JobRecord, target: ModelKind | None, version: tuple[int
             own.is_profiling_on = job.asked.profile
     own.job_id, own.name, own.job_state = job.id, job.name, int(job.state)
     own.user.email = job.owner
-    own.project_id = job.asked.project
+    own.MergeFrom(type(own)(**_project(job.asked.project)))
     if job.asked.devices:
-        own.device_name = job.asked.devices[0]
-    if target is not None:
-        own.target_model_type = int(target)
+        device = _device(job.asked.devices[0])
+        own.device_name, own.device_os_version = device.name, device.os
+    own.target_model_type = int(target)
     profile = job.made.profile
     if profile is not None:
         _set_time(own, profile)
@@ -323,6 +337,26 @@ def created_message(id: str, created: float, expires: float | None = None) -> An
     message = pb.CreateUpdateResponse(id=id)
     _set(message, created=created, expires=expires)
     return message
+
+
+def _inputs(job: JobRecord, model: Any) -> Any:
+    """Those of the model of a job: what the job found, or what is known of it before."""
+    return specs_message(job.made.inputs) if job.made.inputs else model.input_spec
+
+
+def _dataset(store: Store, id: str) -> Any:
+    return dataset_message(store.get(DatasetRecord, id))
+
+
+def _project(id: str) -> dict[str, str]:
+    return {"project_id": id, "project_slug": id} if id else {}
+
+
+def _failure_type(job: JobRecord) -> int:
+    """A `JobFailureType`: of success, of a reason of the job's or of the hub's own."""
+    if job.state == JobState.DONE:
+        return 1
+    return 0 if not job.failure else 1000 if FAULT in job.failure else 2
 
 
 def _device(name: str) -> Any:
@@ -339,6 +373,9 @@ def _set(
     expires: float | None = None,
 ) -> None:
     message.creation_time.seconds = int(created)
+    if "queued_time" in message.DESCRIPTOR.fields_by_name:
+        message.queued_time.seconds = int(created)
+        message.last_updated_time.seconds = int(finished or started or created)
     if started is not None:
         message.start_time.seconds = int(started)
     if finished is not None:

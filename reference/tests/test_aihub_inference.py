@@ -182,6 +182,11 @@ def test_linked_graphs(tmp_path: Path) -> None:
     assert linked.model is not None
     assert linked.model.kind is ModelKind.QNN_CONTEXT_BINARY
     assert linked.metadata[30] == "picture,vector"
+    assert {(spec.graph, spec.shape) for spec in linked.input_spec} == {
+        ("picture", PICTURE),
+        ("vector", (1, 8)),
+    }
+    assert [spec.graph for spec in linked.output_spec] == ["picture", "vector"]
     x = np.linspace(-1, 1, 8, dtype=np.float32)[None]
     for name, feed, build in (("picture", PHOTO, models.net), ("vector", x, models.elementwise)):
         options = f"--qnn_options context_enable_graphs={name}"

@@ -22,11 +22,14 @@ def link_job(task: LinkTask, bench: Bench) -> Result:
         [replace(graph, inner=name) for graph, name in zip(graphs, inner, strict=True)],
     )
     called = (f"{name!r} is {other!r}" for name, other in zip(names, inner, strict=True))
-    one = graphs[0] if len(graphs) == 1 else None
+    inputs, outputs = (
+        tuple(replace(spec, graph=graph.name) for graph in graphs for spec in getattr(graph, side))
+        for side in ("inputs", "outputs")
+    )
     return Result(
         target,
-        one.inputs if one else (),
-        one.outputs if one else (),
+        inputs,
+        outputs,
         metadata(target.kind, task.device, names),
         notices=(f"in the binary, graph {', '.join(called)}",),
     )
