@@ -41,6 +41,9 @@ class Site:
             client.submit_compile_job(str(unknown), S24, options=DLC).get_target_model(), S24
         )
         self.failing = client.submit_compile_job(str(broken), S24, "broken", options=DLC)
+        slow = folder / "slow.onnx"
+        slow.write_text("compile sleep 600")
+        self.running = client.submit_compile_job(str(slow), S24, "slow", options=DLC)
         self.data, self.target = data, target
         for job in (self.compiling, self.profiling, self.unknown, self.inferring, self.failing):
             job.wait()
@@ -62,8 +65,9 @@ class Site:
         """Every page that there is, those of what is not there with them."""
         jobs = (self.compiling, self.profiling, self.unknown, self.inferring, self.failing)
         return [
+            "/login",
             *LISTS,
-            *(f"/jobs/{job.job_id}/" for job in jobs),
+            *(f"/jobs/{job.job_id}/" for job in (*jobs, self.running)),
             f"/models/{self.target.model_id}/",
             f"/datasets/{self.data.dataset_id}/",
             "/jobs/?kind=link",

@@ -149,6 +149,8 @@ class Outline(HTMLParser):
             self.labels.add(str(own["for"]))
         if tag in ("input", "select") and own.get("type") != "hidden":
             self.inputs.add(str(own.get("id")))
+        if tag in ("a", "button", "summary") and own.get("aria-label"):
+            self.bad.append(f"{tag} is called otherwise than it says: {own['aria-label']}")
         for name in ("src", "href", "action"):
             if str(own.get(name, "")).startswith(("http", "//")):
                 self.bad.append(f"{tag} leads away: {own[name]}")
