@@ -75,7 +75,7 @@ def _called(name: str) -> list[ListedDevice]:
 
 
 def _fits(version: str, asked: str) -> bool:
-    interval = re.fullmatch(r"\[?([\d.]*),([\d.]*)\)?", asked)
+    interval = re.fullmatch(r"\[?([0-9.]{0,40}),([0-9.]{0,40})\)?", asked)
     if not asked or interval is None:
         return asked in ("", version)
     low, high = interval.groups()

@@ -186,7 +186,7 @@ class Api:
         """`GET jobs/<id>/device_runs/<n>/artifact_list/<type>/`: all logs are the hub's."""
         job = self._store.get(JobRecord, _id(request), request.state.user.email)
         listed = pb.NamedArtifactDownloadURLList()
-        if int(request.path_params["type"]) == wire.HUB_LOG:
+        if request.path_params["type"] == str(wire.HUB_LOG):
             for name in job.made.logs:
                 key = self._service.download(request.state.user, job, name)
                 listed.artifacts.add(url=_storage(request, key), filename=name, name=name)

@@ -89,8 +89,15 @@ def existing(place: Place) -> Store:
 
 def make_state(state: Path) -> None:
     """Makes the folder of a hub; raises SubmissionError where that cannot be."""
+    database = state / "hub.sqlite"
     try:
         make_private(state)
+        empty = not database.exists() or not database.stat().st_size
+        if empty and any((state / "blobs").glob("??/*")):
+            raise SubmissionError(
+                f"{database} is gone or empty, and files of a hub are there",
+                "put back a copy of it, or give another --state",
+            )
     except OSError as error:
         raise SubmissionError(
             f"{state} cannot be the folder of a hub ({error.strerror})",

@@ -1,5 +1,6 @@
 """Records as the messages of the client's protocol, `qai_hub.public_api_pb2`."""
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -35,8 +36,8 @@ _ONE_KIND = (0, 56)
 
 def client_version(text: str) -> tuple[int, ...]:
     """`0.56.0` as (0, 56); the old ones (0.50 does) send none, which is () and less than any."""
-    parts = text.split(".")[:2]
-    return tuple(int(part) for part in parts) if all(p.isdecimal() for p in parts) else ()
+    parts = re.match(r"([0-9]{1,4})\.([0-9]{1,4})(?:\.|$)", text)
+    return tuple(map(int, parts.groups())) if parts else ()
 
 
 def listed_kinds(type: str, version: tuple[int, ...]) -> tuple[str, ...]:
