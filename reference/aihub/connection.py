@@ -53,6 +53,11 @@ class Connection(H11Protocol):
         self._received += len(data)
         super().data_received(data)
 
+    def resume_writing(self) -> None:
+        """What was sent is being read."""
+        self._stuck = False
+        super().resume_writing()
+
     @property
     def known(self) -> bool:
         """Whether it has a request at work of somebody who was let in."""
@@ -68,7 +73,6 @@ class Connection(H11Protocol):
             self._stage = stage
             self._begin(now)
         elif self._at_work():
-            self._stuck = self._stuck and self.flow.write_paused
             if now - self._since > _PACE_SECONDS:
                 if self._stuck or (self.cycle.more_body and self._dawdles()):
                     self._drop()
