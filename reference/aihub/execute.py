@@ -87,6 +87,7 @@ class Place:
 def run_job(place: Place, id: str) -> None:
     """Does the job `id`, which is marked as started, and writes how it ended."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the hub, which stops its workers
+    os.umask(0o077)
     parent = parent_process()
     if parent is not None:  # a hub that was killed leaves no worker behind
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()

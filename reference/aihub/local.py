@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -120,7 +121,7 @@ def _sweep() -> None:
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):
             about = folder.lstat()
-            if about.st_uid != os.getuid():
+            if about.st_uid != os.getuid() or not stat.S_ISDIR(about.st_mode):
                 continue
             try:
                 handle = os.open(folder / "lock", os.O_WRONLY | os.O_NOFOLLOW)

@@ -27,7 +27,7 @@ BEGUN = {
     "half a line": b"GET /jobs",
     "half a header": b"GET / HTTP/1.1\r\nHost: here\r\nX-Long: ",
     "half a login": b"POST /login HTTP/1.1\r\nHost: here\r\nContent-Length: 9000\r\n\r\ntoken=",
-    "half an upload to nowhere": b"PUT /storage/x HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nx",
+    "half an upload to nowhere": b"PUT /storage/x HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n",
 }
 
 
