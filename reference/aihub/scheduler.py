@@ -1,7 +1,9 @@
 """Starts jobs when what they need is there, a few at a time, each in a process of its own."""
 
+import contextlib
 import errno
 import multiprocessing
+import os
 import shutil
 import signal
 import sqlite3
@@ -23,6 +25,8 @@ from reference.aihub.store import Store
 _ATTEMPTS = 2
 _RETRY_SECONDS = 1.0
 _TERM_SECONDS = 2.0
+_UNKNOWN = 255  # the forkserver, which would have told, has ended
+_TERMINATED = (-signal.SIGTERM, _UNKNOWN)
 _RUNNING: dict[str, JobState] = {
     "compile": JobState.OPTIMIZING_MODEL,
     "quantize": JobState.QUANTIZING_MODEL,
@@ -82,7 +86,8 @@ class Scheduler:
         for running in self._running.values():
             running.process.kill()
             running.process.join()
-            self._store.put_back(running.job)
+            with contextlib.suppress(sqlite3.Error):
+                self._store.put_back(running.job)
 
     def _loop(self) -> None:
         while not self._stop.is_set():
@@ -90,7 +95,7 @@ class Scheduler:
             try:
                 self._reap()
                 self._start()
-            except (OSError, sqlite3.Error):  # such as a full disk: nothing is lost, only later
+            except Exception:  # such as a full disk: nothing is lost, only later
                 traceback.print_exc()
                 self._wake.wait(_RETRY_SECONDS)
                 self._wake.set()
@@ -109,8 +114,11 @@ class Scheduler:
             else:
                 process.join()
                 # Sent to all processes of a service, it may come here ahead of the hub.
-                if process.exitcode == -signal.SIGTERM and self._stop.wait(_TERM_SECONDS):
+                if process.exitcode in _TERMINATED and self._stop.wait(_TERM_SECONDS):
                     return
+                if process.exitcode == _UNKNOWN and process.pid:  # it may be at work still
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(process.pid, signal.SIGKILL)
                 reason = _exit(process.exitcode)
             self._end(running.job, reason)  # unless it has come to an end of its own
             del self._running[id]
@@ -158,7 +166,11 @@ class Scheduler:
             state = JobState.MEASURING_PERFORMANCE if measured else JobState.RUNNING_INFERENCE
         begun = self._store.update(job, state=state, started=time.time(), attempt=job.attempt + 1)
         process = self._context.Process(target=run_job, args=(self._place, job.id), daemon=False)
-        process.start()
+        try:
+            process.start()
+        except (EOFError, OSError):  # without a forkserver, which comes again
+            self._store.put_back(begun)
+            raise
         self._running[job.id] = _Running(begun, process, time.monotonic() + self._place.deadline)
         threading.Thread(target=self._watch, args=(process,), daemon=True).start()
 

@@ -6,6 +6,8 @@ Its lines are `<kind of job> <action> <argument>`: `compile sleep 0.5`, `inferen
 
 import os
 import shutil
+import signal
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -109,5 +111,13 @@ def _act(own: str, kind: str, action: str, argument: str = "") -> None:
             os.abort()
         case "tool":
             raise ToolError(argument)
+        case "terminate":
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        case "print":
+            print(argument)
+        case "where":
+            print(__file__, os.getcwd(), tempfile.gettempdir())
+            raise RuntimeError(f"in {Path().absolute()} of {__file__}: {tempfile.mkdtemp()}")
         case "raise":
             raise RuntimeError(argument)

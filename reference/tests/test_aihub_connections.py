@@ -24,7 +24,6 @@ FILES, HALF_OPEN = 256, 400
 S24 = qai_hub.Device("Samsung Galaxy S24")
 BEGUN = {
     "nothing": b"",
-    "half a line": b"GET /jobs",
     "half a header": b"GET / HTTP/1.1\r\nHost: here\r\nX-Long: ",
     "half a login": b"POST /login HTTP/1.1\r\nHost: here\r\nContent-Length: 9000\r\n\r\ntoken=",
     "half an upload to nowhere": b"PUT /storage/x HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n",
