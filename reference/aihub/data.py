@@ -5,7 +5,8 @@ The layout is `/data/<i>/batch_<k>` for tensor i of sample k. The attributes of 
 `name` of the tensor, its `order` (i) and `batch_count`, the number of samples.
 """
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,10 +33,8 @@ class DataSet:
                 f"the data set is not an HDF5 file, or was cut short ({error})"
             ) from None
         try:
-            self._tensors = _tensors(self._file)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            self._file.close()
-            raise TaskError(f"the data set has another layout than the client's: {error}") from None
+            with _reading():
+                self._tensors = _tensors(self._file)
         except TaskError:
             self._file.close()
             raise
@@ -52,8 +51,9 @@ class DataSet:
         return len(next(iter(self._tensors.values())))
 
     def sample(self, index: int) -> dict[str, np.ndarray]:
-        """The arrays of one sample by name."""
-        return {name: arrays[index][()] for name, arrays in self._tensors.items()}
+        """The arrays of one sample by name; raises TaskError where they cannot be read."""
+        with _reading():
+            return {name: arrays[index][()] for name, arrays in self._tensors.items()}
 
     def check(self, wanted: Sequence[TensorSpec], what: str) -> None:
         """Raises TaskError where a sample is not what `wanted` says; `what` is who wants it.
@@ -65,10 +65,24 @@ class DataSet:
             raise TaskError(
                 f"the data set has {_list(self.names)}, and {what} takes {_list(names)}"
             )
-        for spec in wanted:
-            for index, array in enumerate(self._tensors[spec.name]):
-                if (array.shape, array.dtype.name) != (spec.shape, spec.dtype):
-                    raise TaskError(_difference(spec, array, index, what))
+        with _reading():
+            for spec in wanted:
+                for index, array in enumerate(self._tensors[spec.name]):
+                    if (array.shape, array.dtype.name) != (spec.shape, spec.dtype):
+                        raise TaskError(_difference(spec, array, index, what))
+
+
+@contextlib.contextmanager
+def _reading() -> Iterator[None]:
+    """Whatever h5py raises says what the file is, not what the hub did."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError) as error:
+        raise TaskError(
+            f"the data set has another layout than the client's, or is damaged: {error}"
+        ) from None
+    except RuntimeError as error:
+        raise TaskError(f"the data set is damaged: {error}") from None
 
 
 def _difference(spec: TensorSpec, array: Any, index: int, what: str) -> str:
@@ -129,7 +143,7 @@ def _tensors(file: Any) -> dict[str, list[Any]]:
     """The HDF5 data sets by tensor name, in the order that was written down."""
     if _GROUP not in file:
         raise TaskError("the data set is empty")
-    groups = [_own(file[_GROUP], name) for name in file[_GROUP]]
+    groups = [_own(file[_GROUP], name, "Group") for name in file[_GROUP]]
     if any("order" in group.attrs for group in groups):
         groups.sort(key=lambda group: int(group.attrs["order"]))
     found = {str(group.attrs["name"]): _samples(group) for group in groups}
@@ -148,11 +162,11 @@ def _samples(group: Any) -> list[Any]:
     count = int(group.attrs["batch_count"])
     if count > len(group):
         raise TaskError(f"the data set says {count} samples and has {len(group)}")
-    return [_own(group, f"batch_{index}") for index in range(count)]
+    return [_own(group, f"batch_{index}", "Dataset") for index in range(count)]
 
 
-def _own(group: Any, name: str) -> Any:
-    """What is called `name`, which must lie in this very file: links could show other files."""
+def _own(group: Any, name: str, kind: str) -> Any:
+    """The `kind` called `name`, which must lie in this very file: links could show other files."""
     import h5py
 
     link = group.get(name, getlink=True)
@@ -161,4 +175,7 @@ def _own(group: Any, name: str) -> Any:
         isinstance(member, h5py.Dataset) and (member.external or member.is_virtual)
     ):
         raise TaskError(f"the data set has {name!r} not in itself, or not at all")
+    if type(member).__name__ != kind:
+        words = {"Group": "a group of samples", "Dataset": "an array"}
+        raise TaskError(f"the data set has {member.name!r}, which must be {words[kind]}")
     return member

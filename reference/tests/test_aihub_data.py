@@ -141,6 +141,29 @@ def loose(file: h5py.File) -> None:
     file["data/two"] = ONES[0]
 
 
+def grouped(file: h5py.File) -> None:
+    del file["data/0/batch_1"]
+    file.create_group("data/0/batch_1")
+
+
+def typed(file: h5py.File) -> None:
+    del file["data/1/batch_0"]
+    file["data/1/batch_0"] = np.dtype("float32")
+
+
+def an_array(file: h5py.File) -> None:
+    del file["data"]
+    file["data"] = ONES[0]
+
+
+def endless(file: h5py.File) -> None:
+    file["data/0"].attrs["order"] = float("inf")
+
+
+def countless(file: h5py.File) -> None:
+    file["data/0"].attrs["batch_count"] = "many"
+
+
 def linked(file: h5py.File) -> None:
     del file["data/0/batch_0"]
     file["data/0/batch_0"] = h5py.ExternalLink("/etc/hostname", "/")
@@ -169,7 +192,12 @@ BROKEN = {
     empty: "the data set is empty",
     none: "the data set has no samples",
     missing: "the data set has 'batch_1' not in itself, or not at all",
-    loose: "the data set has another layout than the client's",
+    loose: "the data set has '/data/two', which must be a group of samples",
+    grouped: "the data set has '/data/0/batch_1', which must be an array",
+    typed: "the data set has '/data/1/batch_0', which must be an array",
+    an_array: "the data set has another layout than the client's",
+    endless: "the data set has another layout than the client's",
+    countless: "the data set has another layout than the client's",
     linked: "the data set has 'batch_0' not in itself, or not at all",
     outside: "the data set has 'batch_0' not in itself, or not at all",
     virtual: "the data set has 'batch_0' not in itself, or not at all",
@@ -188,3 +216,24 @@ def test_what_is_no_hdf5(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "x.h5").write_bytes(data)
     with pytest.raises(TaskError, match="the data set is not an HDF5 file, or was cut short"):
         DataSet(tmp_path / "x.h5")
+
+
+def void(file: h5py.File) -> None:
+    del file["data/0/batch_0"]
+    file["data/0/batch_0"] = h5py.Empty("float32")
+
+
+def of_text(file: h5py.File) -> None:
+    del file["data/0/batch_0"]
+    file["data/0/batch_0"] = "text"
+
+
+def of_fields(file: h5py.File) -> None:
+    del file["data/0/batch_0"]
+    file["data/0/batch_0"] = np.zeros((1, 2), [("a", "float32")])
+
+
+@pytest.mark.parametrize("change", [void, of_text, of_fields])
+def test_samples_that_are_no_tensors(change, tmp_path: Path) -> None:
+    with DataSet(broken(change, tmp_path)) as data, pytest.raises(TaskError):
+        data.check([spec("x"), spec("y")], "the model")
