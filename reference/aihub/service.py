@@ -39,6 +39,7 @@ from reference.aihub.tasks import (
     Task,
     TaskError,
 )
+from reference.archive import open_zip
 from reference.errors import SubmissionError
 from reference.npu.devices import find_device
 
@@ -125,6 +126,10 @@ class Service:
         zipped = model.is_directory or model.kind in _ZIPPED
         if zipped and not zipfile.is_zipfile(self.blobs.path(digest)):
             raise Refused(f"{model.name} is no archive or was cut short: export it again")
+        if zipped:
+            with open_zip(self.blobs.path(digest), model.name) as archive:
+                if not any(not entry.is_dir() for entry in archive.infolist()):
+                    raise Refused(f"{model.name} is an archive without a file: export it again")
         return self.store.update(model, blob=digest, size=size)
 
     def complete_dataset(self, user: User, id: str) -> DatasetRecord:

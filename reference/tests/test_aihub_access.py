@@ -199,6 +199,20 @@ def test_a_target_is_made_by_its_job_alone(hub: LocalHub, tmp_path: Path) -> Non
     assert "is made by job" in answer.json()["detail"]
 
 
+@pytest.mark.parametrize("kind", [1, 6, 12, 16])
+@pytest.mark.parametrize("entries", [[], ["model/"]], ids=["empty", "a folder"])
+def test_archives_without_a_file(hub: LocalHub, kind: int, entries: list[str]) -> None:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        for entry in entries:
+            file.writestr(entry, b"")
+    model = new_model(hub, model_type=kind, is_directory=kind in (6, 12))
+    etag = requests.put(upload_url(hub, model), archive.getvalue(), timeout=30).headers["ETag"]
+    answer = complete(hub, model, etag)
+    assert answer.status_code == 400
+    assert "is an archive without a file" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize(
     ("entry", "says"),
     [("../../evil.onnx", "leads outside the folder"), ("/evil.onnx", "leads outside the folder")],
