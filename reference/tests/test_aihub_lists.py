@@ -92,7 +92,7 @@ def key(search: Search, record: JobRecord) -> tuple[bool, object]:
         "device": "\n".join(record.asked.devices).casefold(),
         "took": None if record.started is None else (record.finished or 0.0) - record.started,
     }.get(search.order, record.created)
-    return value is not None, value or 0
+    return value is not None, 0 if value is None else value
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
