@@ -127,7 +127,7 @@ class Scheduler:
         if len(self._running) >= self._workers:
             return
         for job in self._store.unfinished():
-            if len(self._running) >= self._workers:
+            if self._stop.is_set() or len(self._running) >= self._workers:
                 return
             if job.id in self._running:
                 continue

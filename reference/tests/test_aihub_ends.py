@@ -18,6 +18,7 @@ qai_hub = pytest.importorskip("qai_hub", reason="needs the hub extra")
 
 from reference.aihub.execute import Place, end_job  # noqa: E402
 from reference.aihub.joblog import scrubbed  # noqa: E402
+from reference.aihub.listed import FAULT  # noqa: E402
 from reference.aihub.local import LocalHub, local_hub  # noqa: E402
 from reference.aihub.records import Asked, JobRecord, JobState  # noqa: E402
 from reference.aihub.store import Store  # noqa: E402
@@ -173,7 +174,8 @@ def test_a_worker_that_is_terminated_alone_has_crashed(
     hub: LocalHub, state: Path, tmp_path: Path
 ) -> None:
     job = compiling(hub, tmp_path, "compile terminate")
-    assert job.wait().message == "the worker of this job ended with exit code -15 (SIGTERM)"
+    said = f"{FAULT}: the worker of this job ended with exit code -15 (SIGTERM)"
+    assert job.wait().message == said
 
 
 def test_a_job_that_ended_is_not_put_back(tmp_path: Path) -> None:
