@@ -151,7 +151,7 @@ class Profile:
     clock: str
     tools: dict[str, str]
     estimate: Estimated | None = None
-    basis: str = ""
+    basis: str = "not measured, and not estimated"
     simulation: str = ""
 
     @property

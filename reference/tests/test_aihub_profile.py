@@ -1,6 +1,7 @@
 """What a profile job reports, and that nobody takes it for what a device does."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,10 @@ pytest.importorskip("qai_hub", reason="needs the hub extra")
 
 from qai_hub.client import _profile_pb_to_python_dict
 
+from reference.aihub.codec import decode
 from reference.aihub.jobs.profile import npu_layers
 from reference.aihub.records import Asked, JobRecord, JobState, Made
-from reference.aihub.tasks import ComputeUnit, Estimated, Profile
+from reference.aihub.tasks import ComputeUnit, Estimated, ModelKind, Profile
 from reference.aihub.wire import profile_message, summary_message
 from reference.npu.devices import find_device
 from reference.npu.latency import estimate
@@ -86,18 +88,14 @@ def test_the_time_is_the_estimate(target: str, runtime: str, tmp_path: Path) -> 
 @needs_compiler
 @compiled
 def test_a_model_without_an_estimate_is_not_measured(tmp_path: Path) -> None:
-    """Quantised, on a chip without float16, partly on the CPU, or told to leave the NPU out."""
-    npu, cpu = "--target_runtime qnn_dlc", "--compute_unit cpu"
-    net = onnx_model(models.net, tmp_path)
-    dlc = compile_it(onnx_model(models.quantised, tmp_path / "q"), tmp_path / "dlc", npu).model
-    split = onnx_model(models.mask_head, tmp_path / "split")
-    other = find_device("SA8650 (Proxy)")
-    foreign = compile_it(net, tmp_path / "other", npu, device=other).model
+    """Quantised, or for a device that nothing is published of."""
+    npu, other = "--target_runtime qnn_dlc", find_device("SA8650 (Proxy)")
+    quantised = onnx_model(models.quantised, tmp_path / "q")
+    dlc = compile_it(quantised, tmp_path / "dlc", npu).model
+    foreign = compile_it(onnx_model(models.net, tmp_path), tmp_path / "o", npu, device=other).model
     cases = {
         "the model is quantised": infer(dlc, tmp_path / "1", None, profile=True),
-        "stays on the CPU": infer(split, tmp_path / "2", None, profile=True),
-        "only the NPU is estimated": infer(net, tmp_path / "3", None, cpu, profile=True),
-        "to calibrate with": infer(foreign, tmp_path / "4", None, "", other, profile=True),
+        "to calibrate with": infer(foreign, tmp_path / "2", None, "", other, profile=True),
     }
     for reason, result in cases.items():
         profile = result.profile
@@ -179,9 +177,16 @@ def test_a_profile_of_onnx(tmp_path: Path) -> None:
     assert units["Einsum"] is ComputeUnit.CPU
     assert units["Conv"] is ComputeUnit.NPU
     assert result.profile.tools["ONNX Runtime"].endswith("CPU on this host, not a device")
+    assert result.profile.estimate is None
+    assert "not measured: no latency estimate" in result.profile.basis
+    assert "stays on the CPU" in result.profile.basis
     alone = infer(model, tmp_path / "cpu", None, "--compute_unit cpu", profile=True)
     assert alone.profile is not None
     assert [layer.unit for layer in alone.profile.layers] == [ComputeUnit.CPU] * 2
+    assert alone.profile.basis == (
+        "not measured: no latency estimate: only the NPU is estimated, and the model does not run"
+        " on it"
+    )
 
 
 _NAMES = st.sampled_from(["a", "b", "c_token_3", "d"])
@@ -218,7 +223,7 @@ def test_what_a_list_of_jobs_says(estimated: bool) -> None:
     asked = Asked("inference", "name", ("m1",), ("Samsung Galaxy S24",), profile=True)
     job = JobRecord("j1", "me@team.org", asked, JobState.DONE, 1.0, "n", made=Made(profile=made))
     for version, kind in (((0, 56), "inference_job_summary"), ((0, 50), "profile_job_summary")):
-        own = getattr(summary_message(job, None, version), kind)
+        own = getattr(summary_message(job, ModelKind.QNN_DLC, version), kind)
         assert own.HasField("execution_time") == estimated
         assert own.execution_time == (2100 if estimated else 0)
         assert not own.HasField("execution_peak_memory")
@@ -229,3 +234,17 @@ def test_times_below_a_microsecond() -> None:
     short = replace(PROFILE, estimate=Estimated(0.2, 0.1, 0.4))
     assert read(short)["execution_summary"]["estimated_inference_time"] == 1
     assert read(short)["execution_summary"]["all_inference_times"] == [1]
+
+
+def test_a_profile_of_an_earlier_version() -> None:
+    """It had this host's time alone, which is shown as no device's."""
+    text = json.dumps({**asdict(PROFILE), "clock": "this host's"})
+    old = {
+        k: v for k, v in json.loads(text).items() if k not in ("estimate", "basis", "simulation")
+    }
+    for layer in old["layers"]:
+        del layer["part"]
+    profile = decode(Profile, json.dumps(old))
+    assert (profile.times, profile.clock) == (PROFILE.times, "this host's")
+    assert read(profile)["execution_summary"]["estimated_inference_time"] == 0
+    assert said(profile)["time"] == "not measured, and not estimated"

@@ -36,7 +36,7 @@ def job_view(store: Store, job: JobRecord, user: User) -> JobView:
         None if job.started is None else end - job.started,
         asked.options,
         job.failure,
-        tuple(notice for notice in made.notices if not basis or not notice.startswith(basis)),
+        tuple(notice for notice in made.notices if not (basis and notice.startswith(basis))),
         (("Weights", asked.weights), ("Activations", asked.activations)),
         tuple(sources),
         tuple(links),
