@@ -75,7 +75,7 @@ def micros(time: float | None) -> str:
     if time is None:
         return "–"  # noqa: RUF001
     for limit, factor, unit in ((1e3, 1.0, "µs"), (1e6, 1e-3, "ms")):
-        if time * 0.9995 < limit:
+        if time < 0.9995 * limit:
             return f"{time * factor:.3g} {unit}"
     return duration(time / 1e6)
 
