@@ -69,8 +69,8 @@ def told(error: Exception) -> tuple[int, str]:
     )
 
 
-def problem(status: int, detail: str) -> JSONResponse:
+def problem(status: int, detail: str, **more: str) -> JSONResponse:
     """An error as the client reads it."""
     # The rest of what is too large is not listened to.
     headers = {"Connection": "close"} if status == 413 else None
-    return JSONResponse({"detail": detail}, status, headers)
+    return JSONResponse({"detail": detail, **more}, status, headers)

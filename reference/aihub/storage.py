@@ -23,7 +23,7 @@ async def storage(request: Request) -> Response:
         request.state.user = address.user
         if request.method in ("GET", "HEAD"):
             if address.purpose != "download":
-                return problem(403, "this address takes an upload")
+                return _problem(403, "this address takes an upload")
             size = await run_in_threadpool(service.blobs.size, address.digest)
             chunks = service.blobs.read(address.digest)
             return StreamingResponse(
@@ -35,16 +35,22 @@ async def storage(request: Request) -> Response:
                 },
             )
         if address.purpose != "upload":
-            return problem(403, "this address gives a download")
+            return _problem(403, "this address gives a download")
         room = await run_in_threadpool(service.room, address.user)
         with service.blobs.draft() as draft:
             blob = await service.blobs.receive(draft, _bytes(request), room)
             await run_in_threadpool(service.upload, address, draft, blob)
     except Unknown:
-        return problem(403, "this address has expired, or never was one")
+        return _problem(403, "this address has expired, or never was one")
     except Exception as error:
-        return problem(*told(error))
+        return _problem(*told(error))
     return Response(status_code=204, headers={"ETag": f'"{blob.digest}"'})
+
+
+def _problem(status: int, detail: str) -> Response:
+    """An error; of storage's, the client shows what stands in these marks."""
+    text = detail.replace("<", "(").replace(">", ")")[:1000]
+    return problem(status, detail, error=f"<Code>Refused</Code><Message>{text}</Message>")
 
 
 async def _after(first: bytes, others: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -111,6 +111,14 @@ def test_an_upload_is_what_was_sent(hub: LocalHub) -> None:
     assert complete(hub, model, etag).ok, "said twice"
 
 
+def test_the_client_says_why_an_upload_failed(hub: LocalHub) -> None:
+    """It reads that where S3 would say it."""
+    from qai_hub.api_utils import extract_error_text
+
+    answer = requests.put(upload_url(hub, new_model(hub)), data=bytes(65 * KB), timeout=30)
+    assert extract_error_text(answer) == "Refused: larger than this hub takes (0.1 MB)"
+
+
 def test_too_many_bytes_and_too_few(hub: LocalHub, state: Path) -> None:
     model = new_model(hub)
 

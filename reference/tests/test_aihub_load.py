@@ -23,17 +23,17 @@ CLIENTS, ROUNDS = 50, 2  # each round is a compile job and a profile or inferenc
 class Customer(threading.Thread):
     """One client with a user of its own: what it was told that is there is kept in `told`."""
 
-    def __init__(self, client, folder: Path, number: int) -> None:
+    def __init__(self, client, folder: Path, number: int, rounds: int) -> None:
         super().__init__(daemon=True)
         self.told: list[str] = []
         self.trouble: list[str] = []
-        self.client, self._number = client, number
+        self.client, self._number, self._rounds = client, number, rounds
         self._path = folder / f"{number}.onnx"
         self._random = random.Random(number)
 
     def run(self) -> None:
         try:
-            for turn in range(ROUNDS):
+            for turn in range(self._rounds):
                 self._round(turn)
         except Exception as error:
             self.trouble.append(repr(error))
@@ -69,28 +69,47 @@ class Customer(threading.Thread):
 
 @pytest.mark.slow
 def test_nothing_is_lost(tmp_path: Path) -> None:
-    """50 clients and 200 jobs; when half of them are submitted the hub is killed."""
+    """50 clients and 200 jobs; the hub is killed, and stopped, under them."""
+    load(tmp_path)
+
+
+def load(folder: Path, rounds: int = ROUNDS, ends: str = "kill terminate") -> None:
+    """Each of the `ends` comes when as many more of the jobs are submitted."""
     users = [f"user{number}@team.org" for number in range(CLIENTS)]
-    state = tmp_path / "state"
-    start = time.monotonic()
-    with local_hub(state, users=users, runner=RUNNER, workers=4) as first:
-        customers = [
-            Customer(first.client_of(email), tmp_path, number) for number, email in enumerate(users)
-        ]
-        for customer in customers:
-            customer.start()
-        while sum(len(customer.told) for customer in customers) < ROUNDS * CLIENTS:
-            time.sleep(0.01)
-        first.process.kill()
-        first.process.wait()
-    port = int(first.url.rpartition(":")[2])
-    with local_hub(state, runner=RUNNER, workers=4, tokens=first.tokens, port=port):
-        for customer in customers:
-            customer.join()
-        seconds = time.monotonic() - start
-        assert [customer.trouble for customer in customers if customer.trouble] == []
-        for customer in customers:
-            assert len(customer.told) == 2 * ROUNDS
-            for id in customer.told:
-                assert customer.client.get_job(id).get_status().success
-    print(f"{2 * ROUNDS * CLIENTS} jobs of {CLIENTS} clients in {seconds:.0f} s")
+    state, start, port, tokens = folder / "state", time.monotonic(), 0, None
+    customers: list[Customer] = []
+    most, words = 2 * rounds * CLIENTS, [*ends.split(), ""]
+    for number, end in enumerate(words, 1):
+        with local_hub(
+            state, users=users, runner=RUNNER, workers=4, tokens=tokens, port=port
+        ) as hub:
+            tokens, port = hub.tokens, int(hub.url.rpartition(":")[2])
+            if not customers:
+                customers = [
+                    Customer(hub.client_of(email), folder, number, rounds)
+                    for number, email in enumerate(users)
+                ]
+                for customer in customers:
+                    customer.start()
+            if end:
+                enough = most * number // len(words)
+                while sum(len(customer.told) for customer in customers) < enough:
+                    assert any(customer.is_alive() for customer in customers), customers
+                    time.sleep(0.01)
+                getattr(hub.process, end)()
+                hub.process.wait()
+                continue
+            for customer in customers:
+                customer.join()
+            seconds = time.monotonic() - start
+            assert [customer.trouble for customer in customers if customer.trouble] == []
+            lost = [
+                id
+                for customer in customers
+                for id in customer.told
+                if not customer.client.get_job(id).get_status().success
+            ]
+    assert lost == []
+    told = sum(len(customer.told) for customer in customers)
+    assert told == most
+    print(f"{told} jobs of {CLIENTS} clients in {seconds:.0f} s, {len(lost)} lost, ends: {ends}")
