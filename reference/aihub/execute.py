@@ -1,5 +1,6 @@
 """Runs one job in a process of its own: takes it from the store and puts back what it made."""
 
+import contextlib
 import errno
 import importlib
 import os
@@ -13,11 +14,12 @@ import traceback
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from multiprocessing import parent_process
+from multiprocessing import get_context, parent_process
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from reference.aihub.blobs import Blobs, Copies, Damaged
+from reference.aihub.data import DataSet
 from reference.aihub.folders import zip_folder
 from reference.aihub.joblog import LOG_NAME, begin_log, end_log, scrubbed
 from reference.aihub.listed import FAULT
@@ -162,7 +164,7 @@ def _runner(place: Place) -> Runner:
 def _task(job: JobRecord, place: Place, store: Store, blobs: Blobs, folder: Path) -> Task:
     asked = job.asked
     models = tuple(_model(id, place, store, blobs, folder) for id in asked.models)
-    data = _dataset(asked.dataset, store, blobs, folder) if asked.dataset else None
+    data = _dataset(asked.dataset, place, store, blobs, folder) if asked.dataset else None
     match asked.kind:
         case "compile":
             device = find_device(asked.devices[0])
@@ -194,13 +196,35 @@ def _model(id: str, place: Place, store: Store, blobs: Blobs, folder: Path) -> M
     return Model(path, record.kind)
 
 
-def _dataset(id: str, store: Store, blobs: Blobs, folder: Path) -> Path:
+def _dataset(id: str, place: Place, store: Store, blobs: Blobs, folder: Path) -> Path:
     record = store.get(DatasetRecord, id)
     if not record.blob:
         raise TaskError(f"dataset {id} was never uploaded, or is deleted")
     path = folder / f"{id}.h5"
     _copy(f"dataset {id} ({record.name})", blobs, record.blob, path)
+    check_readable(path, place.limits.timeout)
     return path
+
+
+def check_readable(path: Path, seconds: float) -> None:
+    """Raises TaskError for a data set that crashes its reader, or keeps it so long."""
+    reader = get_context("fork").Process(target=_read, args=(path,), daemon=True)
+    reader.start()
+    reader.join(seconds)
+    if reader.exitcode == 0:
+        return
+    reader.kill()
+    reader.join()
+    raise TaskError(
+        "the data set is damaged: HDF5 crashes on it, or does not come to its end;"
+        " write it again and compare its size"
+    )
+
+
+def _read(path: Path) -> None:
+    with contextlib.suppress(TaskError, MemoryError), DataSet(path) as data:
+        for index in range(len(data)):
+            data.sample(index)
 
 
 def _copy(what: str, blobs: Blobs, digest: str, target: Path) -> None:

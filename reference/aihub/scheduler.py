@@ -62,7 +62,7 @@ class Scheduler:
         self._thread = threading.Thread(target=self._loop, daemon=True)
         # Forked from a server that has imported what every job needs.
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([place.runner.partition(":")[0], __name__])
+        self._context.set_forkserver_preload([place.runner.partition(":")[0], __name__, "h5py"])
 
     def wake(self) -> None:
         """There is something new to do."""

@@ -5,7 +5,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 
 qai_hub = pytest.importorskip("qai_hub", reason="needs the hub extra")
 
-from reference.aihub.execute import Place, end_job  # noqa: E402
+from reference.aihub.execute import Place, check_readable, end_job  # noqa: E402
 from reference.aihub.joblog import scrubbed  # noqa: E402
 from reference.aihub.listed import FAULT  # noqa: E402
 from reference.aihub.local import LocalHub, local_hub  # noqa: E402
 from reference.aihub.records import Asked, JobRecord, JobState  # noqa: E402
 from reference.aihub.store import Store  # noqa: E402
+from reference.aihub.tasks import TaskError  # noqa: E402
 from reference.process import ChildProcess, Limits, transcript  # noqa: E402
 
 ME = "me@team.org"
@@ -124,6 +125,37 @@ def test_what_a_child_prints_goes_into_the_log(tmp_path: Path) -> None:
             printed = child.printed()
         file.seek(0)
         assert file.read() == f"[it]\n{printed}\n"
+
+
+class Odd:
+    """A data set that does to its reader what damaged ones do to HDF5's."""
+
+    do = staticmethod(os.abort)
+
+    def __init__(self, path: Path) -> None:
+        self.do()
+
+    def __enter__(self) -> "Odd":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def __len__(self) -> int:
+        return 0
+
+
+@pytest.mark.parametrize("do", [os.abort, lambda: time.sleep(600)], ids=["crash", "no end"])
+def test_a_data_set_that_crashes_its_reader(
+    do: Callable[[], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Is the data set's fault, and the worker goes on to say so."""
+    monkeypatch.setattr("reference.aihub.execute.DataSet", Odd)
+    monkeypatch.setattr(Odd, "do", staticmethod(do))
+    with pytest.raises(TaskError, match="the data set is damaged: HDF5 crashes on it"):
+        check_readable(tmp_path / "x.h5", 1.0)
+    monkeypatch.setattr(Odd, "do", staticmethod(lambda: None))
+    check_readable(tmp_path / "x.h5", 60.0)
 
 
 def running(state: Path, id: str, attempt: int = 1) -> None:
