@@ -23,7 +23,7 @@ def begin_log(path: Path, job: JobRecord) -> None:
     os.close(file)
     faulthandler.enable()
     asked = job.asked
-    _say(f"{asked.kind} job {job.id}, attempt {job.attempt}, of {', '.join(asked.models)}")
+    _say(f"{job.listed_kind} job {job.id}, attempt {job.attempt}, of {', '.join(asked.models)}")
     for name, text in (
         ("device", ", ".join(asked.devices)),
         ("options", asked.options),

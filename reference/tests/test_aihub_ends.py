@@ -89,7 +89,7 @@ def test_every_other_job_has_one_too(hub: LocalHub, tmp_path: Path) -> None:
     waiting = client.submit_profile_job(broken.get_target_model(), S24)
     for kind, each in jobs.items():
         log = log_of(each, tmp_path)
-        assert f"{'inference' if kind == 'profile' else kind} job {each.job_id}" in log
+        assert f"{kind} job {each.job_id}" in log
         assert "done after" in log
     assert "was not made: job" in log_of(waiting, tmp_path), "it never ran"
 
