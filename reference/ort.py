@@ -1,6 +1,7 @@
 """onnxruntime on the host's CPU."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,19 +15,36 @@ from reference.child import Run
 SEVERITY_FATAL = 4
 
 
+def host_options(threads: int = 0) -> ort.SessionOptions:
+    """Of a session on the host: silent, and exact. `threads` are those of a pass, 0 for one a core.
+
+    Threads sleep when they wait: others need the cores, and on busy ones spinning doubles the time.
+    """
+    made = ort.SessionOptions()
+    made.log_severity_level = SEVERITY_FATAL
+    made.intra_op_num_threads = threads
+    made.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Fused quantised kernels give wrong values for some AIMET exports; without them Q/DQ is exact.
+    made.add_session_config_entry("session.disable_quant_qdq", "1")
+    return made
+
+
+def host_session(target: str | Path, threads: int = 0) -> ort.InferenceSession:
+    """A session on the ONNX file `target`, with `host_options`."""
+    return ort.InferenceSession(
+        target,
+        sess_options=host_options(threads),
+        providers=["CPUExecutionProvider"],
+        enable_fallback=0,
+    )
+
+
 def load(target: str, threads: int = 0) -> tuple[str, Run]:
     """A session on the ONNX file `target`; returns the runtime's name and its forward pass.
 
     `threads` are those of a pass, 0 for one a core.
     """
-    options = ort.SessionOptions()
-    options.log_severity_level = SEVERITY_FATAL
-    options.intra_op_num_threads = threads
-    # Fused quantised kernels give wrong values for some AIMET exports; without them Q/DQ is exact.
-    options.add_session_config_entry("session.disable_quant_qdq", "1")
-    session = ort.InferenceSession(
-        target, sess_options=options, providers=["CPUExecutionProvider"], enable_fallback=0
-    )
+    session = host_session(target, threads)
 
     def run(feeds: dict[str, np.ndarray]) -> list[Any]:
         return list(session.run(None, feeds))

@@ -114,7 +114,8 @@ class ChildProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
-            env={**os.environ, **(environment or {})},
+            # Threads that spin while they wait take the cores from each other.
+            env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, **(environment or {})},
             text=True,
             start_new_session=True,
         )

@@ -21,7 +21,7 @@ from conformance.graph import inline_functions
 from conformance.order import in_order
 from conformance.ranges import Range
 from reference.child import Child, main
-from reference.ort import SEVERITY_FATAL
+from reference.ort import host_options
 
 _SIZES = {"Shape", "Size"}
 _PLAIN = "biuf"
@@ -112,8 +112,7 @@ class _Walk:
         single = helper.make_model(
             graph, opset_imports=self._model.opset_import, ir_version=self._model.ir_version
         )
-        options = ort.SessionOptions()
-        options.log_severity_level = SEVERITY_FATAL
+        options = host_options()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         session = ort.InferenceSession(
             single.SerializeToString(),

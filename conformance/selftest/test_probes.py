@@ -81,6 +81,22 @@ def test_long_texts_differ_late_and_once() -> None:
     assert np.flatnonzero(a != b).tolist() == [69]
 
 
+@pytest.mark.parametrize(("track", "part"), PARTS, ids=lambda x: getattr(x, "id", None) or x.name)
+def test_pictures_are_at_the_scale_of_the_track_or_at_the_other(track: Track, part: Part) -> None:
+    if part.image is None:
+        return
+    probes = {probe.name: probe for probe in probes_for(track, part)}
+    name, high = str(part.image.name), track.image_high
+    for level, value in (("black", 0), ("white", high), ("grey", high / 2)):
+        assert (probes[level].feeds()[name] == np.float32(value)).all()
+    rescaled = [probe for probe in probes.values() if probe.role == "rescaled"]
+    assert len(rescaled) == 2
+    for probe in rescaled:
+        own, other = probes[probe.of].feeds()[name], probe.feeds()[name]
+        assert high / 2 < own.max() <= high
+        np.testing.assert_allclose(other * high, own * (256 - high), rtol=1e-6)
+
+
 def test_content_is_what_is_not_padding() -> None:
     for probe in probes_for(SEGMENTATION_2025, SEGMENTATION_2025.parts[0]):
         if probe.role == "photo":

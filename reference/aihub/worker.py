@@ -21,7 +21,7 @@ from reference.child import Child, main
 from reference.errors import SubmissionError
 from reference.install import install_command
 from reference.npu.cache import external_files
-from reference.ort import SEVERITY_FATAL, load
+from reference.ort import host_options, host_session, load
 
 _Answer = dict[str, Any]
 
@@ -102,7 +102,7 @@ class JobChild(Child):
 
     def optimise(self, model: str, output: str, data: str) -> _Answer:
         """Writes the model as onnxruntime simplifies it for any device, its weights in `data`."""
-        options = _options()
+        options = host_options()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.optimized_model_filepath = output
         entry = "session.optimized_model_external_initializers_"
@@ -166,7 +166,7 @@ def _exported_inputs(module: Any, specs: list[TensorSpec]) -> list[TensorSpec]:
 
 def _set_shapes(model: Any, path: str) -> None:
     """Gives the outputs the shapes that onnxruntime infers, which must be fixed."""
-    session = ort.InferenceSession(path, _options(), providers=["CPUExecutionProvider"])
+    session = host_session(path)
     for value, found in zip(model.graph.output, session.get_outputs(), strict=True):
         if not all(isinstance(size, int) for size in found.shape):
             raise TaskError(
@@ -175,13 +175,6 @@ def _set_shapes(model: Any, path: str) -> None:
             )
         element = value.type.tensor_type.elem_type
         value.CopyFrom(onnx.helper.make_tensor_value_info(value.name, element, found.shape))
-
-
-def _options() -> Any:
-    options = ort.SessionOptions()
-    options.log_severity_level = SEVERITY_FATAL
-    options.add_session_config_entry("session.disable_quant_qdq", "1")
-    return options
 
 
 def _described(value: Any, quantised: dict[str, tuple[float, float]]) -> _Answer:

@@ -12,7 +12,6 @@ import onnx.version_converter
 
 # It would keep a device id and a database under the user's home.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-import onnxruntime as ort
 from onnxruntime.quantization import CalibrationDataReader, QuantType
 from onnxruntime.quantization import quantize as quantize_model
 from onnxruntime.quantization.execution_providers.qnn import (
@@ -22,12 +21,12 @@ from onnxruntime.quantization.execution_providers.qnn import (
 
 from reference.child import Child, main
 from reference.errors import SubmissionError
+from reference.ort import host_session
 
 _ACTIVATIONS = {"w8a8": QuantType.QUInt8, "w8a16": QuantType.QUInt16}
 _QDQ = {"QuantizeLinear", "DequantizeLinear"}
 # The first opset whose own operators hold Gelu and 16-bit QDQ; older ones need contrib operators.
 _OPSET = 21
-_SEVERITY_FATAL = 4
 
 
 class QuantizeChild(Child):
@@ -59,7 +58,7 @@ class QuantizeChild(Child):
 
     def compare(self, model: str, other: str, examples: list[dict[str, str]]) -> dict[str, Any]:
         """Answers (mean cosine, SQNR in decibels) of each output of `other` against `model`'s."""
-        reference, found = _session(model), _session(other)
+        reference, found = host_session(model), host_session(other)
         names = [output.name for output in reference.get_outputs()]
         cosines = np.zeros(len(names))
         signal, noise = np.zeros(len(names)), np.zeros(len(names))
@@ -168,14 +167,6 @@ def _count(model: Any) -> dict[str, int]:
     }
     counts = Counter(not quantised.isdisjoint((*node.input, *node.output)) for node in nodes)
     return {"operators": len(nodes), "quantised": counts[True]}
-
-
-def _session(path: str) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.log_severity_level = _SEVERITY_FATAL
-    # Fused quantised kernels give wrong values for some graphs; without them Q/DQ is exact.
-    options.add_session_config_entry("session.disable_quant_qdq", "1")
-    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
 def _cosine(a: np.ndarray, b: np.ndarray) -> float:

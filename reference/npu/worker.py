@@ -138,6 +138,7 @@ def _htp(soc_model: int) -> dict[str, str]:
 def _options(severity: int, **provider: str) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.log_severity_level = severity
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     options.add_provider_for_devices(_devices(severity), provider)
     return options

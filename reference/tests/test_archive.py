@@ -78,6 +78,16 @@ def test_backslashes_are_separators(tmp_path: Path) -> None:
     assert unpacked(path) == {"a/my.onnx": MODEL, "a/my.data": b"w"}
 
 
+def test_a_name_may_be_as_long_as_a_file_s(tmp_path: Path) -> None:
+    name = "n" * 250 + ".onnx"
+    assert unpacked(zipped(tmp_path, (name, MODEL))) == {name: MODEL}
+
+
+def test_bounds() -> None:
+    """A list of as many entries as are taken, each with a name of a hundred letters, is read."""
+    assert 146 * archive.MOST_ENTRIES < archive.MOST_LIST_BYTES < 2**25
+
+
 @pytest.mark.parametrize(
     ("entries", "told"),
     [

@@ -3,13 +3,13 @@
 import hashlib
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
 
 from reference.depth.model import build, convert
 from reference.export import export_onnx
+from reference.ort import host_session
 from reference.tracks import DEPTH_2025
 
 UNUSED = {"pretrained.mask_token"} | {
@@ -221,6 +221,6 @@ def test_a_constant_depth_map(safe, photos, scratch):
     with torch.inference_mode():
         depth = model(photo).numpy()
     path = export_onnx(model, DEPTH_2025.parts[0], scratch / "constant.onnx")
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    session = host_session(path)
     for each in (depth, session.run(None, {"image": photo.numpy()})[0]):
         assert (each == 0).all() if safe else np.isnan(each).all()

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from torch import nn
@@ -19,6 +18,7 @@ from reference.export import (
     export_torchscript,
 )
 from reference.install import install_command
+from reference.ort import host_session
 from reference.tracks import (
     DEPTH_2025,
     PIDNET,
@@ -65,7 +65,7 @@ def files(seeded, scratch):
 
 
 def run(path: Path, *inputs: torch.Tensor) -> np.ndarray:
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    session = host_session(path)
     names = [value.name for value in session.get_inputs()]
     feeds = {name: value.numpy() for name, value in zip(names, inputs, strict=True)}
     return session.run(None, feeds)[0]
