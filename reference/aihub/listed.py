@@ -12,6 +12,7 @@ from reference.npu.devices import Device, all_devices, find_device
 EMULATED = "emulated:true"
 # What the reason of a failure begins with where the job is not to blame.
 FAULT = "a fault of this hub, not of the job"
+_FIRST_MINOR = 20
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,15 @@ def _listed(device: Device, name: str) -> ListedDevice:
         "vendor:samsung" if name.startswith("Samsung") else "vendor:qualcomm",
     ]
     return ListedDevice(device, name, device.os_version, tuple(attributes))
+
+
+def qairt_versions(here: str) -> list[str]:
+    """`2.51`, `2.50`, ...: what AI Hub calls the version `here` and those before it, back to 2.20.
+
+    Clients look a version up before they ask for it: qai-hub-models 0.65 wants 2.50.
+    """
+    major, minor = (int(number) for number in here.split(".")[:2])
+    return [f"{major}.{number}" for number in range(minor, min(minor, _FIRST_MINOR) - 1, -1)]
 
 
 def matching(name: str, os: str, attributes: Iterable[str]) -> list[ListedDevice]:

@@ -6,11 +6,21 @@ exist is refused as unknown.
 """
 
 import difflib
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from reference.aihub.device_options import (
+    for_tflite,
+    of_a_device,
+    read_level,
+    read_names,
+    read_providers,
+    read_qnn_options,
+    read_vtcm,
+)
 from reference.aihub.tasks import (
     CompileTask,
     InferenceTask,
@@ -21,7 +31,7 @@ from reference.aihub.tasks import (
     TaskError,
 )
 from reference.errors import SubmissionError
-from reference.npu.devices import Device
+from reference.npu.devices import Device, Tuning
 from reference.npu.toolchain import find_toolchain
 
 _RUNTIMES = {
@@ -32,12 +42,39 @@ _RUNTIMES = {
     "qnn_dlc": ModelKind.QNN_DLC,
 }
 _UNITS = ("npu", "gpu", "cpu")
+_QNN = (ModelKind.QNN_DLC, ModelKind.QNN_CONTEXT_BINARY)
+# Of a quantize job: weights and activations.
+PRECISIONS = {("int8", "int8"): "w8a8", ("int8", "int16"): "w8a16"}
+_IO_TYPES = {"w8a8": "uint8", "w8a16": "uint16"}
+_INTEGERS = ("int8", "uint8", "int16", "uint16")
 _FULL_TYPES = {"int8": "w8a8", "w8a8": "w8a8", "w8a16": "w8a16", "float16": ""}
 _MOST_PASSES, _MOST_SECONDS = 100, 600.0  # AI Hub's own defaults
 
 
 @dataclass(frozen=True)
-class CompileOptions:
+class _Common:
+    """Of every job. `notices` say of what was asked for that it changes nothing here, and why."""
+
+    qairt: str = ""
+    notices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Tuned(_Common):
+    """Of jobs that compile for a chip."""
+
+    graphs: tuple[str, ...] = ()
+    level: int = Tuning.level
+    vtcm_mb: int = Tuning.vtcm_mb
+
+    @property
+    def tuning(self) -> Tuning:
+        """What the compiler is asked for."""
+        return Tuning(self.level, self.vtcm_mb)
+
+
+@dataclass(frozen=True)
+class CompileOptions(_Tuned):
     """Of a compile job. `quantize` is a precision of `reference.npu.quantize`, empty for none."""
 
     runtime: str = ""
@@ -49,9 +86,8 @@ class CompileOptions:
     last_outputs: tuple[str, ...] = ()
     quantize: str = ""
     quantize_io: bool = False
+    quantize_io_type: str = ""
     graph_name: str = ""
-    graphs: tuple[str, ...] = ()
-    qairt: str = ""
 
     @property
     def graph(self) -> str:
@@ -60,30 +96,25 @@ class CompileOptions:
 
 
 @dataclass(frozen=True)
-class RunOptions:
+class RunOptions(_Tuned):
     """Of an inference or profile job: `passes` at most, in about `seconds` at most."""
 
     units: tuple[str, ...] = _UNITS
     passes: int = _MOST_PASSES
     seconds: float = _MOST_SECONDS
     dequantize: bool = False
-    graphs: tuple[str, ...] = ()
-    qairt: str = ""
 
 
 @dataclass(frozen=True)
-class QuantizeOptions:
+class QuantizeOptions(_Common):
     """Of a quantize job."""
 
     range_scheme: str = "auto"
-    qairt: str = ""
 
 
 @dataclass(frozen=True)
-class LinkOptions:
+class LinkOptions(_Tuned):
     """Of a link job."""
-
-    qairt: str = ""
 
 
 def compile_options(text: str) -> CompileOptions:
@@ -135,15 +166,25 @@ def check_options(task: Task) -> None:
             chosen = run_options(task.options)
             if chosen.units == ("gpu",):
                 raise _unsupported("--compute_unit gpu", "choose npu or cpu")
+            if task.model.kind in _QNN and "npu" not in chosen.units:
+                raise TaskError("a QNN model runs on the NPU alone: choose --compute_unit npu")
             if chosen.dequantize:
                 raise _unsupported(
                     "--dequantize_outputs", "scale and zero point are in output_spec"
                 )
             _check_one_graph(chosen.graphs)
+            _check_memory(chosen, task.device)
         case QuantizeTask():
             quantize_options(task.options)
+            if (task.weights, task.activations) not in PRECISIONS:
+                raise _unsupported(
+                    f"{task.weights} weights with {task.activations} activations",
+                    "choose int8 weights, and int8 or int16 activations",
+                )
+            if task.model.kind is not ModelKind.ONNX:
+                raise TaskError("only an ONNX model can be quantised: compile it to ONNX first")
         case LinkTask():
-            link_options(task.options)
+            _check_memory(link_options(task.options), task.device)
 
 
 def _check_compile(task: CompileTask, chosen: CompileOptions) -> None:
@@ -162,9 +203,23 @@ def _check_compile(task: CompileTask, chosen: CompileOptions) -> None:
             f"--compute_unit {','.join(chosen.units)} for {runtime}", "it is for the NPU alone"
         )
     _check_one_graph(chosen.graphs)
+    _check_memory(chosen, task.device)
+    if chosen.quantize_io_type not in ("", _IO_TYPES.get(chosen.quantize)):
+        raise _unsupported(
+            f"--quantize_io_type {chosen.quantize_io_type} with --quantize_full_type"
+            f" {chosen.quantize or 'float16'}",
+            f"inputs and outputs are {' and '.join(f'{t} with {p}' for p, t in _IO_TYPES.items())}",
+        )
     if chosen.quantize and task.calibration is None:
         raise _unsupported(
             "--quantize_full_type without calibration data", "give submit_compile_job some"
+        )
+
+
+def _check_memory(chosen: _Tuned, device: Device) -> None:
+    if chosen.vtcm_mb > device.vtcm_mb:
+        raise TaskError(
+            f"{chosen.vtcm_mb} MB of VTCM are asked for, and {device.soc} has {device.vtcm_mb} MB"
         )
 
 
@@ -221,10 +276,7 @@ def _units(option: str, value: str) -> dict[str, Any]:
 
 def _names(field: str) -> Reader:
     def read(option: str, value: str) -> dict[str, Any]:
-        names = tuple(name.strip() for name in value.split(","))
-        if not all(names) or len({*names}) < len(names):
-            raise TaskError(f"{option} must be different names with a comma between, not {value!r}")
-        return {field: names}
+        return {field: read_names(option, value)}
 
     return read
 
@@ -246,36 +298,26 @@ def _number(field: str, kind: type[int] | type[float]) -> Reader:
     return read
 
 
-def _qnn_options(option: str, value: str) -> dict[str, Any]:
-    """`name=value` with semicolons between."""
-    found: dict[str, Any] = {}
-    for pair in filter(None, value.split(";")):
-        name, equals, wanted = pair.partition("=")
-        if not equals or not wanted:
-            raise TaskError(f"{option} must be name=value, with semicolons between, not {pair!r}")
-        if name == "context_enable_graphs":
-            found |= _names("graphs")(f"{option} {name}", wanted)
-        elif not (name == "default_graph_htp_precision" and wanted.upper() == "FLOAT16"):
-            raise _unsupported(f"{option} {pair}", "leave it out")
-    return found
-
-
 def _qairt(option: str, value: str) -> dict[str, Any]:
-    if value not in ("latest", "default"):
-        try:
-            here = find_toolchain().qairt
-        except SubmissionError as error:
-            raise TaskError(str(error)) from None
-        if not f"{here}.".startswith(f"{value}."):
-            raise _unsupported(f"{option} {value}", f"it has QAIRT {here}")
-    return {"qairt": value}
+    if value in ("latest", "default"):
+        return {"qairt": value}
+    if not re.fullmatch(r"v?\d{1,4}(\.\d{1,15}){1,3}(_\w+)?", value):
+        raise TaskError(f"{option} must be latest, default or a version, not {value!r}")
+    try:
+        here = find_toolchain().qairt
+    except SubmissionError as error:
+        raise TaskError(str(error)) from None
+    if f"{here}.".startswith(f"{value}."):
+        return {"qairt": value}
+    return {"qairt": value, "notices": (f"{option} {value}: this hub has QAIRT {here} alone",)}
 
 
 @dataclass(frozen=True)
 class _Flag:
-    """An option that may stand alone, or before `true` or `false`."""
+    """An option that may stand alone, or before `true` or `false`; with a `notice` it sets none."""
 
     field: str
+    notice: str = ""
 
 
 # What follows is None where AI Hub has the option and the local one cannot honour it.
@@ -293,11 +335,16 @@ _COMPILE: _Table = {
     "--quantize_full_type": _full_type,
     "--quantize_io": _Flag("quantize_io"),
     "--qnn_graph_name": _text("graph_name"),
-    "--qnn_options": _qnn_options,
-    "--quantize_io_type": None,
+    "--qnn_options": read_qnn_options,
+    "--quantize_io_type": _one_of("quantize_io_type", {t: t for t in _INTEGERS}),
     "--quantize_weight_type": None,
-    "--qnn_context_binary_vtcm": None,
-    "--qnn_context_binary_optimization_level": None,
+    "--qnn_context_binary_vtcm": lambda option, value: {"vtcm_mb": read_vtcm(option, value)},
+    "--qnn_context_binary_optimization_level": lambda option, value: {
+        "level": read_level(option, value)
+    },
+    "--qnn_bin_conversion_via_model_library": _Flag(
+        "", "the compiler takes the model without a library between, and makes the same of it"
+    ),
 }
 _RUN: _Table = {
     **_SHARED,
@@ -305,14 +352,14 @@ _RUN: _Table = {
     "--max_profiler_iterations": _number("passes", int),
     "--max_profiler_time": _number("seconds", float),
     "--dequantize_outputs": _Flag("dequantize"),
-    "--qnn_options": _qnn_options,
-    "--tflite_delegates": None,
-    "--tflite_options": None,
-    "--onnx_options": None,
-    "--onnx_execution_providers": None,
+    "--qnn_options": read_qnn_options,
+    "--tflite_delegates": for_tflite,
+    "--tflite_options": for_tflite,
+    "--onnx_options": of_a_device,
+    "--onnx_execution_providers": read_providers,
 }
 _QUANTIZE: _Table = {**_SHARED, "--range_scheme": _range_scheme, "--lite_mp": None}
-_LINK: _Table = _SHARED
+_LINK: _Table = {**_SHARED, "--qnn_options": read_qnn_options}
 
 
 def _parse(text: str, table: _Table) -> dict[str, Any]:
@@ -321,6 +368,7 @@ def _parse(text: str, table: _Table) -> dict[str, Any]:
     except ValueError as error:
         raise TaskError(f"the options cannot be read ({error}): {text}") from None
     found: dict[str, Any] = {}
+    notices: list[str] = []
     while words:
         option, equals, value = words.pop(0).partition("=")
         if option not in table:
@@ -336,11 +384,16 @@ def _parse(text: str, table: _Table) -> dict[str, Any]:
                 value = words.pop(0) if words and words[0] in ("true", "false") else "true"
             if value not in ("true", "false"):
                 raise TaskError(f"{option} must be true or false, not {value!r}")
-            found[reader.field] = value == "true"
+            if reader.notice:
+                notices.append(f"{option}: {reader.notice}")
+            else:
+                found[reader.field] = value == "true"
             continue
         if not equals:
             if not words or words[0].startswith("--"):
                 raise TaskError(f"{option} needs a value")
             value = words.pop(0)
-        found |= reader(option, value)
-    return found
+        given = reader(option, value)
+        notices += given.pop("notices", ())
+        found |= given
+    return {**found, "notices": tuple(dict.fromkeys(notices))}

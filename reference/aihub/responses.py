@@ -13,7 +13,7 @@ from reference.aihub import wire
 from reference.aihub.access import folded
 from reference.aihub.bounds import check_message
 from reference.aihub.changes import Changes
-from reference.aihub.listed import matching
+from reference.aihub.listed import matching, qairt_versions
 from reference.aihub.names import download_name
 from reference.aihub.problems import NotThere, Refused
 from reference.aihub.records import DatasetRecord, JobRecord, JobState, ModelRecord, Record
@@ -52,13 +52,16 @@ class Api:
         return pb.DeviceList(devices=listed, total_query_count=len(listed))
 
     def frameworks(self, request: Request) -> Message:
-        """`GET frameworks/`."""
+        """`GET frameworks/`: every version that a client may ask for stands for the one here."""
         from reference.npu.toolchain import find_toolchain
 
-        tools = find_toolchain()
-        qairt = pb.Framework(name="QAIRT", api_version=tools.qairt, full_version=tools.qairt)
-        qairt.api_tags.extend(["default", "latest"])
-        return pb.FrameworkList(frameworks=[qairt], total_query_count=1)
+        here = find_toolchain().qairt
+        listed = [
+            pb.Framework(name="QAIRT", api_version=version, full_version=here)
+            for version in qairt_versions(here)
+        ]
+        listed[0].api_tags.extend(["default", "latest"])
+        return pb.FrameworkList(frameworks=listed, total_query_count=len(listed))
 
     def create_model(self, request: Request) -> Message:
         """`POST models/`."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from reference.errors import SubmissionError
 from reference.npu.cache import Cache, model_digest
-from reference.npu.devices import Device
+from reference.npu.devices import Device, Tuning
 from reference.npu.process import BINARY, CONTEXT, PROFILE, SCHEDULE, TRACE, NpuProcess
 from reference.npu.schedule import Operator, Schedule, read_schedule
 from reference.npu.toolchain import Toolchain, find_toolchain
@@ -94,6 +94,7 @@ def compile_model(
     *,
     dlc: bool = False,
     schedule: bool = False,
+    tuning: Tuning = Tuning(),  # noqa: B008 - frozen
     limits: Limits = Limits(),  # noqa: B008 - frozen
     cache: Cache | None = None,
     tick: Tick = lambda seconds: None,
@@ -113,12 +114,13 @@ def compile_model(
     """
     toolchain = find_toolchain()
     cache = cache or Cache()
-    facts = (_FORMAT, toolchain, model_digest(model), device.soc_model, dlc, schedule)
+    usual = (_FORMAT, toolchain, model_digest(model), device.soc_model, dlc, schedule)
+    facts = usual if tuning == Tuning() else (*usual, tuning)
     key = hashlib.sha256(repr(facts).encode()).hexdigest()
     entry = cache.find(key)
     if entry is None:
         with cache.fill(key) as draft:
-            record = _compile(model, device, dlc, schedule, limits, tick, draft)
+            record = _compile(model, device, dlc, schedule, tuning, limits, tick, draft)
             (draft / _RECORD).write_text(json.dumps(record), encoding="utf-8")
         cached, entry = False, cache.folder / key
     else:
@@ -131,6 +133,7 @@ def _compile(
     device: Device,
     dlc: bool,
     schedule: bool,
+    tuning: Tuning,
     limits: Limits,
     tick: Tick,
     folder: Path,
@@ -144,6 +147,7 @@ def _compile(
             folder=str(folder.resolve()),
             soc_model=device.soc_model,
             level="optrace" if schedule else "basic",
+            tuning=dataclasses.asdict(tuning),
         )
         log = process.printed()
         (folder / _LOG).write_text(log, encoding="utf-8")

@@ -36,6 +36,16 @@ class Device:
     form: str = ""
 
 
+@dataclass(frozen=True)
+class Tuning:
+    """What the compiler is asked for: how much it optimises, 1 to 3, and how many MB of the chip's
+    fast memory a graph may take, 0 for all.
+    """
+
+    level: int = 3
+    vtcm_mb: int = 0
+
+
 @cache
 def all_devices() -> tuple[Device, ...]:
     """Every known device.

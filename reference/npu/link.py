@@ -2,10 +2,11 @@
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from reference.errors import SubmissionError
-from reference.npu.devices import Device
+from reference.npu.devices import Device, Tuning
 from reference.npu.process import NpuProcess
 from reference.npu.toolchain import find_toolchain
 from reference.npu.trace import NPU
@@ -17,6 +18,7 @@ def link_models(
     device: Device,
     output: Path,
     *,
+    tuning: Tuning = Tuning(),  # noqa: B008 - frozen
     limits: Limits = Limits(),  # noqa: B008 - frozen
     tick: Tick = lambda seconds: None,
 ) -> list[str]:
@@ -36,6 +38,7 @@ def link_models(
                 models=[str(model) for model in models],
                 folder=str(folder),
                 soc_model=device.soc_model,
+                tuning=asdict(tuning),
             )
         except ChildError as error:
             raise SubmissionError(

@@ -28,18 +28,20 @@ _SEVERITY_VERBOSE, _SEVERITY_ERROR = 0, 3
 class NpuChild(Child):
     """Compiles one model or emulates one compiled model."""
 
-    def compile(self, model: str, folder: str, soc_model: int, level: str) -> dict[str, Any]:
+    def compile(
+        self, model: str, folder: str, soc_model: int, level: str, tuning: dict[str, int]
+    ) -> dict[str, Any]:
         """Writes the context binary and what the compiler says of it into `folder`.
 
         Paths are absolute. `level` is that of profiling: "basic", or "optrace" for the simulated
-        schedule.
+        schedule. `tuning` has the fields of `reference.npu.devices.Tuning`.
         Answers the nodes with where they run, what was rewritten for onnxruntime, what went wrong
         (empty if nothing), the seconds taken, and the peak memory in bytes (None where the system
         does not tell).
         """
         options = _options(
             _SEVERITY_VERBOSE,
-            **_htp(soc_model),
+            **_htp(soc_model, **tuning),
             enable_framework_op_trace="1",
             framework_op_trace_dir=folder,
             profiling_level=level,
@@ -86,7 +88,9 @@ class NpuChild(Child):
         )
         return {"nodes": _assignment(_open_model(model, options)[0])}
 
-    def link(self, models: list[str], folder: str, soc_model: int) -> dict[str, Any]:
+    def link(
+        self, models: list[str], folder: str, soc_model: int, tuning: dict[str, int]
+    ) -> dict[str, Any]:
         """Writes one context binary with a graph for each model into `folder`.
 
         Answers the names of the graphs and, for each model, its nodes with where they run.
@@ -95,7 +99,9 @@ class NpuChild(Child):
         for index, model in enumerate(models):
             context = Path(folder) / f"{index}.onnx"
             options = _options(
-                _SEVERITY_ERROR, **_htp(soc_model), offload_graph_io_quantization="0"
+                _SEVERITY_ERROR,
+                **_htp(soc_model, **tuning),
+                offload_graph_io_quantization="0",
             )
             options.add_session_config_entry("ep.context_enable", "1")
             options.add_session_config_entry("ep.context_embed_mode", "0")
@@ -125,13 +131,14 @@ class NpuChild(Child):
         return {"outputs": [output.name for output in session.get_outputs()]}
 
 
-def _htp(soc_model: int) -> dict[str, str]:
+def _htp(soc_model: int, level: int = 3, vtcm_mb: int = 0) -> dict[str, str]:
     """The options of the NPU's backend."""
     return {
+        **({"vtcm_mb": str(vtcm_mb)} if vtcm_mb else {}),
         "backend_path": qnn.get_qnn_htp_path(),
         "soc_model": str(soc_model),
         "enable_htp_fp16_precision": "1",
-        "htp_graph_finalization_optimization_mode": "3",
+        "htp_graph_finalization_optimization_mode": str(level),
     }
 
 

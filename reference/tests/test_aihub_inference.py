@@ -199,8 +199,24 @@ def test_linked_graphs(tmp_path: Path) -> None:
         infer(
             linked.model, tmp_path / "no", {"x": [x]}, "--qnn_options context_enable_graphs=other"
         )
-    with pytest.raises(TaskError, match="has 2 graphs, and the local AI Hub puts one into ONNX"):
-        compile_it(linked.model, tmp_path / "wrap", "")
+    wrapped = compile_it(linked.model, tmp_path / "wrap", "")
+    assert wrapped.model is not None
+    assert sorted(file.name for file in wrapped.model.path.iterdir()) == [
+        "model.bin",
+        "picture.onnx",
+        "vector.onnx",
+    ]
+    assert wrapped.notices == (
+        "a file for each graph of the one binary: picture.onnx, vector.onnx",
+    )
+    assert [spec.graph for spec in wrapped.input_spec] == ["picture", "vector"]
+    for name, feed, build in (("picture", PHOTO, models.net), ("vector", x, models.elementwise)):
+        options = f"--qnn_options context_enable_graphs={name}"
+        result = infer(wrapped.model, tmp_path / f"onnx-{name}", {"x": [feed]}, options)
+        expected = on_cpu(models.save(build, tmp_path), {"x": feed})[0]
+        assert relative(download(result.outputs)["output_0"][0], expected) < CLOSE
+    with pytest.raises(TaskError, match="has the graphs picture, vector: choose one with"):
+        infer(wrapped.model, tmp_path / "which", {"x": [x]})
     with pytest.raises(TaskError, match="the graphs must have different names: vector, vector"):
         run(LinkTask((made[1], made[1]), S24, ""), tmp_path / "twice", LIMITS)
 

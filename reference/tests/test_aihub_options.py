@@ -1,12 +1,14 @@
 """The options of jobs: what is read, what is refused and in which words."""
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reference.aihub.listed import qairt_versions
 from reference.aihub.options import (
     check_options,
     compile_options,
@@ -26,7 +28,7 @@ from reference.aihub.tasks import (
     TaskError,
     TensorSpec,
 )
-from reference.npu.devices import find_device
+from reference.npu.devices import Tuning, find_device
 
 S24 = find_device("Samsung Galaxy S24")
 WINDOWS = find_device("Snapdragon X Elite CRD")
@@ -110,15 +112,23 @@ REFUSALS = {
     " choose int8, w8a8, w8a16 or float16",
     "--quantize_full_type int3": "--quantize_full_type must be int8, w8a8, w8a16 or float16,"
     " not 'int3'",
-    "--quantize_io_type uint8": NO + "--quantize_io_type; leave it out",
+    "--quantize_io_type int4": "--quantize_io_type must be int8, uint8, int16 or uint16,"
+    " not 'int4'",
     "--quantize_weight_type float16": NO + "--quantize_weight_type; leave it out",
-    "--qnn_context_binary_vtcm 4": NO + "--qnn_context_binary_vtcm; leave it out",
+    "--qnn_context_binary_vtcm much": "--qnn_context_binary_vtcm must be a number, not 'much'",
+    "--qnn_context_binary_optimization_level 4": "--qnn_context_binary_optimization_level must be"
+    " one of 1, 2, 3, not '4'",
     "--compute_unit tpu": "--compute_unit must be all or a list of npu, gpu or cpu, not 'tpu'",
     "--qnn_options context_enable_graphs": "--qnn_options must be name=value, with semicolons"
     " between, not 'context_enable_graphs'",
-    "--qnn_options default_graph_htp_vtcm_size=4": NO
-    + "--qnn_options default_graph_htp_vtcm_size=4; leave it out",
-    "--qairt_version 2.5": NO + "--qairt_version 2.5; it has QAIRT 2.51.0",
+    "--qnn_options default_graph_htp_precision=FLOAT32": NO
+    + "--qnn_options default_graph_htp_precision=FLOAT32; leave it out",
+    "--qnn_options context_frobnicate=1": NO + "--qnn_options context_frobnicate=1; leave it out",
+    "--qnn_options context_priority=URGENT": "--qnn_options context_priority must be one of LOW,"
+    " NORMAL, NORMAL_HIGH, HIGH, not 'URGENT'",
+    "--qnn_options default_graph_htp_optimizations=O=9": "--qnn_options"
+    " default_graph_htp_optimizations must be one of 1, 2, 3, not '9'",
+    "--qairt_version newest": "--qairt_version must be latest, default or a version, not 'newest'",
 }
 
 
@@ -183,9 +193,38 @@ INCONSISTENT: dict[str, tuple[Task, str]] = {
         InferenceTask(DLC, S24, "--dequantize_outputs", None, True),
         NO + "--dequantize_outputs; scale and zero point are in output_spec",
     ),
-    "TFLite's own": (
-        InferenceTask(DLC, S24, "--tflite_delegates qnn", None, True),
-        NO + "--tflite_delegates; leave it out",
+    "without the NPU": (
+        InferenceTask(ONNX, S24, "--onnx_execution_providers qnn-gpu", None, True),
+        NO + "--onnx_execution_providers qnn-gpu; name qnn, or choose --compute_unit cpu",
+    ),
+    "a DLC on the CPU": (
+        InferenceTask(DLC, S24, "--compute_unit cpu", None, True),
+        "a QNN model runs on the NPU alone: choose --compute_unit npu",
+    ),
+    "more memory than the chip has": (
+        compile_task("--target_runtime qnn_context_binary --qnn_context_binary_vtcm 9"),
+        "9 MB of VTCM are asked for, and SM8650 has 8 MB",
+    ),
+    "the same when linking": (
+        LinkTask((DLC,), S24, "--qnn_options default_graph_htp_vtcm_size=16"),
+        "16 MB of VTCM are asked for, and SM8650 has 8 MB",
+    ),
+    "another type of inputs": (
+        compile_task(
+            "--quantize_full_type w8a16 --quantize_io --quantize_io_type uint8",
+            calibration=Path("x.h5"),
+        ),
+        NO + "--quantize_io_type uint8 with --quantize_full_type w8a16;"
+        " inputs and outputs are uint8 with w8a8 and uint16 with w8a16",
+    ),
+    "weights of four bits": (
+        QuantizeTask(ONNX, "int4", "int16", Path("x.h5"), ""),
+        NO + "int4 weights with int16 activations;"
+        " choose int8 weights, and int8 or int16 activations",
+    ),
+    "what is no ONNX": (
+        QuantizeTask(DLC, "int8", "int8", Path("x.h5"), ""),
+        "only an ONNX model can be quantised: compile it to ONNX first",
     ),
     "mixed precision": (
         QuantizeTask(ONNX, "int8", "int8", Path("x.h5"), "--lite_mp percentage=10"),
@@ -210,7 +249,79 @@ def test_options_that_do_not_fit_the_job(case: str) -> None:
     assert str(raised.value) == reason
 
 
+ONLY = "it changes a device's time or memory, and nothing here"
+HEEDED_BY_A_DEVICE = {
+    "--qnn_options context_htp_performance_mode=BURST": f"{{}}: {ONLY}",
+    "--qnn_options context_htp_performance_mode=low_power_saver": f"{{}}: {ONLY}",
+    "--qnn_options context_priority=HIGH": f"{{}}: {ONLY}",
+    "--qnn_options default_graph_htp_num_hvx_threads=4": f"{{}}: {ONLY}",
+    "--onnx_options qnn_htp_performance_mode=burst;enable_memory_pattern=false": f"{{}}: {ONLY}",
+    "--onnx_execution_providers qnn": f"{{}}: {ONLY}",
+    "--tflite_delegates qnn,xnnpack": "{}: it is for TFLite, which this hub does not run",
+    "--tflite_options kernel=1": "{}: it is for TFLite, which this hub does not run",
+    "--qairt_version 2.50": "{}: this hub has QAIRT 2.51.0 alone",
+    "--qairt_version 2.45.0.260101120000_1": "{}: this hub has QAIRT 2.51.0 alone",
+}
+
+
+@pytest.mark.parametrize("options", HEEDED_BY_A_DEVICE)
+def test_what_a_device_alone_would_heed_is_taken_with_a_notice(options: str) -> None:
+    notice = HEEDED_BY_A_DEVICE[options].format(options)
+    assert run_options(options).notices == (notice,)
+    assert replace(run_options(options), notices=(), qairt="") == run_options("")
+    check_options(InferenceTask(DLC, S24, options, None, True))
+
+
+def test_notices_are_of_all_options_each_once() -> None:
+    twice = "--qnn_options context_priority=LOW --qnn_options context_priority=LOW;"
+    found = run_options(f"{twice}context_memory_limit_hint=9 --tflite_options a=1")
+    assert [notice.partition(": ")[0] for notice in found.notices] == [
+        "--qnn_options context_priority=LOW",
+        "--qnn_options context_memory_limit_hint=9",
+        "--tflite_options a=1",
+    ]
+    (library,) = compile_options("--qnn_bin_conversion_via_model_library").notices
+    assert library.startswith("--qnn_bin_conversion_via_model_library: the compiler takes")
+
+
+@pytest.mark.parametrize(
+    ("options", "tuning"),
+    [
+        ("", Tuning(3, 0)),
+        ("--qnn_options default_graph_htp_optimizations=O=2", Tuning(2, 0)),
+        ("--qnn_options default_graph_htp_optimization_value=1", Tuning(1, 0)),
+        ("--qnn_options default_graph_htp_vtcm_size=4", Tuning(3, 4)),
+        (
+            "--qnn_options default_graph_htp_optimization_type=FINALIZE_OPTIMIZATION_FLAG;"
+            "default_graph_htp_optimization_value=2;default_graph_htp_vtcm_size=2",
+            Tuning(2, 2),
+        ),
+    ],
+)
+def test_what_reaches_the_compiler(options: str, tuning: Tuning) -> None:
+    for read in (compile_options, run_options, link_options):
+        assert read(options).tuning == tuning
+        assert read(options).notices == ()
+
+
+def test_the_older_names_of_tuning() -> None:
+    older = "--qnn_context_binary_vtcm 4 --qnn_context_binary_optimization_level 2"
+    assert compile_options(older).tuning == Tuning(2, 4)
+
+
+def test_every_version_that_is_listed_may_be_asked_for() -> None:
+    listed = qairt_versions("2.51.0")
+    assert listed[:2] == ["2.51", "2.50"]
+    assert len(listed) == 32
+    for version in listed:
+        assert run_options(f"--qairt_version {version}").qairt == version
+    assert run_options("--qairt_version 2.51").notices == ()
+
+
 def test_options_that_fit() -> None:
+    check_options(compile_task("--target_runtime qnn_dlc --quantize_full_type int8"
+                               " --quantize_io --quantize_io_type uint8",
+                               calibration=Path("x.h5")))  # fmt: skip
     check_options(compile_task("--target_runtime qnn_dlc --compute_unit npu"))
     check_options(compile_task("", BINARY))
     check_options(compile_task("--target_runtime onnx --compute_unit cpu"))

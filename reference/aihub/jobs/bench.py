@@ -8,12 +8,13 @@ from typing import Any
 from reference.aihub.artifacts import read_spec
 from reference.aihub.tasks import Model, ModelKind, TaskError, TensorSpec
 from reference.npu.compile import Compiled, compile_model
-from reference.npu.devices import Device
+from reference.npu.devices import Device, Tuning
 from reference.npu.process import NpuProcess
 from reference.npu.quantize import ToolProcess
 from reference.npu.toolchain import find_toolchain
 from reference.process import ChildError, ChildProcess, Limits, Tick
 
+BINARY = "model.bin"  # beside the ONNX files that stand for its graphs
 # Keys of `ModelMetadataKey` in the client's protocol.
 _QAIRT, _GRAPHS, _HEXAGON, _SOC, _BACKEND, _VTCM, _OPTIMISATION = 3, 30, 31, 32, 33, 34, 35
 
@@ -40,9 +41,13 @@ class Bench:
             except ChildError as error:
                 raise TaskError(f"the context binary cannot be read: {error}") from None
 
-    def compile(self, model: Path, device: Device, *, dlc: bool = False) -> Compiled:
+    def compile(
+        self, model: Path, device: Device, tuning: Tuning, *, dlc: bool = False
+    ) -> Compiled:
         """`model` compiled for `device`; raises TaskError where the NPU does not take all of it."""
-        made = compile_model(model, device, dlc=dlc, limits=self.limits, tick=self.tick)
+        made = compile_model(
+            model, device, dlc=dlc, tuning=tuning, limits=self.limits, tick=self.tick
+        )
         if made.failure and not (made.placement.npu and made.placement.cpu):
             advice = f"; {made.remedy}" if made.remedy else ""
             if not device.float16 and "float16" in made.failure:
@@ -91,7 +96,10 @@ def onnx_file(model: Model) -> Path:
 
 
 def metadata(
-    kind: ModelKind, device: Device | None = None, graphs: Sequence[str] = ()
+    kind: ModelKind,
+    device: Device | None = None,
+    graphs: Sequence[str] = (),
+    tuning: Tuning = Tuning(),  # noqa: B008 - frozen
 ) -> dict[int, str]:
     """What is told of a target model; `device` is the one that a context binary is for."""
     if kind not in (ModelKind.QNN_CONTEXT_BINARY, ModelKind.QNN_DLC):
@@ -104,7 +112,7 @@ def metadata(
             _HEXAGON: device.hexagon,
             _SOC: device.soc,
             _BACKEND: "HTP",
-            _VTCM: f"{device.vtcm_mb} MB",
-            _OPTIMISATION: "3",
+            _VTCM: f"{tuning.vtcm_mb or device.vtcm_mb} MB",
+            _OPTIMISATION: str(tuning.level),
         }
     return found

@@ -1,22 +1,25 @@
 """Compile jobs: a trained model to what a runtime on a device takes."""
 
+import re
 import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from reference.aihub.artifacts import Graph, remember
+from reference.aihub.artifacts import Graph, recall, remember
 from reference.aihub.data import DataSet
-from reference.aihub.jobs.bench import Bench, as_json, ask, metadata, onnx_file, specs
+from reference.aihub.jobs.bench import BINARY, Bench, as_json, ask, metadata, onnx_file, specs
 from reference.aihub.options import CompileOptions, compile_options, target_runtime
 from reference.aihub.tasks import CompileTask, Model, ModelKind, Result, TaskError, TensorSpec
 from reference.npu.aimet import aimet_to_qdq
 from reference.npu.binary import partition_name, write_context
 from reference.npu.cache import model_digest
+from reference.npu.devices import Tuning
 from reference.npu.quantize import Precision, quantize
 
 _FORMS = {ModelKind.TORCHSCRIPT: "torchscript", ModelKind.TORCH_EXPORTED_PROGRAM: "exported"}
 # Names that the client takes in a folder.
-_ONNX, _DATA, _BINARY = "model.onnx", "model.data", "model.bin"
+_ONNX, _DATA = "model.onnx", "model.data"
 
 
 @dataclass(frozen=True)
@@ -35,15 +38,19 @@ def compile_job(task: CompileTask, bench: Bench) -> Result:
     options = compile_options(task.options)
     runtime = target_runtime(options, task.device)
     made = _prepared(_source(task, bench), task, options, runtime, bench)
-    notices = []
+    notices = list(options.notices)
     if not options.runtime and runtime == "qnn_dlc":
         notices.append("no target runtime was named: AI Hub makes TFLite then, this hub a DLC")
     if options.truncate_tensors:
         notices.append("--truncate_64bit_tensors changed nothing: the compiler does that by itself")
     if runtime == "onnx":
+        if options.tuning != Tuning():
+            notices.append("an ONNX model is tuned where it is compiled for a chip: when it runs")
         target = Model(made.path.parent, ModelKind.ONNX)
         return Result(target, made.inputs, made.outputs, notices=tuple(notices))
-    compiled = bench.compile(made.path, task.device, dlc=runtime == "qnn_dlc")
+    if options.tuning != Tuning() and runtime == "qnn_dlc":
+        notices.append("a DLC is tuned where it is compiled for a chip: when it runs, or is linked")
+    compiled = bench.compile(made.path, task.device, options.tuning, dlc=runtime == "qnn_dlc")
     log = bench.folder / "compile.log"
     shutil.copyfile(compiled.log, log)
     name = options.graph
@@ -56,11 +63,12 @@ def compile_job(task: CompileTask, bench: Bench) -> Result:
         inner = partition_name(compiled.context)
         graph = Graph(name or inner, inner, made.path, made.inputs, made.outputs)
         remember(compiled.binary, [graph])
-        facts = metadata(ModelKind.QNN_CONTEXT_BINARY, task.device, [graph.name])
+        kind = ModelKind.QNN_CONTEXT_BINARY
+        facts = metadata(kind, task.device, [graph.name], options.tuning)
         if name:
             notices.append(f"the graph that is called {name!r} here is {inner!r} in the binary")
         if runtime == "qnn_context_binary":
-            target = Model(bench.folder / _BINARY, ModelKind.QNN_CONTEXT_BINARY)
+            target = Model(bench.folder / BINARY, ModelKind.QNN_CONTEXT_BINARY)
             shutil.copyfile(compiled.binary, target.path)
         else:
             target = _embed(compiled.binary, bench)[0]
@@ -161,19 +169,32 @@ def quantize_on(
 
 def _wrap(task: CompileTask, bench: Bench) -> Result:
     """An ONNX model of a context binary."""
-    target, graph = _embed(task.model.path, bench)
-    return Result(target, specs(graph["inputs"]), specs(graph["outputs"]))
-
-
-def _embed(binary: Path, bench: Bench) -> tuple[Model, dict[str, list[dict[str, object]]]]:
-    """A folder of the binary and the ONNX file that stands for it; and its only graph."""
-    graphs = bench.describe(binary)["graphs"]
-    if len(graphs) != 1:
-        raise TaskError(
-            f"the context binary has {len(graphs)} graphs, and the local AI Hub puts one into ONNX"
+    target, graphs = _embed(task.model.path, bench)
+    several = len(graphs) > 1
+    inputs, outputs = (
+        tuple(
+            replace(spec, graph=name if several else "")
+            for name, graph in graphs.items()
+            for spec in specs(graph[side])
         )
+        for side in ("inputs", "outputs")
+    )
+    files = ", ".join(f"{name}.onnx" for name in graphs)
+    notices = (f"a file for each graph of the one binary: {files}",) if several else ()
+    return Result(target, inputs, outputs, notices=notices)
+
+
+def _embed(binary: Path, bench: Bench) -> tuple[Model, dict[str, dict[str, Any]]]:
+    """A folder of the binary and an ONNX file that stands for each of its graphs; and these by the
+    names that their owner gave them.
+    """
+    known = {graph.inner: graph.name for graph in recall(binary)}
+    graphs = {known.get(g["name"], g["name"]): g for g in bench.describe(binary)["graphs"]}
     folder = bench.folder / "model"
     folder.mkdir(exist_ok=True)
-    shutil.copyfile(binary, folder / _BINARY)
-    write_context(graphs[0], _BINARY, folder / _ONNX)
-    return Model(folder, ModelKind.ONNX), graphs[0]
+    shutil.copyfile(binary, folder / BINARY)
+    for name, graph in graphs.items():
+        if len(graphs) > 1 and not re.fullmatch(r"\w[\w.-]{0,99}", name, re.ASCII):
+            raise TaskError(f"graph {name!r} would give its file no name: use letters and digits")
+        write_context(graph, BINARY, folder / (f"{name}.onnx" if len(graphs) > 1 else _ONNX))
+    return Model(folder, ModelKind.ONNX), graphs

@@ -22,7 +22,7 @@ def inference_job(task: InferenceTask, bench: Bench) -> Result:
     """Outputs, profile or both, as `task` asks; raises TaskError where the model cannot be run."""
     options = run_options(task.options)
     with open_session(task, options, bench) as session:
-        notices = [_where(session, task)]
+        notices = [_where(session, task), *options.notices]
         outputs = None
         if task.data is not None:
             outputs = bench.folder / "outputs.h5"

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from reference.aihub.artifacts import Graph, recall, remember
 from reference.aihub.jobs.bench import Bench, metadata
+from reference.aihub.options import link_options
 from reference.aihub.tasks import LinkTask, Model, ModelKind, Result, TaskError
 from reference.npu.link import link_models
 
@@ -16,7 +17,15 @@ def link_job(task: LinkTask, bench: Bench) -> Result:
         raise TaskError(f"the graphs must have different names: {', '.join(names)}")
     target = Model(bench.folder / "model.bin", ModelKind.QNN_CONTEXT_BINARY)
     sources = [graph.source for graph in graphs]
-    inner = link_models(sources, task.device, target.path, limits=bench.limits, tick=bench.tick)
+    options = link_options(task.options)
+    inner = link_models(
+        sources,
+        task.device,
+        target.path,
+        tuning=options.tuning,
+        limits=bench.limits,
+        tick=bench.tick,
+    )
     remember(
         target.path,
         [replace(graph, inner=name) for graph, name in zip(graphs, inner, strict=True)],
@@ -30,8 +39,8 @@ def link_job(task: LinkTask, bench: Bench) -> Result:
         target,
         inputs,
         outputs,
-        metadata(target.kind, task.device, names),
-        notices=(f"in the binary, graph {', '.join(called)}",),
+        metadata(target.kind, task.device, names, options.tuning),
+        notices=(f"in the binary, graph {', '.join(called)}", *options.notices),
     )
 
 

@@ -3,22 +3,14 @@
 from reference.aihub.data import DataSet
 from reference.aihub.jobs.bench import Bench, ask, onnx_file, specs
 from reference.aihub.jobs.compile import quantize_on
-from reference.aihub.tasks import Model, ModelKind, QuantizeTask, Result, TaskError
+from reference.aihub.options import PRECISIONS, quantize_options
+from reference.aihub.tasks import Model, ModelKind, QuantizeTask, Result
 from reference.npu.cache import model_digest
-
-_PRECISIONS = {("int8", "int8"): "w8a8", ("int8", "int16"): "w8a16"}
 
 
 def quantize_job(task: QuantizeTask, bench: Bench) -> Result:
     """The quantised model of `task`; raises TaskError where it cannot be made."""
-    precision = _PRECISIONS.get((task.weights, task.activations))
-    if precision is None:
-        raise TaskError(
-            f"the local AI Hub does not support {task.weights} weights with {task.activations}"
-            f" activations; choose int8 weights, and int8 or int16 activations"
-        )
-    if task.model.kind is not ModelKind.ONNX:
-        raise TaskError("only an ONNX model can be quantised: compile it to ONNX first")
+    precision = PRECISIONS[task.weights, task.activations]
     source = onnx_file(task.model)
     model_digest(source)
     with bench.worker("reading the model") as process:
@@ -36,5 +28,5 @@ def quantize_job(task: QuantizeTask, bench: Bench) -> Result:
         Model(folder, ModelKind.ONNX),
         specs(made["inputs"]),
         specs(made["outputs"]),
-        notices=(notice,),
+        notices=(notice, *quantize_options(task.options).notices),
     )

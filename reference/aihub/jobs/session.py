@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from reference.aihub.artifacts import recall
-from reference.aihub.jobs.bench import Bench, ask, onnx_file, specs
+from reference.aihub.jobs.bench import BINARY, Bench, ask, onnx_file, specs
 from reference.aihub.options import RunOptions
-from reference.aihub.tasks import InferenceTask, ModelKind, TaskError, TensorSpec
+from reference.aihub.tasks import InferenceTask, Model, ModelKind, TaskError, TensorSpec
 from reference.errors import SubmissionError, ToolError
 from reference.npu.binary import write_context
 from reference.npu.cache import model_digest
 from reference.npu.compile import Compiled, compile_model
-from reference.npu.devices import Device, all_devices
+from reference.npu.devices import Device, Tuning, all_devices
 from reference.npu.emulator import Context, Emulator
 from reference.npu.quantize import ToolProcess
 from reference.npu.toolchain import find_toolchain
@@ -60,15 +60,13 @@ class Session:
 def open_session(task: InferenceTask, options: RunOptions, bench: Bench) -> Iterator[Session]:
     """The model of `task`, ready to run; raises TaskError where it cannot be run here."""
     path, kind = task.model.path, task.model.kind
-    if kind in (ModelKind.QNN_DLC, ModelKind.QNN_CONTEXT_BINARY) and "npu" not in options.units:
-        raise TaskError("a QNN model runs on the NPU alone: choose --compute_unit npu")
     match kind:
         case ModelKind.QNN_DLC:
-            opened = _open_dlc(path, task.device, bench)
+            opened = _open_dlc(path, task.device, options, bench)
         case ModelKind.QNN_CONTEXT_BINARY:
             opened = _open_binary(path, task.device, options, bench)
         case ModelKind.ONNX:
-            opened = _open_onnx(onnx_file(task.model), task.device, options, bench)
+            opened = _open_onnx(_onnx_of(task.model), task.device, options, bench)
         case ModelKind.TFLITE:
             raise TaskError("the local AI Hub does not run TFLite; compile to qnn_dlc or onnx")
         case _:
@@ -78,14 +76,14 @@ def open_session(task: InferenceTask, options: RunOptions, bench: Bench) -> Iter
 
 
 def _open_dlc(
-    path: Path, device: Device, bench: Bench
+    path: Path, device: Device, options: RunOptions, bench: Bench
 ) -> contextlib.AbstractContextManager[Session]:
     found = recall(path)
     if not found:
         raise TaskError(
             "the local AI Hub runs only DLCs that it compiled itself; compile the model here"
         )
-    compiled = bench.compile(found[0].source, device)
+    compiled = bench.compile(found[0].source, device, options.tuning)
     source = found[0].source
     inputs, outputs = found[0].inputs, found[0].outputs
     return _emulate(compiled, compiled, source, "qnn_dlc", inputs, outputs, bench)
@@ -117,7 +115,7 @@ def _open_binary(
     context = Context(write_context(graph, "model.bin", folder / "model.onnx"), device)
     origin = known.get(graph["name"])
     source = origin.source if origin else None
-    compiled = bench.compile(source, device) if source else None
+    compiled = bench.compile(source, device, Tuning()) if source else None
     inputs, outputs = specs(graph["inputs"]), specs(graph["outputs"])
     return _emulate(context, compiled, source, "qnn_context_binary", inputs, outputs, bench)
 
@@ -133,7 +131,7 @@ def _open_onnx(path: Path, device: Device, options: RunOptions, bench: Bench) ->
             inputs, outputs = specs(found["inputs"]), specs(found["outputs"])
             _need_fixed_shapes(inputs)
             if options.units == ("npu",):
-                compiled = bench.compile(path, device)
+                compiled = bench.compile(path, device, options.tuning)
                 opened = _emulate(compiled, compiled, path, "onnx", inputs, outputs, bench)
             else:
                 placed = _placed(path, device, bench) if "npu" in options.units else None
@@ -141,6 +139,12 @@ def _open_onnx(path: Path, device: Device, options: RunOptions, bench: Bench) ->
                 opened = _on_cpu(process, path, placed, nodes, inputs, outputs, bench)
         with opened as session:
             yield session
+
+
+def _onnx_of(model: Model) -> Path:
+    """The ONNX file of a model: of those that stand for the graphs of one binary any."""
+    several = sorted(model.path.glob("*.onnx")) if (model.path / BINARY).is_file() else []
+    return several[0] if len(several) > 1 else onnx_file(model)
 
 
 def _need_fixed_shapes(inputs: Sequence[TensorSpec]) -> None:

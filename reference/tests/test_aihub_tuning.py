@@ -1,0 +1,64 @@
+"""What is asked of the compiler reaches it; what only a device heeds changes nothing but a notice."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from reference.aihub.tasks import LinkTask, ModelKind, Result
+from reference.aihub.work import run
+from reference.npu.compile import compile_model
+from reference.npu.devices import Tuning
+from reference.tests import npu_models as models
+from reference.tests.aihub_jobs import LIMITS, S24, compile_it, infer, onnx_model
+from reference.tests.npu_models import PHOTO, needs_compiler
+
+pytestmark = [needs_compiler, pytest.mark.usefixtures("shared_cache")]
+CONTEXT = "--target_runtime qnn_context_binary"
+VTCM, LEVEL = 34, 35  # keys of the client's metadata
+
+
+def test_the_compiler_is_told(tmp_path: Path) -> None:
+    model = onnx_model(models.net, tmp_path)
+    usual = compile_it(model, tmp_path / "usual", CONTEXT)
+    asked = "default_graph_htp_optimizations=O=1;default_graph_htp_vtcm_size=2"
+    tuned = compile_it(model, tmp_path / "tuned", f"{CONTEXT} --qnn_options {asked}")
+    assert [(made.metadata[VTCM], made.metadata[LEVEL]) for made in (usual, tuned)] == [
+        ("8 MB", "3"),
+        ("2 MB", "1"),
+    ]
+    assert said(usual) == {"mode": "3", "vtcm": None}
+    assert said(tuned) == {"mode": "1", "vtcm": "2"}
+    assert usual.notices == tuned.notices == ()
+
+
+def said(made: Result) -> dict[str, str | None]:
+    """What the compiler says that it was asked for."""
+    log = made.logs["compile.log"].read_text()
+    mode = re.findall(r"htp_graph_finalization_optimization_mode: (\d)", log)
+    vtcm = re.findall(r"vtcm_mb: (\d+)", log)
+    return {"mode": mode[0], "vtcm": vtcm[0] if vtcm else None}
+
+
+def test_another_tuning_is_another_result(tmp_path: Path) -> None:
+    """One that is as usual is found where it always was."""
+    path = models.save(models.net, tmp_path)
+    usual = compile_model(path, S24, limits=LIMITS)
+    assert compile_model(path, S24, tuning=Tuning(3, 0)).folder == usual.folder
+    assert compile_model(path, S24, tuning=Tuning(1, 0), limits=LIMITS).folder != usual.folder
+
+
+def test_a_dlc_is_tuned_where_it_is_run_or_linked(tmp_path: Path) -> None:
+    model = onnx_model(models.net, tmp_path)
+    tuned = "--qnn_options default_graph_htp_optimization_value=2"
+    made = compile_it(model, tmp_path / "dlc", f"--target_runtime qnn_dlc {tuned}")
+    assert made.model is not None
+    assert made.notices == (
+        "a DLC is tuned where it is compiled for a chip: when it runs, or is linked",
+    )
+    linked = run(LinkTask((made.model,), S24, tuned), tmp_path / "linked", LIMITS)
+    assert (linked.metadata[LEVEL], linked.metadata[VTCM]) == ("2", "8 MB")
+    mode = "--qnn_options context_htp_performance_mode=BURST"
+    result = infer(made.model, tmp_path / "run", {"x": [PHOTO]}, mode)
+    assert result.notices[1].startswith(f"{mode}: it changes a device's time")
+    assert made.model.kind is ModelKind.QNN_DLC
