@@ -206,9 +206,8 @@ def test_linked_graphs(tmp_path: Path) -> None:
         "picture.onnx",
         "vector.onnx",
     ]
-    assert wrapped.notices == (
-        "a file for each graph of the one binary: picture.onnx, vector.onnx",
-    )
+    (notice,) = wrapped.notices
+    assert notice == "a file for each graph of the one binary: picture.onnx, vector.onnx"
     assert [spec.graph for spec in wrapped.input_spec] == ["picture", "vector"]
     for name, feed, build in (("picture", PHOTO, models.net), ("vector", x, models.elementwise)):
         options = f"--qnn_options context_enable_graphs={name}"

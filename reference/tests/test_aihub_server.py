@@ -171,7 +171,11 @@ def test_devices_are_found_as_the_client_asks(client) -> None:
     every = client.get_devices()
     assert all(a.count(":") == 1 for device in every for a in device.attributes)
     assert all("emulated:true" in device.attributes for device in every)
-    assert [f.name for f in client.get_frameworks()] == ["QAIRT"]
+    frameworks = client.get_frameworks()
+    assert {f.name for f in frameworks} == {"QAIRT"}
+    assert [f.api_version for f in frameworks if "default" in f.api_tags] == ["2.51"]
+    assert "2.50" in {f.api_version for f in frameworks}, "which qai-hub-models 0.65 looks up"
+    assert {f.full_version for f in frameworks} == {"2.51.0"}, "there is no other"
 
 
 def test_what_belongs_to_others_is_not_there(client, hub: LocalHub, tmp_path: Path) -> None:

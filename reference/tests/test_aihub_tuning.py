@@ -1,4 +1,4 @@
-"""What is asked of the compiler reaches it; what only a device heeds changes nothing but a notice."""
+"""What is asked of the compiler reaches it; what a device alone heeds is a notice."""
 
 import re
 from pathlib import Path
