@@ -7,6 +7,8 @@ import re
 from typing import Any
 
 from reference.aihub.tasks import TaskError
+from reference.errors import SubmissionError
+from reference.npu.toolchain import find_toolchain
 
 _DEVICE_ONLY = "it changes a device's time or memory, and nothing here"
 _PRIORITIES = ("LOW", "NORMAL", "NORMAL_HIGH", "HIGH")
@@ -115,6 +117,21 @@ def read_providers(option: str, value: str) -> dict[str, Any]:
             f" --compute_unit cpu"
         )
     return of_a_device(option, value)
+
+
+def read_qairt(option: str, value: str) -> dict[str, Any]:
+    """The version of the toolchain; any is taken for the one that is here, with a notice."""
+    if value in ("latest", "default"):
+        return {"qairt": value}
+    if not re.fullmatch(r"v?\d{1,4}(\.\d{1,15}){1,3}(_\w+)?", value):
+        raise TaskError(f"{option} must be latest, default or a version, not {value!r}")
+    try:
+        here = find_toolchain().qairt
+    except SubmissionError as error:
+        raise TaskError(str(error)) from None
+    if f"{here}.".startswith(f"{value}."):
+        return {"qairt": value}
+    return {"qairt": value, "notices": (f"{option} {value}: this hub has QAIRT {here} alone",)}
 
 
 def _check(option: str, value: str, values: tuple[str, ...] | re.Pattern[str]) -> None:

@@ -6,11 +6,10 @@ exist is refused as unknown.
 """
 
 import difflib
-import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from reference.aihub.device_options import (
     for_tflite,
@@ -18,6 +17,7 @@ from reference.aihub.device_options import (
     read_level,
     read_names,
     read_providers,
+    read_qairt,
     read_qnn_options,
     read_vtcm,
 )
@@ -30,9 +30,8 @@ from reference.aihub.tasks import (
     Task,
     TaskError,
 )
-from reference.errors import SubmissionError
 from reference.npu.devices import Device, Tuning
-from reference.npu.toolchain import find_toolchain
+from reference.npu.quantize import Precision
 
 _RUNTIMES = {
     "tflite": ModelKind.TFLITE,
@@ -44,10 +43,23 @@ _RUNTIMES = {
 _UNITS = ("npu", "gpu", "cpu")
 _QNN = (ModelKind.QNN_DLC, ModelKind.QNN_CONTEXT_BINARY)
 # Of a quantize job: weights and activations.
-PRECISIONS = {("int8", "int8"): "w8a8", ("int8", "int16"): "w8a16"}
-_IO_TYPES = {"w8a8": "uint8", "w8a16": "uint16"}
+PRECISIONS: dict[tuple[str, str], Precision] = {
+    ("int8", "int8"): "w8a8",
+    ("int8", "int16"): "w8a16",
+    ("int4", "int8"): "w4a8",
+    ("int4", "int16"): "w4a16",
+    ("int16", "int16"): "w16a16",
+}
 _INTEGERS = ("int8", "uint8", "int16", "uint16")
-_FULL_TYPES = {"int8": "w8a8", "w8a8": "w8a8", "w8a16": "w8a16", "float16": ""}
+_FULL_TYPES: dict[str, Precision | Literal[""]] = {
+    "int8": "w8a8",
+    "int16": "w16a16",
+    "w8a8": "w8a8",
+    "w8a16": "w8a16",
+    "w4a8": "w4a8",
+    "w4a16": "w4a16",
+    "float16": "",
+}
 _MOST_PASSES, _MOST_SECONDS = 100, 600.0  # AI Hub's own defaults
 
 
@@ -84,7 +96,7 @@ class CompileOptions(_Tuned):
     truncate_tensors: bool = False
     last_inputs: tuple[str, ...] = ()
     last_outputs: tuple[str, ...] = ()
-    quantize: str = ""
+    quantize: Precision | Literal[""] = ""
     quantize_io: bool = False
     quantize_io_type: str = ""
     graph_name: str = ""
@@ -179,7 +191,7 @@ def check_options(task: Task) -> None:
             if (task.weights, task.activations) not in PRECISIONS:
                 raise _unsupported(
                     f"{task.weights} weights with {task.activations} activations",
-                    "choose int8 weights, and int8 or int16 activations",
+                    f"choose {_choices([f'{w} with {a}' for w, a in PRECISIONS])}",
                 )
             if task.model.kind is not ModelKind.ONNX:
                 raise TaskError("only an ONNX model can be quantised: compile it to ONNX first")
@@ -204,11 +216,11 @@ def _check_compile(task: CompileTask, chosen: CompileOptions) -> None:
         )
     _check_one_graph(chosen.graphs)
     _check_memory(chosen, task.device)
-    if chosen.quantize_io_type not in ("", _IO_TYPES.get(chosen.quantize)):
+    bits = chosen.quantize.rpartition("a")[2]
+    if chosen.quantize_io_type not in ("", f"uint{bits}"):
         raise _unsupported(
-            f"--quantize_io_type {chosen.quantize_io_type} with --quantize_full_type"
-            f" {chosen.quantize or 'float16'}",
-            f"inputs and outputs are {' and '.join(f'{t} with {p}' for p, t in _IO_TYPES.items())}",
+            f"--quantize_io_type {chosen.quantize_io_type}",
+            "inputs and outputs have the type of the activations: uint8 or uint16",
         )
     if chosen.quantize and task.calibration is None:
         raise _unsupported(
@@ -255,12 +267,6 @@ def _runtime(option: str, value: str) -> dict[str, Any]:
     return _one_of("runtime", {name: name for name in _RUNTIMES})(option, value)
 
 
-def _full_type(option: str, value: str) -> dict[str, Any]:
-    if value in ("int16", "w4a8", "w4a16"):
-        raise _unsupported(f"{option} {value}", f"choose {_choices(_FULL_TYPES)}")
-    return _one_of("quantize", _FULL_TYPES)(option, value)
-
-
 def _range_scheme(option: str, value: str) -> dict[str, Any]:
     if value == "mse_minimizer":
         raise _unsupported(f"{option} {value}", "choose min_max")
@@ -298,20 +304,6 @@ def _number(field: str, kind: type[int] | type[float]) -> Reader:
     return read
 
 
-def _qairt(option: str, value: str) -> dict[str, Any]:
-    if value in ("latest", "default"):
-        return {"qairt": value}
-    if not re.fullmatch(r"v?\d{1,4}(\.\d{1,15}){1,3}(_\w+)?", value):
-        raise TaskError(f"{option} must be latest, default or a version, not {value!r}")
-    try:
-        here = find_toolchain().qairt
-    except SubmissionError as error:
-        raise TaskError(str(error)) from None
-    if f"{here}.".startswith(f"{value}."):
-        return {"qairt": value}
-    return {"qairt": value, "notices": (f"{option} {value}: this hub has QAIRT {here} alone",)}
-
-
 @dataclass(frozen=True)
 class _Flag:
     """An option that may stand alone, or before `true` or `false`; with a `notice` it sets none."""
@@ -322,7 +314,7 @@ class _Flag:
 
 # What follows is None where AI Hub has the option and the local one cannot honour it.
 _Table = Mapping[str, Reader | _Flag | None]
-_SHARED: _Table = {"--qairt_version": _qairt}
+_SHARED: _Table = {"--qairt_version": read_qairt}
 _COMPILE: _Table = {
     **_SHARED,
     "--target_runtime": _runtime,
@@ -332,7 +324,7 @@ _COMPILE: _Table = {
     "--truncate_64bit_tensors": _Flag("truncate_tensors"),
     "--force_channel_last_input": _names("last_inputs"),
     "--force_channel_last_output": _names("last_outputs"),
-    "--quantize_full_type": _full_type,
+    "--quantize_full_type": _one_of("quantize", _FULL_TYPES),
     "--quantize_io": _Flag("quantize_io"),
     "--qnn_graph_name": _text("graph_name"),
     "--qnn_options": read_qnn_options,

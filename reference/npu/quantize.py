@@ -13,7 +13,7 @@ import numpy as np
 from reference.errors import SubmissionError
 from reference.process import ChildError, ChildProcess, Limits, Tick
 
-Precision = Literal["w8a8", "w8a16"]
+Precision = Literal["w8a8", "w8a16", "w4a8", "w4a16", "w16a16"]
 Feeds = Mapping[str, np.ndarray]
 
 # Of the examples one in four is not calibrated on, so that the judgement is of unseen data.
@@ -72,9 +72,10 @@ def quantize(
     limits: Limits = Limits(),  # noqa: B008 - frozen
     tick: Tick = lambda seconds: None,
 ) -> Quantized:
-    """Writes the float ONNX file `model` to `output` with int8 weights and quantised activations.
+    """Writes the float ONNX file `model` to `output` with integer weights and activations.
 
-    `w8a8` has uint8 activations, `w8a16` uint16; weights of convolutions have a scale a channel.
+    `w8a16` has int8 weights and uint16 activations; weights of convolutions have a scale a channel,
+    and those of four bits are rounded to nearest.
     Names, shapes and dtypes of the inputs and outputs stay, tensors of integers too. The file is
     complete or not there, and the same for the same inputs; its opset is 21 or more, the first
     whose standard operators hold 16 bits. `calibration` gives the inputs by name of one forward

@@ -23,7 +23,8 @@ from reference.child import Child, main
 from reference.errors import SubmissionError
 from reference.ort import host_session
 
-_ACTIVATIONS = {"w8a8": QuantType.QUInt8, "w8a16": QuantType.QUInt16}
+_WEIGHTS = {"w4": QuantType.QInt4, "w8": QuantType.QInt8, "w16": QuantType.QInt16}
+_ACTIVATIONS = {"a8": QuantType.QUInt8, "a16": QuantType.QUInt16}
 _QDQ = {"QuantizeLinear", "DequantizeLinear"}
 # The first opset whose own operators hold Gelu and 16-bit QDQ; older ones need contrib operators.
 _OPSET = 21
@@ -43,11 +44,12 @@ class QuantizeChild(Child):
             ready = fused
         source = _modern(onnx.load(ready))
         onnx.save(source, ready)
+        weights, activations = precision.split("a")
         config = get_qnn_qdq_config(
             ready,
             _Reader(examples),
-            activation_type=_ACTIVATIONS[precision],
-            weight_type=QuantType.QInt8,
+            activation_type=_ACTIVATIONS[f"a{activations}"],
+            weight_type=_WEIGHTS[weights],
             per_channel=True,
             init_overrides=_norm_scales(source),
         )

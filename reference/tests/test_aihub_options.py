@@ -108,10 +108,8 @@ REFUSALS = {
     " not 'a,,b'",
     "--output_names a,a": "--output_names must be different names with a comma between, not 'a,a'",
     "--quantize_io=perhaps": "--quantize_io must be true or false, not 'perhaps'",
-    "--quantize_full_type w4a8": NO + "--quantize_full_type w4a8;"
-    " choose int8, w8a8, w8a16 or float16",
-    "--quantize_full_type int3": "--quantize_full_type must be int8, w8a8, w8a16 or float16,"
-    " not 'int3'",
+    "--quantize_full_type int3": "--quantize_full_type must be int8, int16, w8a8, w8a16, w4a8,"
+    " w4a16 or float16, not 'int3'",
     "--quantize_io_type int4": "--quantize_io_type must be int8, uint8, int16 or uint16,"
     " not 'int4'",
     "--quantize_weight_type float16": NO + "--quantize_weight_type; leave it out",
@@ -214,13 +212,13 @@ INCONSISTENT: dict[str, tuple[Task, str]] = {
             "--quantize_full_type w8a16 --quantize_io --quantize_io_type uint8",
             calibration=Path("x.h5"),
         ),
-        NO + "--quantize_io_type uint8 with --quantize_full_type w8a16;"
-        " inputs and outputs are uint8 with w8a8 and uint16 with w8a16",
+        NO + "--quantize_io_type uint8;"
+        " inputs and outputs have the type of the activations: uint8 or uint16",
     ),
-    "weights of four bits": (
-        QuantizeTask(ONNX, "int4", "int16", Path("x.h5"), ""),
-        NO + "int4 weights with int16 activations;"
-        " choose int8 weights, and int8 or int16 activations",
+    "activations of four bits": (
+        QuantizeTask(ONNX, "int8", "int4", Path("x.h5"), ""),
+        NO + "int8 weights with int4 activations; choose int8 with int8, int8 with int16,"
+        " int4 with int8, int4 with int16 or int16 with int16",
     ),
     "what is no ONNX": (
         QuantizeTask(DLC, "int8", "int8", Path("x.h5"), ""),

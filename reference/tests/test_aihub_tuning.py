@@ -1,17 +1,28 @@
-"""What is asked of the compiler reaches it; what a device alone heeds is a notice."""
+"""What is asked of compiler and quantiser reaches them; what a device heeds is a notice."""
 
 import re
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 
-from reference.aihub.tasks import LinkTask, ModelKind, Result
+from reference.aihub.tasks import LinkTask, ModelKind, QuantizeTask, Result
 from reference.aihub.work import run
 from reference.npu.compile import compile_model
 from reference.npu.devices import Tuning
 from reference.tests import npu_models as models
-from reference.tests.aihub_jobs import LIMITS, S24, compile_it, infer, onnx_model
-from reference.tests.npu_models import PHOTO, needs_compiler
+from reference.tests.aihub_jobs import (
+    LIMITS,
+    S24,
+    compile_it,
+    download,
+    infer,
+    load,
+    onnx_model,
+    upload,
+)
+from reference.tests.npu_models import PHOTO, needs_compiler, on_cpu
 
 pytestmark = [needs_compiler, pytest.mark.usefixtures("shared_cache")]
 CONTEXT = "--target_runtime qnn_context_binary"
@@ -62,3 +73,46 @@ def test_a_dlc_is_tuned_where_it_is_run_or_linked(tmp_path: Path) -> None:
     result = infer(made.model, tmp_path / "run", {"x": [PHOTO]}, mode)
     assert result.notices[1].startswith(f"{mode}: it changes a device's time")
     assert made.model.kind is ModelKind.QNN_DLC
+
+
+# Of the largest value: what is left of it after rounding weights and activations.
+PRECISIONS = {
+    "int8 int8": 0.05,
+    "int8 int16": 0.02,
+    "int4 int8": 0.3,
+    "int4 int16": 0.3,
+    "int16 int16": 0.002,
+}
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_every_precision_is_compiled_and_run(precision: str, tmp_path: Path) -> None:
+    """Weights and activations have the bits asked for; the answers are as close as these allow."""
+    weights, activations = precision.split()
+    model = onnx_model(models.net, tmp_path)
+    calibration = upload({"x": [PHOTO, PHOTO[..., ::-1].copy()]}, tmp_path / "calibration.h5")
+    task = QuantizeTask(model, weights, activations, calibration, "")
+    quantised = run(task, tmp_path / "quantised", LIMITS).model
+    name = onnx.TensorProto.DataType.Name
+    kinds = {w.name: name(w.data_type) for w in load(quantised).graph.initializer}
+    assert kinds["kernel_quantized"] == weights.upper()
+    assert kinds["x_zero_point"] == f"U{activations.upper()}"
+    made = compile_it(quantised, tmp_path / "job", CONTEXT)
+    result = infer(made.model, tmp_path / "run", {"x": [PHOTO]})
+    (answer,) = download(result.outputs)["output_0"]
+    expected = on_cpu(model.path, {"x": PHOTO})[0]
+    error = float(np.abs(answer - expected).max() / np.abs(expected).max())
+    assert error < PRECISIONS[precision]
+
+
+@pytest.mark.parametrize("full_type", ["int16", "w4a16"])
+def test_full_types_of_a_compile_job(full_type: str, tmp_path: Path) -> None:
+    calibration = upload({"x": [PHOTO]}, tmp_path / "calibration.h5")
+    options = f"--target_runtime qnn_dlc --quantize_full_type {full_type} --quantize_io"
+    made = compile_it(
+        onnx_model(models.net, tmp_path),
+        tmp_path / "job",
+        f"{options} --quantize_io_type uint16",
+        calibration=calibration,
+    )
+    assert [spec.dtype for spec in (*made.input_spec, *made.output_spec)] == ["uint16"] * 2

@@ -156,15 +156,14 @@ def quantize_on(
     model: Path,
     output: Path,
     inputs: tuple[TensorSpec, ...],
-    precision: str,
+    precision: Precision,
     bench: Bench,
 ) -> None:
     """Quantises the ONNX file `model` on the data set `calibration`."""
     with DataSet(calibration) as data:
         data.check(inputs, "the model")
         examples = (data.sample(index) for index in range(len(data)))
-        wanted: Precision = "w8a16" if precision == "w8a16" else "w8a8"
-        quantize(model, output, examples, wanted, limits=bench.limits, tick=bench.tick)
+        quantize(model, output, examples, precision, limits=bench.limits, tick=bench.tick)
 
 
 def _wrap(task: CompileTask, bench: Bench) -> Result:
