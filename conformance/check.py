@@ -9,7 +9,7 @@ from conformance.gate import Gate
 from conformance.graph import Graph, read_graph
 from conformance.rulebook import PREFIXES, Rule, all_rules, rules_for
 from conformance.submission import Model, as_parts, models_in, split_spec, told_part
-from reference.errors import SubmissionError, one_line
+from reference.errors import SubmissionError, ToolError, one_line
 from reference.process import Limits
 from reference.tracks import Part, Tensor, Track
 
@@ -80,6 +80,8 @@ def _opened(
         models = models_in(target, scratch, limits)
         if track and (len(models) > 1 or models[0].format != "onnx" or part):
             models = as_parts(track, part, target, models, limits)
+    except ToolError:
+        raise
     except SubmissionError as error:
         yield one_line(spec), error, _ANY
         return
@@ -94,6 +96,8 @@ def _opened(
                 yield name, graph, _ANY
             else:
                 yield name, graph, track.part(model.part) if model.part else told_part(track, graph)
+        except ToolError:
+            raise
         except SubmissionError as error:
             yield name, error, _ANY
 

@@ -18,7 +18,7 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb; 0 on success, 1 if the selftest finds something, a model does not compile
     whole, an item has no score or what is installed is broken. Otherwise one line on stderr: 2 for
-    what the user can put right, 130 for Ctrl-C, 3 for a fault of this program.
+    what the user can put right, 130 for Ctrl-C, 3 for a fault of this program or of a tool.
     """
     options = _parser().parse_args(arguments)
 

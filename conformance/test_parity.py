@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from conformance.report.parity import explain_disagreement, measured, parity_row
-from reference.errors import SubmissionError
+from reference.errors import SubmissionError, ToolError
 
 if TYPE_CHECKING:
     from conformance.parity.suite import ParityCase
@@ -24,6 +24,8 @@ def test_parity(parity_case: "ParityCase", record_property) -> None:
     except NotCompared as reason:
         record("skip", str(reason))
         pytest.skip(str(reason))
+    except ToolError:
+        raise
     except SubmissionError as error:
         record("FAIL", error.problem)
         pytest.fail(f"{parity_case.label}: {error}", pytrace=False)

@@ -6,7 +6,7 @@ import pytest
 
 from conformance.items import ERROR
 from conformance.report.regression import explain_regression, regression_row, tally
-from reference.errors import SubmissionError
+from reference.errors import SubmissionError, ToolError
 
 if TYPE_CHECKING:
     from conformance.regression.suite import RegressionCase
@@ -30,6 +30,8 @@ def test_regression(regression_case: "RegressionCase", record_property) -> None:
     except NotCompared as reason:
         record("skip", str(reason))
         pytest.skip(str(reason))
+    except ToolError:
+        raise
     except SubmissionError as error:
         record("FAIL", error.problem)
         pytest.fail(f"{regression_case.group.name}: {error}", pytrace=False)

@@ -29,7 +29,7 @@ from reference.aihub.local import LocalHub, local_hub
 from reference.errors import SubmissionError
 from reference.npu.toolchain import find_toolchain
 from reference.process import Limits
-from reference.tracks import DEPTH_2025, RETRIEVAL_2026
+from reference.tracks import DEPTH_2025, RETRIEVAL_2026, SEGMENTATION_2025
 
 pytest.importorskip("qai_hub", reason="needs the hub extra")
 
@@ -143,6 +143,17 @@ def test_the_device_suite_on_a_local_hub(tmp_path: Path) -> None:
     assert run["emulated"] is True
     assert run["milliseconds"] is None
     assert "runs.json: retrieval-2026 on XR2 Gen 2 (Proxy): kept; there is no earlier" in gate.out
+
+
+@pytest.mark.slow
+def test_two_inputs_on_the_device_of_the_track(tmp_path: Path) -> None:
+    """A picture and a text in one context binary, at full size: minutes in the emulator."""
+    write(SEGMENTATION_2025, tmp_path)
+    options = ["--track=segmentation", "--submission=model.onnx", "--hub=local"]
+    gate = run_gate(tmp_path, *options, suite="device", LPCVC_CACHE=str(tmp_path / "cache"))
+    assert gate.code == 0, gate.out
+    assert counts(gate)["passed"] == 8
+    assert "segmentation-2025 on Snapdragon X Elite CRD (local AI Hub), model.onnx" in gate.out
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import pytest
 
+from reference.aihub.local import local_hub
 from reference.aihub.tasks import LinkTask, ModelKind, QuantizeTask, Result
 from reference.aihub.work import run
 from reference.npu.compile import compile_model
@@ -116,3 +117,26 @@ def test_full_types_of_a_compile_job(full_type: str, tmp_path: Path) -> None:
         calibration=calibration,
     )
     assert [spec.dtype for spec in (*made.input_spec, *made.output_spec)] == ["uint16"] * 2
+
+
+def test_two_graphs_in_one_call_of_the_client(tmp_path: Path) -> None:
+    """Compiled, linked and embedded; each graph is found by its name in what comes back."""
+    qai_hub = pytest.importorskip("qai_hub", reason="needs the hub extra")
+    device = qai_hub.Device(S24.name)
+    given = [str(models.save(build, tmp_path)) for build in (models.net, models.elementwise)]
+    x = np.linspace(-1, 1, 8, dtype=np.float32)[None]
+    with local_hub(tmp_path / "state") as hub:
+        client = hub.client
+        compiled, linked, embedded = client.submit_compile_and_link_jobs(
+            given, device=device, graph_names=["picture", "vector"], embed_in_onnx=True
+        )
+        for job in (*compiled, linked, embedded):
+            assert job.wait().success, job.get_status().message
+        target = client.get_model(embedded.get_target_model().model_id)
+        shapes = {name: [t.shape for t in specs] for name, specs in target.input_spec.items()}
+        assert shapes == {"picture": [PHOTO.shape], "vector": [x.shape]}
+        options = "--qnn_options context_enable_graphs=vector"
+        run = client.submit_inference_job(target, device, {"x": [x]}, options=options)
+        assert run.wait().success
+        (answer,) = run.download_output_data()["output_0"]
+    np.testing.assert_allclose(answer, on_cpu(Path(given[1]), {"x": x})[0], rtol=2e-3)
