@@ -425,20 +425,6 @@ def test_quantised_while_it_is_compiled(tmp_path: Path) -> None:
     assert np.abs(error).max() < 0.1 * np.abs(expected).max()
 
 
-@pytest.mark.parametrize(
-    ("weights", "activations"), [("int4", "int8"), ("int16", "int16"), ("int8", "int4")]
-)
-def test_widths_that_cannot_be_quantised(weights: str, activations: str, tmp_path: Path) -> None:
-    calibration = upload({"x": [PHOTO]}, tmp_path / "x.h5")
-    task = QuantizeTask(onnx_model(models.net, tmp_path), weights, activations, calibration, "")
-    with pytest.raises(TaskError) as raised:
-        run(task, tmp_path / "job", LIMITS)
-    assert str(raised.value) == (
-        f"the local AI Hub does not support {weights} weights with {activations} activations;"
-        f" choose int8 weights, and int8 or int16 activations"
-    )
-
-
 def test_calibration_that_does_not_fit(tmp_path: Path) -> None:
     calibration = upload({"image": [PHOTO]}, tmp_path / "x.h5")
     task = QuantizeTask(onnx_model(models.net, tmp_path), "int8", "int8", calibration, "")

@@ -1,6 +1,7 @@
 """The options of jobs: what is read, what is refused and in which words."""
 
 import contextlib
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from reference.aihub.listed import qairt_versions
 from reference.aihub.options import (
+    PRECISIONS,
     check_options,
     compile_options,
     compile_target,
@@ -314,6 +316,18 @@ def test_every_version_that_is_listed_may_be_asked_for() -> None:
     for version in listed:
         assert run_options(f"--qairt_version {version}").qairt == version
     assert run_options("--qairt_version 2.51").notices == ()
+
+
+def test_widths_are_quantised_or_refused_when_the_job_is_submitted() -> None:
+    widths = ("int4", "int8", "int16")
+    for weights, activations in itertools.product(widths, widths):
+        task = QuantizeTask(ONNX, weights, activations, Path("x.h5"), "")
+        if (weights, activations) in PRECISIONS:
+            check_options(task)
+            continue
+        with pytest.raises(TaskError, match=f"{weights} weights with {activations} activations"):
+            check_options(task)
+    assert len(PRECISIONS) == 5
 
 
 def test_options_that_fit() -> None:
