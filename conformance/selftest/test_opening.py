@@ -13,7 +13,13 @@ import torch
 from onnx import helper
 
 from conformance.selftest.models import conforming, write
-from conformance.submission import open_models, open_submission
+from conformance.submission import (
+    Model,
+    Submission,
+    models_in,
+    open_models,
+    open_submission,
+)
 from reference.errors import SubmissionError
 from reference.tracks import DEPTH_2025, RETRIEVAL_2026, Track
 
@@ -102,6 +108,8 @@ def test_of_other_forms_the_one_that_is_left(place: Path) -> None:
     model = open_submission(RETRIEVAL_2026, ["mine:text", "image=image.onnx"], place).models["text"]
     assert (model.format, model.target) == ("factory", "mine:text")
     assert "'mine:a' does not say which it is" in refused("mine:a", "mine:b", track=RETRIEVAL_2026)
+    third = refused("image=image.onnx", "text=text.onnx", "mine:c", track=RETRIEVAL_2026)
+    assert "'mine:c' does not say which it is" in third
 
 
 def test_what_two_parts_cannot_be(place: Path) -> None:
@@ -223,6 +231,8 @@ def test_a_folder_that_is_a_model_of_another_framework(place: Path) -> None:
     (place / "my.mlpackage").mkdir()
     (place / "my.mlpackage" / "Manifest.json").write_text("{}")
     assert "my.mlpackage is a model of Core ML" in refused("my.mlpackage")
+    shutil.copytree("saved", "net.savedmodel")
+    assert f"net.savedmodel {TENSORFLOW}" in refused("net.savedmodel")
     (place / "hf").mkdir()
     (place / "hf" / "config.json").write_text("{}")
     (place / "hf" / "model.safetensors").write_bytes(b"x")
@@ -324,6 +334,49 @@ def test_what_may_not_be_read(place: Path, monkeypatch: pytest.MonkeyPatch) -> N
     with monkeypatch.context() as patch:
         patch.setattr(os, "scandir", denied)
         assert "folder cannot be read (Permission denied)" in refused("folder")
+
+
+def test_encodings_go_with_their_model(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of each belong together; of several models each takes what has its name."""
+
+    def quantised(model: Path, encodings: Path, output: Path, **_: object) -> Path:
+        output.write_text(f"{model.name} by {encodings.name}")
+        return output
+
+    monkeypatch.setattr("conformance.submission.aimet_to_qdq", quantised)
+
+    def files(*names: str) -> list[str]:
+        shutil.rmtree("aimet", ignore_errors=True)
+        Path("aimet").mkdir()
+        for name in names:
+            (Path("aimet") / name).write_text(name)
+        found = models_in("aimet", place / "scratch")
+        return [model.path.read_text() for model in found]
+
+    assert files("a.onnx") == ["a.onnx"]
+    assert files("a.onnx", "my.encodings") == ["a.onnx by my.encodings"]
+    two = files("a.onnx", "a.encodings", "b.onnx", "b.encodings")
+    assert two == ["a.onnx by a.encodings", "b.onnx by b.encodings"]
+    for names in (
+        ["a.onnx", "a.encodings", "my.encodings"],
+        ["a.onnx", "b.onnx", "b.encodings", "my.encodings"],
+    ):
+        with pytest.raises(SubmissionError) as told:
+            files(*names)
+        assert "must hold exactly one .encodings file for a.onnx" in told.value.problem
+        assert "my.encodings" in told.value.problem
+
+
+def test_the_pytorch_side_of_a_part() -> None:
+    factory, onnx_file = Model("text", "factory", "mine:Text"), Model("image", "onnx", "a.onnx")
+    archive = Model("image", "torchscript", "a.pt")
+    alone = Submission("mine", {"image": onnx_file, "text": factory})
+    assert alone.original("image") is None
+    assert alone.original("text") is factory
+    assert alone.torch
+    beside = Submission("mine", {"image": onnx_file}, {"image": archive})
+    assert beside.original("image") is archive
+    assert not beside.torch
 
 
 def test_a_folder_of_everything_is_not_searched(
