@@ -133,8 +133,8 @@ def _prune(options: argparse.Namespace) -> Answer:
     place = Place(options.state)
     freed = prune(existing(place), place.blobs(), days)
     return (
-        f"deleted {freed.things} jobs, models and data sets, and {freed.files} files of nothing:"
-        f" {freed.bytes / 1e6:.1f} MB",
+        f"deleted {freed.things} jobs, models and data sets, and {freed.files} files that nothing"
+        f" names: {freed.bytes / 1e6:.1f} MB",
         0,
     )
 

@@ -182,7 +182,7 @@ def test_the_same_content_stays_for_whoever_else_has_it(tmp_path: Path) -> None:
 
 
 def test_prune_without_days(tmp_path: Path) -> None:
-    """Only what nobody can use: expired data, uploads that never came, files of nothing."""
+    """Only what nobody can use: expired data, uploads that never came, files that nothing names."""
     world, now = World(tmp_path), time.time()
     expired = DatasetRecord("d1", ME, "old", 0.0, now - 1, blob=world.blob("expired"), size=7)
     needed = replace(expired, id="d2", blob=world.blob("needed"))
@@ -215,7 +215,7 @@ def test_prune_of_what_is_old(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     )
     assert main(["hub", "prune", "--older-than", "30", "--state", str(tmp_path)]) == 0
     told = capsys.readouterr().out
-    assert told == "deleted 3 jobs, models and data sets, and 0 files of nothing: 0.0 MB\n"
+    assert told == "deleted 3 jobs, models and data sets, and 0 files that nothing names: 0.0 MB\n"
     left = {record.id for kind in (JobRecord, ModelRecord) for record in world.store.every(kind)}
     assert left == {"j2", "m1", "m5"}
     assert set(blob_files(tmp_path)) == {made[2], made[4]}
