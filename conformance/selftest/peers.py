@@ -190,10 +190,14 @@ PEERS = (
         one_file(by_hand.text),
         warns="COM-5",
     ),
-    _retrieval(
+    Peer(
         "exported programs",
-        program(partial(plain.ConvImage, 24, 1)),
-        program(partial(plain.MeanText, 24)),
+        "retrieval-2026",
+        {
+            "image": program(partial(plain.ConvImage, 24, 1)),
+            "text": program(partial(plain.MeanText, 24)),
+        },
+        slow=True,
     ),
     _retrieval(
         "the draft: ConvNeXt and a GRU, dynamo, opset 18, weights beside",

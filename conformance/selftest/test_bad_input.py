@@ -216,6 +216,8 @@ CASES: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "contradiction": (lambda folder: ["--as-evaluated", "--strict"], "opposite things"),
 }
 
+# Each imports PyTorch, as one that is run by default does.
+FACTORIES_BESIDE = {"factory missing", "factory of a number"}
 UNRUNNABLE: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "pickle bomb in .pt2": (bomb_in_pt2, "my.pt2 cannot be loaded"),
     "factory raises": (raising_factory, "RuntimeError: no such checkpoint (mine.py:2)"),
@@ -241,7 +243,13 @@ def test_bad_input_is_one_line_and_writes_nothing(case: str, tmp_path: Path) -> 
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.parametrize("case", UNRUNNABLE)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, marks=[pytest.mark.slow] if case in FACTORIES_BESIDE else [])
+        for case in UNRUNNABLE
+    ],
+)
 def test_what_cannot_be_run_is_one_line_and_writes_nothing(case: str, tmp_path: Path) -> None:
     prepare, expected = UNRUNNABLE[case]
     options = prepare(tmp_path)

@@ -68,7 +68,17 @@ def assess_hostile(track: Track, spec: str, folder: Path, limits: Limits) -> dic
     return {rule.id: own.verdict(rule) for rule in own.rules}
 
 
-@pytest.mark.parametrize("attack", ATTACKS)
+# Each imports PyTorch twice; the others end a process as these do.
+BY_DEFAULT = {"segmentation fault", "kill", "hang", "memory", "forged answer"}
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        pytest.param(name, marks=[] if name in BY_DEFAULT else [pytest.mark.slow])
+        for name in ATTACKS
+    ],
+)
 def test_an_attack_ends_in_a_verdict(
     attack: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

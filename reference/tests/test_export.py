@@ -161,7 +161,12 @@ def test_the_end_of_text_is_found_in_the_graph(files, seeded, length):
 
 
 @pytest.mark.parametrize(
-    ("track", "name"), [(RETRIEVAL_2026, "text"), (DEPTH_2025, "model"), (PIDNET, "model")]
+    ("track", "name"),
+    [
+        (RETRIEVAL_2026, "text"),
+        pytest.param(DEPTH_2025, "model", marks=pytest.mark.slow),
+        pytest.param(PIDNET, "model", marks=pytest.mark.slow),
+    ],
 )
 def test_a_traced_module_exports_alike(files, scratch, photos, track, name):
     part = track.part(name)

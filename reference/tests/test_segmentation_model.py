@@ -206,6 +206,7 @@ def test_the_attention_mask_of_the_text_is_not_read(loaded, photo):
         assert torch.equal(loaded(photo, ids), loaded(photo, other))
 
 
+@pytest.mark.slow
 def test_gradients_reach_what_affects_the_output(loaded, photo):
     model = copy.deepcopy(loaded).requires_grad_(True)
     ids = text_input("a red dog.")
