@@ -151,8 +151,11 @@ PEERS = (
         "GRU query, Sigmoid and Where, dynamo, opset 20",
         one_file(exported(plain.SegmentationQuery, 20, dynamo=True)),
     ),
-    _segmentation(
-        "CLIPSeg, dynamo, opset 18", one_file(exported(library.ClipSeg, 18, dynamo=True))
+    Peer(
+        "CLIPSeg, dynamo, opset 18",
+        "segmentation-2025",
+        {"model": one_file(exported(library.ClipSeg, 18, dynamo=True))},
+        slow=True,
     ),
     _segmentation("SegFormer, opset 16", one_file(exported(library.SegFormer, 16))),
     _segmentation(

@@ -166,7 +166,7 @@ def test_online_asks_the_hub(configured: Path, monkeypatch: pytest.MonkeyPatch) 
     client = SimpleNamespace(get_devices=lambda: ["a", "b"])
     monkeypatch.setattr(Hub, "client", client)
     (found,) = findings(online=True)["AI Hub"]
-    assert found.seen.endswith("a token is set; it lists 2 devices")
+    assert found.seen.endswith("a token is set; the AI Hub lists 2 devices")
 
     def refuse() -> None:
         raise UserError("API token is not valid")

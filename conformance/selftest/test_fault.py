@@ -101,7 +101,7 @@ def test_a_fault_where_no_file_can_be_written(
     [
         (["export", "--track", "depth", "file/folder"], "Not a directory: file/folder"),
         (["export", "--track", "depth", "/proc/none"], "No such file or directory: /proc/none"),
-        (["hub", "add-user", "a@b.c", "--state", "file"], "File exists: file"),
+        (["hub", "add-user", "a@b.c", "--state", "file"], "the folder of a hub (File exists)"),
         (["hub", "add-user", "a@b.c", "--state", "/proc/hub"], "/proc/hub"),
         (["hub", "serve", "--port", "99999", "--state", "s"], "--port 99999 is no port; give 1 to"),
         (["hub", "serve", "--port", "-1", "--state", "s"], "--port -1 is no port"),

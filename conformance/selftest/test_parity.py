@@ -229,6 +229,7 @@ def test_a_model_that_does_not_answer_is_one_line(tmp_path: Path) -> None:
         own.agreement(PART, NPU)
 
 
+@pytest.mark.slow
 def test_a_branch_that_tracing_froze_is_named(tmp_path: Path, monkeypatch) -> None:
     """PyTorch against its export: the module that takes another way on a photograph."""
     (tmp_path / "mine.py").write_text(FROZEN)
@@ -263,6 +264,7 @@ class Net(nn.Module):
 """
 
 
+@pytest.mark.slow
 def test_a_torchscript_file_shows_no_modules(tmp_path: Path) -> None:
     """Nor does it need to, where both sides agree."""
     traced = torch.jit.trace(depth_modules.Depth().eval(), torch.rand(1, 3, 480, 640))

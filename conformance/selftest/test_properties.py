@@ -183,6 +183,7 @@ def test_verdicts_depend_on_neither_order_nor_selection(change: str, tmp_path: P
         assert alone.verdict(rule).outcome == expected[rule.id].outcome
 
 
+@pytest.mark.slow
 def test_verdicts_do_not_depend_on_xdist(tmp_path: Path) -> None:
     model = conforming("depth")
     CHANGES["inverse"](model)

@@ -34,7 +34,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         (DEPTH_2025, "w8a8"),
         (DEPTH_2025, "w8a16"),
-        (RETRIEVAL_2026, "w8a8"),
+        pytest.param(RETRIEVAL_2026, "w8a8", marks=pytest.mark.slow),
         (SEGMENTATION_2025, "w8a16"),
     ],
     ids=lambda value: getattr(value, "name", value),

@@ -131,11 +131,13 @@ def test_exported_program(workplace: Path) -> None:
     assert {id: v for id, v in verdicts.items() if v.outcome != "pass"} == {}
 
 
+@pytest.mark.slow
 def test_two_factories(workplace: Path) -> None:
     verdicts = assess(RETRIEVAL_2026, ["image=mine:Image", "text=mine:Text"], workplace / "work")
     assert broken(verdicts) <= {"TXT-4"}, "the tracer casts an index to int64"
 
 
+@pytest.mark.slow
 def test_drift_is_not_deterministic(workplace: Path) -> None:
     verdicts = check_depth(workplace, "mine:Drifting")
     assert broken(verdicts) == {"COM-12"}

@@ -86,7 +86,13 @@ PRECISIONS = {
 }
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(
+    "precision",
+    [
+        pytest.param(name, marks=[] if name == "int4 int16" else [pytest.mark.slow])
+        for name in PRECISIONS
+    ],
+)
 def test_every_precision_is_compiled_and_run(precision: str, tmp_path: Path) -> None:
     """Weights and activations have the bits asked for; the answers are as close as these allow."""
     weights, activations = precision.split()
