@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from conformance.graph import Node, Value, nbytes, read_graph
+from conformance.graph import Node, Value, megabytes, nbytes, read_graph
 from conformance.operators import npu_hazards
 from conformance.selftest.assess import assess
 from conformance.selftest.facts import GRAPH, graph_of
@@ -237,3 +237,12 @@ def test_damaged_files_are_judged_or_refused(
     with contextlib.suppress(SubmissionError):
         verdicts = assess(DEPTH_2025, [str(folder / "m.onnx")], folder / "work")
         assert {verdict.outcome for verdict in verdicts.values()} <= {"pass", "fail", "skip"}
+
+
+def test_sizes_of_files_are_in_the_unit_that_suits_them() -> None:
+    assert [megabytes(size) for size in (0, 99_949, 100_000, 98_760_000)] == [
+        "0.0 kB",
+        "99.9 kB",
+        "0.1 MB",
+        "98.8 MB",
+    ]

@@ -1,5 +1,6 @@
 """A child process within limits: each limit holds, and whatever the child does ends in a line."""
 
+import importlib
 import math
 import resource
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from reference import child
 from reference.child import LARGEST_FILE, OUT_OF_MEMORY, failure, one_line
 from reference.errors import SubmissionError, ToolError
 from reference.process import ChildError, ChildProcess, Limits
@@ -179,3 +181,37 @@ def test_words_for_memory(text: str) -> None:
     assert OUT_OF_MEMORY.search(text)
     assert failure(RuntimeError("out of luck"))["kind"] == "model"
     assert one_line(text) == text
+
+
+def test_the_place_is_in_the_user_s_own_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither in a library that lies below the folder, nor in the child's."""
+    library = tmp_path / "env" / "site-packages" / "library.py"
+    library.parent.mkdir(parents=True)
+    library.write_text("def stumble():\n    raise ValueError('no')\n")
+    (tmp_path / "mine.py").write_text("import library\n\n\nlibrary.stumble()\n")
+    monkeypatch.syspath_prepend(str(library.parent))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="no") as caught:
+        importlib.import_module("mine")
+    told = {"kind": "model", "problem": "ValueError: no", "remedy": "mine.py:4"}
+    assert failure(caught.value) == told
+    assert failure(caught.value, str(tmp_path))["remedy"] == ""
+
+
+def test_what_npy_cannot_hold_travels_as_words() -> None:
+    assert child._plain({"a": 1}).item() == "<class 'dict'>"
+    assert child._plain(np.array(["a", 2], object)).tolist() == ["a", "2"]
+    assert child._plain(np.float32([1, 2])).tolist() == [1, 2]
+
+
+def test_a_limit_in_which_nothing_loads_is_told_with_what_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(child, "_status", lambda field: {"VmData": 3 * GIB}[field])
+    assert child.too_small(3 * GIB + 64 * 2**20) is None
+    refusal = child.too_small(3 * GIB + 64 * 2**20 - 1)
+    assert refusal is not None
+    assert "is less than the 3.1 GiB that a process takes" in refusal.problem
