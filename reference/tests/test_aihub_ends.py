@@ -1,5 +1,6 @@
 """How jobs end: with a log that says so, and not by a hub that is stopped in good order."""
 
+import faulthandler
 import os
 import signal
 import sys
@@ -133,6 +134,7 @@ class Odd:
     do = staticmethod(os.abort)
 
     def __init__(self, path: Path) -> None:
+        faulthandler.disable()  # in a fork, whose trace would be taken for one of the run
         self.do()
 
     def __enter__(self) -> "Odd":
