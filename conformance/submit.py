@@ -48,7 +48,7 @@ def submit(request: Request, limits: Limits) -> str:
     import_client()
     line = stderr_progress()
     suite = Suite([request.track], request.submission, None, [], limits=limits)
-    hub = Hub(request.hub)
+    hub = Hub(request.hub, limits)
     try:
         local = hub.local  # asked first: the gate takes minutes, and nothing may answer
         rows, evidence = _gate(suite, line)

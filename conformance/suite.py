@@ -203,7 +203,7 @@ class Suite:
 
     @cached_property
     def _device_run(self) -> DeviceRun:
-        return DeviceRun(self._on_devices)
+        return DeviceRun(self._on_devices, self._limits)
 
     def parity_cases(self) -> "list[ParityCase]":
         """Every pair of runtimes for every part of the same."""

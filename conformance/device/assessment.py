@@ -142,10 +142,14 @@ class DeviceAssessment(BaseAssessment):
 class DeviceRun:
     """All assessments of one run of the suite. To be closed, which keeps the results."""
 
-    def __init__(self, options: DeviceOptions) -> None:
+    def __init__(
+        self,
+        options: DeviceOptions,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+    ) -> None:
         self._options = options
         self._previous = read_saved(options.results) if options.results else []
-        hub = Hub(options.hub)
+        hub = Hub(options.hub, limits)
         self._bench = Bench(hub, options.repeats, options.share)
         self._assessments: list[DeviceAssessment] = []
 

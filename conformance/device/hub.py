@@ -10,6 +10,7 @@ from typing import Any, Literal
 from reference.aihub.listed import EMULATED
 from reference.errors import SubmissionError, one_line
 from reference.install import install_command
+from reference.process import Limits
 
 _ANSWER_SECONDS = 5.0
 HubKind = Literal["auto", "remote", "local"]
@@ -46,11 +47,17 @@ class Hub:
     """One hub, started or reached when it is first needed; to be closed.
 
     `kind` is where to look: "auto" takes the client's configuration where there is one and starts
-    a local hub otherwise. A configured one can be a local one too: what it answers tells.
+    a local hub otherwise. A configured one can be a local one too: what it answers tells. `limits`
+    are those of each step of a job on a hub that is started here.
     """
 
-    def __init__(self, kind: HubKind) -> None:
+    def __init__(
+        self,
+        kind: HubKind,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+    ) -> None:
         self._kind = kind
+        self._limits = limits
         self._stack = ExitStack()
         self._client: Any = None
         self._devices: dict[str, HubDevice] = {}
@@ -119,7 +126,7 @@ class Hub:
         import_client()
         from reference.aihub.local import local_hub
 
-        return self._stack.enter_context(local_hub()).client
+        return self._stack.enter_context(local_hub(limits=self._limits)).client
 
     def _open_remote(self) -> Any:
         qai_hub = import_client()

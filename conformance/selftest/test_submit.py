@@ -1,10 +1,12 @@
 """`lpcvc submit` and `export-card`, with a scripted AI Hub; and the device suite on a local one."""
 
+import contextlib
 import hashlib
 import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -13,6 +15,7 @@ import pytest
 from conformance import submit as submitting
 from conformance.cli import main
 from conformance.device import assessment
+from conformance.device.assessment import DeviceOptions
 from conformance.device.hub import Hub
 from conformance.device.jobs import ORGANISERS
 from conformance.rulebook import Level, all_rules
@@ -25,6 +28,7 @@ from conformance.selftest.mutants.mutant import Mutant
 from conformance.selftest.scripted_hub import MB, Script, ScriptedHub
 from conformance.selftest.surgery import redeclare
 from conformance.submission import Model
+from conformance.suite import Suite
 from reference.aihub.local import LocalHub, local_hub
 from reference.errors import SubmissionError
 from reference.npu.toolchain import find_toolchain
@@ -41,7 +45,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ScriptedHub:
     """A hub with a device; the working directory has conforming models."""
     own = ScriptedHub(Script([20.0], memory=(0, 90 * MB)))
     for module in (submitting, assessment):
-        monkeypatch.setattr(module, "Hub", lambda kind: own)
+        monkeypatch.setattr(module, "Hub", lambda *_: own)
     write(RETRIEVAL_2026, tmp_path)
     write(DEPTH_2025, tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -255,7 +259,7 @@ def test_scores_on_ai_hub(
     hub: ScriptedHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Compiled once; each pass is an inference job, and answers as the host does."""
-    monkeypatch.setattr(runtimes, "Hub", lambda kind: hub)
+    monkeypatch.setattr(runtimes, "Hub", lambda *_: hub)
     data = tmp_path / "data"
     job = Job("depth-2025", "model", data, (), "aihub", DEPTH_2025.device, Limits(), 1)
     model = Model("model", "onnx", "model.onnx")
@@ -268,3 +272,23 @@ def test_scores_on_ai_hub(
             answers.append([forward({"image": image}), forward({"image": image / 2})])
     np.testing.assert_array_equal(*answers)
     assert hub.client.calls == ["compile", "inference", "inference"]
+
+
+def test_a_hub_of_the_run_has_the_limits_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--timeout` and `--memory` reach what compiles and emulates there."""
+    given = []
+
+    @contextlib.contextmanager
+    def started(**settings: object) -> Iterator[SimpleNamespace]:
+        given.append(settings)
+        client = SimpleNamespace(get_devices=list, set_verbose=lambda verbose: None)
+        yield SimpleNamespace(client=client)
+
+    monkeypatch.setattr("reference.aihub.local.local_hub", started)
+    limits = Limits(7, 2**31)
+    asked = DeviceOptions(hub="local")
+    suite = Suite(["depth"], [], None, [], limits=limits, on_devices=asked)
+    for hub in (Hub("local", limits), suite._device_run._bench.hub):
+        assert hub.client.get_devices() == []
+        hub.close()
+    assert given == [{"limits": limits}] * 2

@@ -11,13 +11,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from reference.aihub.server import new_token
 from reference.errors import SubmissionError
 from reference.install import install_command
+from reference.process import Limits
 
 # Of the folders of hubs that are kept nowhere; one so new may not have its lock yet.
 _PREFIX, _NEW_SECONDS = "lpcvc-hub-", 3600.0
@@ -65,14 +66,16 @@ def local_hub(
     workers: int = 1,
     max_upload: int = 4 * 2**30,
     tokens: dict[str, str] | None = None,
-    deadline: float = 3600.0,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    deadline: float | None = None,
     port: int = 0,
 ) -> Iterator[LocalHub]:
     """Runs a hub on this machine's loopback until the end of the `with`; `port` 0 is any.
 
     Its things are kept in `state`, or nowhere. `tokens` gives its users the tokens of an earlier
-    run. `max_upload` is in bytes, `deadline` in seconds for each job. Raises SubmissionError where
-    it does not start.
+    run. `max_upload` is in bytes, `limits` are those of a step of a job, and `deadline` is that of
+    a whole job, in seconds, by default the time of six steps. Raises SubmissionError where it does
+    not start.
     """
     known = tokens or {email: new_token() for email in users}
     with contextlib.ExitStack() as stack:
@@ -99,7 +102,8 @@ def local_hub(
             "runner": runner,
             "workers": workers,
             "max_upload": max_upload,
-            "deadline": deadline,
+            "limits": asdict(limits),
+            "deadline": deadline or 6 * limits.timeout,
             "port": port,
             "tokens": known,
         }

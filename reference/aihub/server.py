@@ -22,6 +22,7 @@ from reference.aihub.execute import Place
 from reference.aihub.store import Store
 from reference.errors import SubmissionError
 from reference.install import install_command
+from reference.process import Limits
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 # Connections that wait to be accepted, and that are accepted before the first is looked at: those
@@ -214,6 +215,7 @@ def main() -> None:
     place = Place(
         Path(asked["state"]),
         asked["runner"],
+        limits=Limits(**asked["limits"]),
         deadline=asked["deadline"],
         max_upload=asked["max_upload"],
     )

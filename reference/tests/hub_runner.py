@@ -1,7 +1,8 @@
 """A stand-in for what does the jobs of a hub: a model is a text that says what is to happen.
 
 Its lines are `<kind of job> <action> <argument>`: `compile sleep 0.5`, `inference fail no memory`,
-`compile crash`, `inference estimate none`. A data set comes back as it is.
+`compile crash`, `inference estimate none`, and `compile limits` to be told them. A data set comes
+back as it is.
 """
 
 import os
@@ -64,6 +65,8 @@ def run(task: Task, folder: Path, limits: Limits) -> Result:
     kind = type(task).__name__.removesuffix("Task").lower()
     data = model.path.read_bytes() if model.path.is_file() else b""
     text = data.decode() if data.isascii() else ""  # a real model says nothing of what is to happen
+    if f"{kind} limits" in text:
+        raise TaskError(f"{limits.timeout:g} s and {limits.memory} bytes")
     for line in text.splitlines():
         _act(kind, *line.split(" ", 2))
     log = folder / "tool.log"

@@ -20,6 +20,7 @@ from reference.aihub.local import LocalHub, local_hub  # noqa: E402
 from reference.aihub.records import JobRecord  # noqa: E402
 from reference.aihub.store import Store  # noqa: E402
 from reference.errors import SubmissionError  # noqa: E402
+from reference.process import Limits  # noqa: E402
 from reference.tests.hub_runner import SPECS  # noqa: E402
 
 ME, OTHER, ORGANISER = "me@team.org", "other@team.org", "organiser@lpcv.org"
@@ -292,6 +293,12 @@ def test_logs(client, tmp_path: Path) -> None:
     tool, log = job.download_job_logs(str(tmp_path))
     assert Path(tool).read_text() == f"compile {DLC}\n"
     assert f"options: {DLC}\n" in Path(log).read_text()
+
+
+def test_each_step_of_a_job_has_the_limits_of_the_hub(tmp_path: Path) -> None:
+    with local_hub(runner=RUNNER, limits=Limits(7, 2**31)) as own:
+        job = own.client.submit_compile_job(model(tmp_path, "compile limits"), S24, options=DLC)
+        assert "7 s and 2147483648 bytes" in job.wait().message
 
 
 def test_everything_is_kept(tmp_path: Path) -> None:
