@@ -246,3 +246,9 @@ def test_sizes_of_files_are_in_the_unit_that_suits_them() -> None:
         "0.1 MB",
         "98.8 MB",
     ]
+
+
+def test_what_is_not_stated_is_zero_and_two_of_four_bits_are_a_byte() -> None:
+    assert replace(GRAPH, opsets={"own": 3}).opset == 0
+    for dtype in ("int4", "uint4"):
+        assert [nbytes(Value("x", dtype, (n,))) for n in (1, 2, 3, 8)] == [1, 1, 2, 4]

@@ -68,3 +68,11 @@ def test_the_parent_takes_no_more_for_a_hostile_file(tmp_path: Path) -> None:
         with contextlib.suppress(SubmissionError):
             read_graph(path, Limits(timeout=5, memory=2**30))
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**18, "KiB"
+
+
+def test_each_file_is_read_within_the_limits_of_its_call(tmp_path: Path) -> None:
+    good = write(conforming("depth"), tmp_path, "good.onnx")
+    for _ in range(2):
+        assert read_graph(good).opset == 17
+        with pytest.raises(SubmissionError, match=r"a memory limit of 0\.01 GiB is less than"):
+            read_graph(good, Limits(memory=2**30 // 100))
