@@ -55,8 +55,8 @@ def delete(store: Store, blobs: Blobs, record: Record) -> int:
 
 
 def prune(store: Store, blobs: Blobs, days: float | None) -> Freed:
-    """Deletes what nobody can use: data sets that have expired, uploads that never came, files of
-    nothing. With `days`, also jobs that ended so long ago, and older things that no job names.
+    """Deletes what nobody can use: data sets that have expired, uploads that never came, files that
+    nothing names. With `days`, also jobs that ended so long ago, and older things of no job.
     """
     now, freed = time.time(), Freed()
     before = 0.0 if days is None else now - days * _DAY
@@ -65,10 +65,10 @@ def prune(store: Store, blobs: Blobs, days: float | None) -> Freed:
             with contextlib.suppress(Refused, Unknown):  # needed, or gone with another
                 freed.bytes += delete(store, blobs, store.again(record))
                 freed.things += 1
-    used = _used(store)
-    for digest in [*blobs.digests()]:
-        if digest not in used and (size := _remove_unused(store, blobs, digest)):
-            freed.files, freed.bytes = freed.files + 1, freed.bytes + size
+    with store.writing():  # nothing becomes of a file meanwhile
+        for digest in set(blobs.digests()) - _used(store):
+            freed.bytes += blobs.remove(digest)
+            freed.files += 1
     return freed
 
 
