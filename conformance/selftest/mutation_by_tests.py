@@ -29,7 +29,7 @@ OWN_TESTS: dict[str, tuple[str, ...]] = {
     "conformance.probes": (f"{SELFTEST}/test_probes.py",),
     "conformance.rules.external": (f"{SELFTEST}/test_external.py",),
     "conformance.rules.sizes": (f"{SELFTEST}/test_sizes.py",),
-    "conformance.submission": (f"{SELFTEST}/test_opening.py",),
+    "conformance.submission": (f"{SELFTEST}/test_opening.py", f"{SELFTEST}/test_formats.py"),
 }
 HANG_SECONDS = 900
 
