@@ -18,7 +18,7 @@ SEVERITY_FATAL = 4
 def host_options(threads: int = 0) -> ort.SessionOptions:
     """Of a session on the host: silent, and exact. `threads` are those of a pass, 0 for one a core.
 
-    Threads sleep when they wait: others need the cores, and on busy ones spinning doubles the time.
+    Threads sleep when they wait: on busy cores those that spin take the time of those that work.
     """
     made = ort.SessionOptions()
     made.log_severity_level = SEVERITY_FATAL
