@@ -14,7 +14,7 @@ import onnxruntime as ort
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from conformance.probes import probes_for
+from conformance.contract.probes import probes_for
 from conformance.selftest.models import conforming
 from conformance.selftest.surgery import redeclare
 from reference.export import export_reference

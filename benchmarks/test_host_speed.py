@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conformance.probes import probes_for
+from conformance.contract.probes import probes_for
 from conformance.runtimes.process import ModelProcess
 from conformance.selftest.models import write
-from conformance.submission import open_submission
+from conformance.submission.opening import open_submission
 from reference.process import Limits
 from reference.tracks import find_track
 

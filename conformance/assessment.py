@@ -6,10 +6,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from conformance.evidence import Evidence, Progress
-from conformance.npu_evidence import NpuEvidence, npu_probes
+from conformance.contract.evidence import Evidence, Progress
+from conformance.npu.evidence import NpuEvidence, npu_probes
 from conformance.rulebook import Level, Rule, Verdict, npu_rules_for, rules_for, skipped
-from conformance.submission import Submission
+from conformance.submission.opening import Submission
 from reference.errors import SubmissionError, one_line
 from reference.npu.devices import Device
 from reference.npu.toolchain import find_toolchain

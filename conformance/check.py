@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conformance.gate import Gate
-from conformance.graph import Graph, read_graph
 from conformance.rulebook import PREFIXES, Rule, all_rules, rules_for
-from conformance.submission import Model, as_parts, models_in, split_spec, told_part
+from conformance.submission.graph import Graph, read_graph
+from conformance.submission.opening import Model, as_parts, models_in, split_spec, told_part
 from reference.errors import SubmissionError, ToolError, one_line
 from reference.process import Limits
 from reference.tracks import Part, Tensor, Track

@@ -6,14 +6,14 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from conformance.feeding import feed, match_inputs
-from conformance.graph import read_graph
-from conformance.probes import probes_for
-from conformance.ranges import Ranges, measure_ranges
+from conformance.contract.feeding import feed, match_inputs
+from conformance.contract.probes import probes_for
 from conformance.report.compile import Attempt, compile_report
 from conformance.report.progress import stderr_progress
 from conformance.runtimes.process import ModelProcess, export_onnx
-from conformance.submission import Model, open_submission
+from conformance.runtimes.ranges import Ranges, measure_ranges
+from conformance.submission.graph import read_graph
+from conformance.submission.opening import Model, open_submission
 from reference.errors import SubmissionError
 from reference.npu.cache import model_digest
 from reference.npu.compile import compile_model

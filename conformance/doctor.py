@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Literal
 
 from conformance.device.hub import Hub, configuration
 from conformance.environment import installed
-from conformance.graph import megabytes
 from conformance.rules.common import MAX_IR, MAX_OPSET
+from conformance.submission.graph import megabytes
 from reference.errors import SubmissionError, one_line
 from reference.install import PROJECT, install_command
 from reference.npu.devices import all_devices

@@ -12,7 +12,7 @@ from conformance.compile import Steps, onnx_files
 from conformance.device.history import Saved
 from conformance.report.estimate import Change, PartEstimate, estimate_report
 from conformance.runtimes.process import ModelProcess
-from conformance.submission import Model
+from conformance.submission.opening import Model
 from reference.errors import SubmissionError
 from reference.npu.anchors import Anchor
 from reference.npu.cache import file_digest

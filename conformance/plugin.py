@@ -10,8 +10,8 @@ import pytest
 
 from conformance.fault import told
 from conformance.items import ERROR
-from conformance.report.parity import branch_table
-from conformance.report.regression import version_lines
+from conformance.parity.rows import branch_table
+from conformance.regression.rows import version_lines
 from conformance.report.terminal import Row, table
 from reference.errors import printable
 

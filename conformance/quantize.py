@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from conformance.graph import Graph, megabytes, read_graph
-from conformance.probes import PHOTOS, TEXTS
+from conformance.contract.probes import PHOTOS, TEXTS
 from conformance.report.progress import ProgressLine, stderr_progress
-from conformance.submission import open_models
+from conformance.submission.graph import Graph, megabytes, read_graph
+from conformance.submission.opening import open_models
 from reference.data import fixture
 from reference.errors import SubmissionError, one_line
 from reference.npu.quantize import Feeds, Precision, Quantized, quantize

@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from conformance.contract.evidence import Evidence
 from conformance.device.hub import Hub, HubKind, import_client
 from conformance.device.jobs import ORGANISERS, share, submit_compile, wait
-from conformance.evidence import Evidence
 from conformance.report.progress import ProgressLine, stderr_progress
 from conformance.report.terminal import Row
 from conformance.suite import Case, Suite

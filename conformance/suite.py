@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conformance.assessment import Assessment, BaseAssessment, NpuAssessment, Opener
+from conformance.contract.evidence import Progress
 from conformance.device.assessment import DeviceOptions, DeviceRun
-from conformance.evidence import Progress
 from conformance.gate import Gate
 from conformance.regression.suite import (
     Makers,
@@ -21,7 +21,7 @@ from conformance.regression.suite import (
 from conformance.report.terminal import Row, Status, repeat_rule, shell_word
 from conformance.rulebook import Rule, Verdict
 from conformance.runtimes.process import ModelProcess
-from conformance.submission import Model, Submission, open_submission
+from conformance.submission.opening import Model, Submission, open_submission
 from reference.errors import SubmissionError
 from reference.npu.devices import Device, find_device
 from reference.process import Limits

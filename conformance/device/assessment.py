@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conformance.assessment import BaseAssessment, Opener
+from conformance.contract.evidence import Evidence
 from conformance.device.bench import Bench, Entry
 from conformance.device.evidence import DeviceEvidence
 from conformance.device.history import (
@@ -22,8 +23,7 @@ from conformance.device.history import (
 )
 from conformance.device.hub import Hub, HubKind, import_client
 from conformance.device.jobs import median
-from conformance.evidence import Evidence
-from conformance.npu_evidence import npu_probes
+from conformance.npu.evidence import npu_probes
 from conformance.rulebook import Rule, Verdict, device_rules_for, skipped
 from reference.errors import SubmissionError, one_line
 from reference.npu.cache import file_digest

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from conformance.contract.evidence import Evidence, Progress, Run
 from conformance.device.hub import Hub, HubDevice
 from conformance.device.jobs import (
     PartJobs,
@@ -19,8 +20,7 @@ from conformance.device.jobs import (
     submit_compile,
     wait,
 )
-from conformance.evidence import Evidence, Progress, Run
-from conformance.npu_evidence import npu_probes
+from conformance.npu.evidence import npu_probes
 from reference.errors import SubmissionError
 from reference.tracks import Track
 

@@ -4,13 +4,13 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
+from conformance.contract.evidence import Evidence, Run, answers
+from conformance.contract.probes import Role
 from conformance.device.bench import Bench, Entry, failed
 from conformance.device.history import Published, Saved, find_published, runtime_of
 from conformance.device.hub import HubDevice
-from conformance.evidence import Evidence, Run, answers
-from conformance.graph import Graph
-from conformance.probes import Role
-from conformance.quantised import operators
+from conformance.submission.graph import Graph
+from conformance.submission.quantised import operators
 from reference.tracks import Part, Track
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from conformance.assessment import Assessment
-from conformance.graph import Graph, elements
+from conformance.contract.probes import PHOTOS, TEXTS, Probe, probes_for
 from conformance.parity.flow import Flow
 from conformance.parity.locate import Growth, Jump, Runner, TensorError, locate
 from conformance.parity.measures import (
@@ -33,9 +33,9 @@ from conformance.parity.runners import (
     torch_runner,
 )
 from conformance.parity.tolerances import Precision, Tolerance, tolerances
-from conformance.probes import PHOTOS, TEXTS, Probe, probes_for
-from conformance.quantised import operators
-from conformance.submission import Model
+from conformance.submission.graph import Graph, elements
+from conformance.submission.opening import Model
+from conformance.submission.quantised import operators
 from reference.data import fixture
 from reference.errors import SubmissionError
 from reference.npu.devices import Device

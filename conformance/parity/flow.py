@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.graph import Graph, Node, inline_functions, nbytes, read_graph
+from conformance.submission.graph import Graph, Node, inline_functions, nbytes, read_graph
 from reference.errors import SubmissionError
 
 _SIZES = {"Shape", "Size"}

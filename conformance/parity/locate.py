@@ -4,10 +4,10 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from conformance.graph import Node
-from conformance.look import describe
+from conformance.contract.look import describe
 from conformance.parity.flow import Flow, spread
 from conformance.parity.measures import Array, relative_error
+from conformance.submission.graph import Node
 
 # The values of named tensors for one set of inputs.
 Runner = Callable[[Sequence[str]], dict[str, Array]]

@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from conformance.assessment import Assessment, BaseAssessment, NpuAssessment
+from conformance.contract.evidence import Run
 from conformance.device.history import last_measured, read_saved
-from conformance.evidence import Run
 from conformance.parity.comparison import Comparison, NotCompared
 from conformance.parity.tolerances import tolerances
 from conformance.regression.entries import Answer, Better, Entry, Nodes, Number, short

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from conformance.graph import megabytes, read_graph
-from conformance.ranges import Ranges, find_offences
-from conformance.remedies import hazard_remedies
+from conformance.runtimes.ranges import Ranges, find_offences
+from conformance.submission.graph import megabytes, read_graph
+from conformance.submission.remedies import hazard_remedies
 from reference.errors import SubmissionError, one_line
 from reference.npu.compile import Compiled
 from reference.npu.devices import Device

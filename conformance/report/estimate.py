@@ -4,9 +4,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from conformance.budget import add_up, judge
-from conformance.graph import megabytes
+from conformance.submission.graph import megabytes
 from reference.errors import one_line
+from reference.npu.budget import add_up, judge
 from reference.npu.latency import Estimate
 from reference.npu.schedule import Operator, Schedule
 from reference.npu.simulation import SIMULATED_DEVICE, Simulation

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from conformance.evidence import Run
-from conformance.probes import PHOTOS
+from conformance.contract.evidence import Run
+from conformance.contract.probes import PHOTOS
 from conformance.report.document import Chart, Figure, Scale
 from conformance.report.palette import CITYSCAPES, Pixels, coloured, css, stops
 from reference.tracks import Track

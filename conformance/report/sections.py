@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from conformance.contract.evidence import Evidence, Run
+from conformance.contract.look import is_finite
 from conformance.device.evidence import DeviceEvidence
-from conformance.evidence import Evidence, Run
-from conformance.graph import megabytes
-from conformance.look import is_finite
-from conformance.npu_evidence import NpuEvidence
+from conformance.npu.evidence import NpuEvidence
 from conformance.report.document import Chart, Figure, Section, Table
 from conformance.report.pictures import answer, difference, ranked
+from conformance.submission.graph import megabytes
 from reference.npu.compile import Compiled
 from reference.npu.latency import Estimate
 

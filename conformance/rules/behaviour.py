@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from conformance.evidence import Evidence, Run
-from conformance.graph import Graph
-from conformance.look import change, describe, first_offence, same, value_range
+from conformance.contract.evidence import Evidence, Run
+from conformance.contract.look import change, describe, first_offence, same, value_range
 from conformance.rulebook import (
     Level,
     Verdict,
@@ -15,6 +14,7 @@ from conformance.rulebook import (
     skipped,
     together,
 )
+from conformance.submission.graph import Graph
 from reference.tracks import Part, format_shape
 
 NO_RUN = "no probe came back with an answer to the contract (COM-8, COM-9)"

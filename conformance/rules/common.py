@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from conformance.evidence import Evidence
-from conformance.graph import Graph, megabytes, nbytes
+from conformance.contract.evidence import Evidence
 from conformance.rulebook import (
     Level,
     Verdict,
@@ -16,6 +15,7 @@ from conformance.rulebook import (
 from conformance.rules.contract import NO_GRAPH, of_part
 from conformance.rules.external import misplaced
 from conformance.rules.sizes import open_sizes, sizes_seen
+from conformance.submission.graph import Graph, megabytes, nbytes
 
 MAX_IR, MAX_OPSET = 11, 23
 OLDER_OPSET = "export with opset_version=17"

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from conformance.evidence import Run
-from conformance.look import ULP, describe, first_offence, value_range
+from conformance.contract.evidence import Run
+from conformance.contract.look import ULP, describe, first_offence, value_range
+from conformance.contract.sense import lost
 from conformance.rulebook import Verdict, could_not_run, failed, passed, together
-from conformance.sense import lost
 from reference.errors import SubmissionError
 from reference.tracks import Track
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterator
 
-from conformance.evidence import Evidence
-from conformance.graph import Graph, Value
+from conformance.contract.evidence import Evidence
 from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped, together
-from conformance.shape_hints import shape_hint
+from conformance.rules.shape_hints import shape_hint
+from conformance.submission.graph import Graph, Value
 from reference.tracks import Part, Tensor, Track, fits, format_shape
 
 NAME_INPUTS = "name the inputs at export: torch.onnx.export(..., input_names=[...])"

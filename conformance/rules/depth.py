@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from conformance.evidence import Evidence
-from conformance.look import ULP, describe, first_offence, is_finite, value_range
+from conformance.contract.evidence import Evidence
+from conformance.contract.look import ULP, describe, first_offence, is_finite, value_range
+from conformance.contract.sense import CLEAR, contrast
 from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped
-from conformance.sense import CLEAR, contrast
 
 TRACKS = ("depth",)
 CONSTANT = "the map is constant: check that the weights are loaded and that the picture is read"

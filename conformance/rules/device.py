@@ -2,9 +2,9 @@
 answers. On a local hub no time and no memory is a device's, and none is judged.
 """
 
+from conformance.contract.evidence import Run
 from conformance.device.evidence import DeviceEvidence, Latency
 from conformance.device.jobs import ORGANISERS, fault_of
-from conformance.evidence import Run
 from conformance.parity.measures import measure
 from conformance.parity.tolerances import Precision, tolerances
 from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from conformance.graph import External, Graph, Node
 from conformance.rulebook import Verdict, failed
+from conformance.submission.graph import External, Graph, Node
 
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _SAVE_AGAIN = "save the model again: onnx.save(model, path, save_as_external_data=True)"

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from itertools import pairwise
 
-from conformance.channels import arrivals
-from conformance.evidence import Evidence, Run
-from conformance.graph import Graph, Node
-from conformance.look import describe, distance, is_finite, told_apart
+from conformance.contract.evidence import Evidence, Run
+from conformance.contract.look import describe, distance, is_finite, told_apart
 from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped, together
 from conformance.rules.contract import of_part
+from conformance.submission.channels import arrivals
+from conformance.submission.graph import Graph, Node
 from reference.tracks import Part
 
 # Between the answers to two photographs in [0, 1], as a share of that in 0..255. Seen with random

@@ -4,12 +4,8 @@ NPU answers, and how fast it may be.
 
 from collections.abc import Sequence
 
-from conformance.budget import OVER, UNCLEAR, add_up, judge
-from conformance.graph import Node, megabytes
-from conformance.npu_evidence import NpuEvidence
-from conformance.pools import padded_pools
-from conformance.quantised import operators
-from conformance.remedies import hazard_remedies
+from conformance.npu.evidence import NpuEvidence
+from conformance.npu.pools import padded_pools
 from conformance.rulebook import (
     Level,
     Verdict,
@@ -29,7 +25,11 @@ from conformance.rules.compiled import (
 )
 from conformance.rules.contract import of_part
 from conformance.rules.text import judge_tables
+from conformance.submission.graph import Node, megabytes
+from conformance.submission.quantised import operators
+from conformance.submission.remedies import hazard_remedies
 from reference.errors import SubmissionError
+from reference.npu.budget import OVER, UNCLEAR, add_up, judge
 from reference.npu.compile import Compiled
 from reference.npu.latency import Estimate
 from reference.npu.trace import CpuNode

@@ -1,11 +1,11 @@
 """Rules of the operators in the file: ONNX's own, and such as the NPU takes."""
 
-from conformance.evidence import Evidence
-from conformance.graph import Graph
-from conformance.operators import Survey, survey
+from conformance.contract.evidence import Evidence
 from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped, together
 from conformance.rules.contract import NO_GRAPH, of_part
-from conformance.standard import count, find_offences, is_unknown, known_opset
+from conformance.submission.graph import Graph
+from conformance.submission.operators import Survey, survey
+from conformance.submission.standard import count, find_offences, is_unknown, known_opset
 
 KINDS_NAMED = 6
 

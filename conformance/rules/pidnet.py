@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from conformance.evidence import Evidence
-from conformance.graph import Graph, Node, Value, elements, nbytes
-from conformance.look import describe, is_finite, value_range
+from conformance.contract.evidence import Evidence
+from conformance.contract.look import describe, is_finite, value_range
 from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped
 from conformance.rules.behaviour import NO_RUN
 from conformance.rules.contract import NO_GRAPH
+from conformance.submission.graph import Graph, Node, Value, elements, nbytes
 
 TRACKS = ("pidnet",)
 KERNELS = 7_601_376

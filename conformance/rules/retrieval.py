@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from conformance.evidence import Evidence, Run
-from conformance.look import describe, is_finite
-from conformance.probes import Role
+from conformance.contract.evidence import Evidence, Run
+from conformance.contract.look import describe, is_finite
+from conformance.contract.probes import Role
 from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped, together
 from conformance.rules.behaviour import NO_RUN
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from conformance.evidence import Evidence
-from conformance.look import ULP, describe, first_offence
+from conformance.contract.evidence import Evidence
+from conformance.contract.look import ULP, describe, first_offence
+from conformance.contract.sense import covered
 from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped
 from conformance.rules.behaviour import NO_RUN
-from conformance.sense import covered
 
 TRACKS = ("segmentation",)
 EMPTY = "look at the logits: all are below the threshold, or an empty query was chosen"

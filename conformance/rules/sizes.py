@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from conformance.graph import Graph, Node, Value
 from conformance.rulebook import Verdict, failed
+from conformance.submission.graph import Graph, Node, Value
 from reference.tracks import format_shape
 
 _FIX_INPUTS = "export without dynamic_axes, or use onnxruntime.tools.make_dynamic_shape_fixed"

@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Iterator
 from itertools import compress, pairwise
 
-from conformance.evidence import Evidence, Run
-from conformance.graph import Graph, Node, Value
-from conformance.look import change, describe, is_finite, same, told_apart
+from conformance.contract.evidence import Evidence, Run
+from conformance.contract.look import change, describe, is_finite, same, told_apart
 from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped, together
 from conformance.rules.behaviour import NO_RUN
 from conformance.rules.contract import NO_GRAPH, of_part
+from conformance.submission.graph import Graph, Node, Value
 from reference.tracks import Part
 
 TRACKS = ("segmentation", "retrieval")

@@ -1,185 +1,214 @@
-"""The child process that runs an ONNX model node by node on the host, to see the range of every
-tensor: one forward pass, with no more tensors in memory than some later node reads.
+"""The range of every tensor of a model on the host, held against float16: what the NPU cannot hold.
+
+It needs no compiler and no emulator.
 """
 
-import os
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-# It would keep a device id and a database under the user's home.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-import onnx
-import onnxruntime as ort
-from onnx import helper, numpy_helper
+from conformance.submission.graph import Graph, Node
+from reference.errors import SubmissionError
+from reference.process import ChildError, ChildProcess, Limits, Tick
 
-from conformance.graph import inline_functions
-from conformance.order import in_order
-from conformance.ranges import Range
-from reference.child import Child, main
-from reference.ort import host_options
+# IEEE 754 binary16: its largest number, and its smallest, 2 ** -24.
+HIGHEST = 65504.0
+LOWEST = 6e-8
 
-_SIZES = {"Shape", "Size"}
-_PLAIN = "biuf"
+# Below -65504 a mask of attention is as good as -inf: what it leads to is the same.
+_SATURATING = {"Softmax", "LogSoftmax", "Exp", "Sigmoid", "HardSigmoid", "Tanh", "Relu", "Clip"}
+_SATURATING |= {"ArgMax", "TopK", "ReduceMax", "MaxPool", "Max", "Greater", "GreaterOrEqual"}
+_SATURATING |= {"Less", "LessOrEqual", "Equal", "IsInf"}
+_ARITHMETIC = {"Add", "Sub", "Mul", "Sum"}
+_MOVING = {"Where", "Min", "Concat", "Expand", "Gather", "GatherND", "Tile", "Identity", "Reshape"}
+_MOVING |= {"Slice", "Split", "Squeeze", "Transpose", "Unsqueeze", "Flatten", "Trilu", "Cast"}
+_MOVING |= {"ScatterND", "ScatterElements", "Pad"}
+_QUANTISING = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}
 
 
-class RangeChild(Child):
-    """Measures one model."""
+@dataclass(frozen=True)
+class Range:
+    """The finite values of a tensor, which `node` computes, lie in [`low`, `high`]; and whether it
+    holds infinities.
+    """
 
-    def measure(self, model: str, inputs: dict[str, str]) -> dict[str, Any]:
-        """The ranges of the float tensors of the ONNX file `model` on the way from its inputs (.npy
-        files by name) to its outputs, first computed first, and of its float weights. What depends
-        on the shape of an input alone is not on the way, and nodes inside If and Loop are one.
+    node: str
+    tensor: str
+    low: float
+    high: float
+    below: bool = False
+    above: bool = False
 
-        Answers how many tensors could not be looked at, too: sequences, and what depends on them.
-        """
-        walk = _Walk(Path(model))
-        feeds = {name: np.load(path, allow_pickle=False) for name, path in inputs.items()}
-        found = list(walk.run(feeds))
-        return {
-            "tensors": [asdict(each) for each in found],
-            "weights": [asdict(each) for each in walk.weights()],
-            "unseen": len(walk.unseen),
+    @property
+    def overflows(self) -> bool:
+        """Whether float16 does not hold some value."""
+        return self.below or self.above or max(-self.low, self.high) > HIGHEST
+
+    @property
+    def vanishes(self) -> bool:
+        """Whether float16 holds 0 for every value, and not all are 0."""
+        return not self.overflows and 0 < max(-self.low, self.high) < LOWEST
+
+    @property
+    def masks(self) -> bool:
+        """Whether what float16 does not hold is below its range alone."""
+        return self.overflows and not self.above and self.high <= HIGHEST
+
+    def __str__(self) -> str:
+        low = "-inf" if self.below else f"{self.low + 0.0:.3g}"
+        return f"{low}..{'inf' if self.above else f'{self.high + 0.0:.3g}'}"
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """Of the tensors on the way from the inputs to the outputs, first computed first, and of the
+    weights; `unseen` tensors could not be looked at.
+    """
+
+    tensors: tuple[Range, ...]
+    weights: tuple[Range, ...]
+    unseen: int = 0
+
+
+def measure_ranges(
+    model: Path,
+    feeds: Sequence[Mapping[str, np.ndarray]],
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    tick: Tick = lambda seconds: None,
+) -> Ranges:
+    """The ranges in the ONNX file `model` over a forward pass for each of `feeds`, in a child.
+
+    A pass keeps no tensor longer than some node reads it, and needs no more memory than the model
+    and its largest tensors. Raises SubmissionError where the model cannot be run so.
+    """
+    name = f"looking at the ranges in {model.name}"
+    with (
+        tempfile.TemporaryDirectory(prefix="lpcvc-ranges-") as folder,
+        ChildProcess(
+            "conformance.runtimes.range_child", name, Path(folder), tick, limits, tool="onnxruntime"
+        ) as process,
+    ):
+        found = [_one_pass(process, model, each, Path(folder)) for each in feeds]
+    return _joined(found)
+
+
+def find_offences(graph: Graph, ranges: Ranges) -> list[tuple[Range, str]]:
+    """The tensors that float16 does not hold, first computed first, and what helps.
+
+    What only follows from another of them is left out, and so are integers of a quantised graph and
+    masks of attention. A weight is named where what is made of it is in range.
+    """
+    found: dict[str, tuple[Range, str]] = {}
+    links = _Links(graph, ranges)
+    for each in ranges.tensors:
+        if each.tensor in links.quantised:
+            continue
+        if each.vanishes:
+            found[each.tensor] = each, "scale it up where it begins: float16 holds 0 for all of it"
+        elif each.overflows and not links.is_mask(each):
+            found[each.tensor] = each, "scale it down ahead of this node: float16 ends at 65504"
+    roots = [each for name, each in found.items() if found.keys().isdisjoint(links.sources(name))]
+    for each in ranges.weights:
+        readers = links.readers.get(each.tensor, ())
+        made = {name for node in readers for name in node.outputs}
+        follows = not found.keys().isdisjoint(made) or each.tensor in links.quantised
+        if readers and each.overflows and not follows and not links.is_mask(each):
+            named = replace(each, node=f"{readers[0].label}, its {each.node},")
+            roots.append((named, "scale it down: float16 ends at 65504"))
+    return roots
+
+
+class _Links:
+    """Who reads a tensor and what it is made of."""
+
+    def __init__(self, graph: Graph, ranges: Ranges) -> None:
+        self._known = {each.tensor: each for each in (*ranges.weights, *ranges.tensors)}
+        self._producers = {name: node for node in graph.nodes for name in node.outputs}
+        self.readers: dict[str, list[Node]] = {}
+        for node in graph.nodes:
+            for tensor in node.inputs:
+                self.readers.setdefault(tensor, []).append(node)
+        self.quantised = {
+            tensor
+            for node in graph.nodes
+            if node.op in _QUANTISING
+            for tensor in (*node.inputs[:1], *node.outputs)
         }
 
+    def sources(self, tensor: str) -> tuple[str, ...]:
+        """What a tensor is computed from."""
+        return self._producers[tensor].inputs if tensor in self._producers else ()
 
-class _Walk:
-    """One pass over the nodes of a model."""
-
-    def __init__(self, path: Path) -> None:
-        self._folder = str(path.parent)
-        self._model = inline_functions(onnx.load(path, load_external_data=False))
-        graph = self._model.graph
-        self._nodes = in_order(graph.node, reads, lambda node: node.output)
-        self._weights = {tensor.name: tensor for tensor in graph.initializer}
-        self._left = Counter(name for node in self._nodes for name in reads(node))
-        self._values: dict[str, ort.OrtValue] = {}
-        self.unseen: set[str] = set()
-
-    def run(self, feeds: dict[str, np.ndarray]) -> Iterator[Range]:
-        data = set(feeds)
-        self._values = {k: ort.OrtValue.ortvalue_from_numpy(v) for k, v in feeds.items()}
-        for node in self._nodes:
-            names = sorted(reads(node))
-            outputs = [name for name in node.output if name]
-            if not self.unseen.isdisjoint(names):
-                self.unseen.update(outputs)
+    def is_mask(self, range: Range) -> bool:
+        """Whether a tensor is out of range below alone, stays there, and comes to a Softmax or the
+        like before anything else is made of it: there -65504 is as good.
+        """
+        pending, reached = [range.tensor], {range.tensor}
+        while pending:
+            current = self._known.get(pending.pop())
+            if current is None or not current.overflows:
                 continue
-            values = self._compute(node, names, outputs)
-            on_the_way = node.op_type not in _SIZES and not data.isdisjoint(names)
-            for name, value in zip(outputs, values, strict=True):
-                if not value.is_tensor():
-                    self.unseen.add(name)
+            readers = self.readers.get(current.tensor, ())
+            if not current.masks or not readers:
+                return False
+            for node in readers:
+                if node.op in _SATURATING:
                     continue
-                if self._left[name]:
-                    self._values[name] = value
-                if on_the_way:
-                    data.add(name)
-                    label = f"{node.op_type} {node.name or name!r}"
-                    if (seen := _range(label, name, value)) is not None:
-                        yield seen
-            self._forget(names)
+                kept = node.op in _MOVING or (node.op in _ARITHMETIC and self._stays(node))
+                if not kept:
+                    return False
+                fresh = set(node.outputs) - reached
+                reached |= fresh
+                pending += fresh
+        return True
 
-    def weights(self) -> Iterator[Range]:
-        """The ranges of the float weights."""
-        for name, tensor in self._weights.items():
-            if tensor.data_type in (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE):
-                array = numpy_helper.to_array(tensor, self._folder)
-                if array.size:
-                    yield _of(f"weight {name!r}", name, array)
-
-    def _compute(self, node: Any, names: list[str], outputs: list[str]) -> list[Any]:
-        """What one node returns, in a model of its own."""
-        graph = helper.make_graph([node], "node", [], [], [])
-        feeds = {}
-        for name in names:
-            if name in self._values:
-                feeds[name] = self._values[name]
-            elif name in self._weights:
-                value = self._weight(name)
-                if value is None:
-                    graph.initializer.append(self._loaded(name))
-                else:
-                    feeds[name] = value
-        for name, value in feeds.items():
-            shape = value.shape()
-            graph.input.append(helper.make_tensor_value_info(name, value.element_type(), shape))
-        graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
-        single = helper.make_model(
-            graph, opset_imports=self._model.opset_import, ir_version=self._model.ir_version
-        )
-        options = host_options()
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        session = ort.InferenceSession(
-            single.SerializeToString(),
-            sess_options=options,
-            providers=["CPUExecutionProvider"],
-            enable_fallback=0,
-        )
-        return list(session.run_with_ort_values(outputs, feeds))
-
-    def _weight(self, name: str) -> Any:
-        """A weight of a type that numpy has; None for another."""
-        tensor = self._weights[name]
-        if tensor.data_location == onnx.TensorProto.EXTERNAL or _is_plain(tensor):
-            array = numpy_helper.to_array(tensor, self._folder)
-            if array.dtype.kind in _PLAIN and array.dtype.isbuiltin:
-                return ort.OrtValue.ortvalue_from_numpy(array)
-        return None
-
-    def _loaded(self, name: str) -> Any:
-        """A weight with its data inside."""
-        tensor = onnx.TensorProto()
-        tensor.CopyFrom(self._weights[name])
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            onnx.external_data_helper.load_external_data_for_tensor(tensor, self._folder)
-            tensor.data_location = onnx.TensorProto.DEFAULT
-        return tensor
-
-    def _forget(self, names: list[str]) -> None:
-        for name in names:
-            self._left[name] -= 1
-            if not self._left[name]:
-                self._values.pop(name, None)
+    def _stays(self, node: Node) -> bool:
+        """Whether arithmetic leaves values out of range, or nothing but zeros where no probe masks
+        anything.
+        """
+        made = self._known.get(node.outputs[0])
+        return made is not None and (made.overflows or made.low == made.high == 0)
 
 
-def reads(node: Any) -> set[str]:
-    """What a node reads, the outer tensors that its subgraphs read included."""
-    names = {name for name in node.input if name}
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            own = {value.name for value in (*graph.input, *graph.initializer)}
-            own.update(name for inner in graph.node for name in inner.output)
-            read = {value.name for value in graph.output}.union(*map(reads, graph.node))
-            names |= read - own
-    return names
-
-
-def _is_plain(tensor: Any) -> bool:
+def _one_pass(
+    process: ChildProcess, model: Path, feeds: Mapping[str, np.ndarray], folder: Path
+) -> Ranges:
+    inputs = {}
+    for index, (name, array) in enumerate(feeds.items()):
+        path = folder / f"input_{index}.npy"
+        np.save(path, array, allow_pickle=False)
+        inputs[name] = str(path)
     try:
-        return helper.tensor_dtype_to_np_dtype(tensor.data_type).kind in _PLAIN
-    except KeyError:
-        return False
+        answer = process.ask("measure", model=str(model.resolve()), inputs=inputs)
+    except ChildError as error:
+        raise SubmissionError(
+            f"the ranges in {model.name} cannot be seen: {error}",
+            "see what the rules say of it: pytest --pyargs conformance -m contract",
+        ) from None
+    tensors, weights = (
+        tuple(Range(**each) for each in answer[kind]) for kind in ("tensors", "weights")
+    )
+    return Ranges(tensors, weights, int(answer["unseen"]))
 
 
-def _range(node: str, name: str, value: Any) -> Range | None:
-    """None for what is not float, and for an empty tensor."""
-    if value.data_type() not in ("tensor(float)", "tensor(double)", "tensor(float16)"):
-        return None
-    array = value.numpy()
-    return _of(node, name, array) if array.size else None
-
-
-def _of(node: str, name: str, array: np.ndarray) -> Range:
-    finite = array[np.isfinite(array)] if not np.isfinite(array).all() else array
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    infinite = [bool((array == sign * np.inf).any()) for sign in (-1, 1)]
-    return Range(node, name, low, high, infinite[0], infinite[1])
-
-
-if __name__ == "__main__":
-    main(RangeChild())
+def _joined(found: Sequence[Ranges]) -> Ranges:
+    """Of several passes over one model."""
+    if not found:
+        return Ranges((), ())
+    first, *others = found
+    tensors = {each.tensor: each for each in first.tensors}
+    for other in others:
+        for each in other.tensors:
+            known = tensors.get(each.tensor, each)
+            tensors[each.tensor] = Range(
+                each.node,
+                each.tensor,
+                min(known.low, each.low),
+                max(known.high, each.high),
+                known.below or each.below,
+                known.above or each.above,
+            )
+    return Ranges(tuple(tensors.values()), first.weights, first.unseen)

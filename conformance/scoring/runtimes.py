@@ -20,10 +20,10 @@ import numpy as np
 
 from conformance.device.hub import Hub, import_client
 from conformance.device.jobs import answers, dataset, submit_compile, wait
-from conformance.graph import read_graph
 from conformance.runtimes.process import ModelProcess, export_onnx
 from conformance.scoring.job import Job
-from conformance.submission import Model
+from conformance.submission.graph import read_graph
+from conformance.submission.opening import Model
 from reference.errors import SubmissionError
 from reference.install import install_command
 from reference.npu.compile import compile_model

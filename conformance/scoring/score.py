@@ -12,7 +12,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from conformance.report.progress import ProgressLine, stderr_progress
-from conformance.report.score import Scoring, score_report, write_table
 from conformance.scoring.datasets import Dataset, open_dataset
 from conformance.scoring.engines import Engine
 from conformance.scoring.job import Job, Result
@@ -20,10 +19,11 @@ from conformance.scoring.kept import keep_score, read_scores, score_of
 from conformance.scoring.measures import measure_of
 from conformance.scoring.pictures import draw
 from conformance.scoring.ranking import VERSION, rank
+from conformance.scoring.report import Scoring, score_report, write_table
 from conformance.scoring.runtimes import RUNTIMES
 from conformance.scoring.store import Run, Store
 from conformance.scoring.summary import Comparison, compare, summarise
-from conformance.submission import Model, open_submission
+from conformance.submission.opening import Model, open_submission
 from reference.errors import SubmissionError
 from reference.install import install_command
 from reference.npu.cache import model_digest

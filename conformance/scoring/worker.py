@@ -8,12 +8,12 @@ from typing import Self
 
 import numpy as np
 
-from conformance.look import describe
+from conformance.contract.look import describe
 from conformance.scoring.datasets import Dataset
 from conformance.scoring.job import Job, Result
 from conformance.scoring.measures import measure_of
 from conformance.scoring.runtimes import RUNTIMES, Forward
-from conformance.submission import open_submission
+from conformance.submission.opening import open_submission
 from reference.errors import SubmissionError
 from reference.process import ChildError, Tick
 from reference.tracks import fits, format_shape

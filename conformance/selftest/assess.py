@@ -8,7 +8,7 @@ from onnx import ModelProto
 from conformance.assessment import Assessment
 from conformance.rulebook import Verdict
 from conformance.selftest.models import write
-from conformance.submission import open_submission
+from conformance.submission.opening import open_submission
 from reference.tracks import Track
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from conformance.evidence import Evidence, Run
-from conformance.graph import Graph, Node, Value
-from conformance.probes import probes_for
+from conformance.contract.evidence import Evidence, Run
+from conformance.contract.probes import probes_for
 from conformance.rulebook import Verdict, all_rules
-from conformance.submission import Model, Submission
+from conformance.submission.graph import Graph, Node, Value
+from conformance.submission.opening import Model, Submission
 from reference.process import Limits
 from reference.tracks import DEPTH_2025, Track
 

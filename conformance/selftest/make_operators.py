@@ -15,10 +15,10 @@ from tempfile import TemporaryDirectory
 import onnx
 from onnx import ModelProto, helper
 
-from conformance.graph import read_graph
-from conformance.operators import Traits
 from conformance.selftest.operator_models import NODE, as_model, operators
-from conformance.traits import View, traits
+from conformance.submission.graph import read_graph
+from conformance.submission.operators import Traits
+from conformance.submission.traits import View, traits
 from reference.data import fixture
 from reference.errors import SubmissionError
 from reference.npu.compile import Compiled, compile_model

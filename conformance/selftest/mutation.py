@@ -4,7 +4,7 @@ cosmic-ray's operators change a rule module one place at a time. `test_rules*.py
 changed rules, and then these judge what was recorded of every mutant and every conforming model; a
 change that neither shows has survived. Recording takes minutes and the tests are collected once,
 which a run of all the tests for each change would not allow. Other modules, such as
-`conformance.graph`, are judged by their own tests: see `mutation_by_tests.py`. Needs
+`conformance.submission.graph`, are judged by their own tests: see `mutation_by_tests.py`. Needs
 `pip install cosmic-ray` and a POSIX system.
 """
 
@@ -24,12 +24,12 @@ import pytest
 
 from conformance import rulebook
 from conformance.assessment import Assessment
-from conformance.evidence import Evidence
+from conformance.contract.evidence import Evidence
 from conformance.rulebook import Rule
 from conformance.selftest.models import write
 from conformance.selftest.mutants import MUTANTS
 from conformance.selftest.mutation_by_tests import OWN_TESTS, judge_by_tests
-from conformance.submission import open_submission
+from conformance.submission.opening import open_submission
 from reference.errors import SubmissionError
 from reference.tracks import TRACKS, Track
 

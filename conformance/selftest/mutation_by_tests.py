@@ -18,18 +18,24 @@ OWN_TESTS: dict[str, tuple[str, ...]] = {
     "reference.archive": (f"{REFERENCE}/test_archive.py",),
     "reference.child": (f"{REFERENCE}/test_process.py",),
     "reference.process": (f"{REFERENCE}/test_process.py",),
-    "conformance.fold": (f"{SELFTEST}/test_sizes.py",),
-    "conformance.graph": (f"{SELFTEST}/test_graph.py", f"{SELFTEST}/test_hostile_files.py"),
-    "conformance.onnx_file": (
+    "conformance.submission.fold": (f"{SELFTEST}/test_sizes.py",),
+    "conformance.submission.graph": (
+        f"{SELFTEST}/test_graph.py",
+        f"{SELFTEST}/test_hostile_files.py",
+    ),
+    "conformance.submission.onnx_file": (
         f"{SELFTEST}/test_graph.py",
         f"{SELFTEST}/test_sizes.py",
         f"{SELFTEST}/test_external.py",
         f"{SELFTEST}/test_hostile_files.py",
     ),
-    "conformance.probes": (f"{SELFTEST}/test_probes.py",),
+    "conformance.contract.probes": (f"{SELFTEST}/test_probes.py",),
     "conformance.rules.external": (f"{SELFTEST}/test_external.py",),
     "conformance.rules.sizes": (f"{SELFTEST}/test_sizes.py",),
-    "conformance.submission": (f"{SELFTEST}/test_opening.py", f"{SELFTEST}/test_formats.py"),
+    "conformance.submission.opening": (
+        f"{SELFTEST}/test_opening.py",
+        f"{SELFTEST}/test_formats.py",
+    ),
 }
 HANG_SECONDS = 900
 

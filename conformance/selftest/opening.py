@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from conformance.submission import open_submission
+from conformance.submission.opening import open_submission
 from reference.errors import SubmissionError
 from reference.tracks import DEPTH_2025, RETRIEVAL_2026, Track
 

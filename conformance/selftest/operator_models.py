@@ -16,8 +16,8 @@ import onnxruntime as ort
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnx.defs import OpSchema
 
-from conformance.hazards import QDQ
 from conformance.selftest.operator_variants import ARRAYS, variants
+from conformance.submission.hazards import QDQ
 
 FLOAT = TensorProto.FLOAT
 _FLOATS = {FLOAT, TensorProto.FLOAT16}

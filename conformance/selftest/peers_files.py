@@ -16,7 +16,7 @@ from onnxruntime.quantization.calibrate import CalibrationDataReader, create_cal
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from torch import nn
 
-from conformance.probes import probes_for
+from conformance.contract.probes import probes_for
 from reference.export import example_inputs
 from reference.tracks import TRACKS, Part, Tensor
 from reference.weights import seed_weights

@@ -5,8 +5,8 @@ from functools import cache
 
 import numpy as np
 
-from conformance.evidence import Evidence
-from conformance.probes import PHOTOS
+from conformance.contract.evidence import Evidence
+from conformance.contract.probes import PHOTOS
 from conformance.report.document import (
     Chart,
     Other,

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
-from conformance.channels import arrivals
-from conformance.graph import Graph, Value, read_graph
 from conformance.rulebook import Verdict, failed, passed
 from conformance.selftest.facts import graph_of, judge
 from conformance.selftest.surgery import Step, after, step
+from conformance.submission.channels import arrivals
+from conformance.submission.graph import Graph, Value, read_graph
 from reference.tracks import PIDNET
 
 REPEATABLE = settings(derandomize=True, deadline=None, database=None, max_examples=150)

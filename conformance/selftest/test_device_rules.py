@@ -27,7 +27,7 @@ from conformance.rulebook import Verdict, all_rules, device_rules_for
 from conformance.selftest.assess import broken
 from conformance.selftest.models import conforming, write
 from conformance.selftest.scripted_hub import MB, Script, ScriptedHub
-from conformance.submission import Model, Submission
+from conformance.submission.opening import Model, Submission
 from reference.errors import SubmissionError
 from reference.npu.anchors import published_anchors
 from reference.tracks import (

@@ -8,8 +8,8 @@ import numpy as np
 import onnx
 import pytest
 
-from conformance.budget import judge
 from conformance.cli import main
+from reference.npu.budget import judge
 from reference.npu.simulation import simulate
 from reference.tests import npu_models as models
 from reference.tests.npu_models import FLOAT, conv, model, needs_compiler, node, save

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import ModelProto, NodeProto, SparseTensorProto, TensorProto, helper, numpy_helper
 
-from conformance.graph import External, read_graph
 from conformance.rules.external import SHAPE_INPUTS, misplaced
 from conformance.selftest.facts import GRAPH, judge
+from conformance.submission.graph import External, read_graph
 
 FLOAT = TensorProto.FLOAT
 N = helper.make_node

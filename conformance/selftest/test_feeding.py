@@ -7,12 +7,12 @@ import onnx
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from conformance.feeding import feed, match_inputs
-from conformance.graph import Value
+from conformance.contract.feeding import feed, match_inputs
 from conformance.selftest.assess import assess_models, broken
 from conformance.selftest.models import conforming
 from conformance.selftest.mutants.mutant import cast, ints
 from conformance.selftest.surgery import after, both, rename_input, step
+from conformance.submission.graph import Value
 from reference.tracks import DEPTH_2025, RETRIEVAL_2026, SEGMENTATION_2025
 
 IMAGE, TEXT = (1, 3, 1024, 1024), (2, 1, 77)

@@ -12,7 +12,7 @@ from conformance.assessment import Assessment
 from conformance.check import check_files
 from conformance.selftest.damage import damaged, damaged_file
 from conformance.selftest.models import conforming
-from conformance.submission import open_submission
+from conformance.submission.opening import open_submission
 from reference.errors import SubmissionError
 from reference.process import Limits
 from reference.tracks import DEPTH_2025

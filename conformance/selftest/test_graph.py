@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from conformance.graph import Node, Value, megabytes, nbytes, read_graph
-from conformance.operators import npu_hazards
 from conformance.selftest.assess import assess
 from conformance.selftest.facts import GRAPH, graph_of
 from conformance.selftest.models import conforming
+from conformance.submission.graph import Node, Value, megabytes, nbytes, read_graph
+from conformance.submission.operators import npu_hazards
 from reference.errors import SubmissionError
 from reference.tracks import DEPTH_2025
 

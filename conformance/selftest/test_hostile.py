@@ -17,7 +17,7 @@ from conformance.selftest.assess import broken
 from conformance.selftest.gate import run_gate
 from conformance.selftest.models import conforming, write
 from conformance.selftest.surgery import rename_input
-from conformance.submission import open_submission
+from conformance.submission.opening import open_submission
 from reference.process import Limits
 from reference.tracks import DEPTH_2025, Track
 

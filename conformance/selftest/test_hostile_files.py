@@ -8,9 +8,9 @@ import pytest
 from onnx import ModelProto
 
 from conformance.check import check_files
-from conformance.graph import read_graph
 from conformance.selftest.hostile_files import READ, REFUSED, doubling_shape
 from conformance.selftest.models import conforming
+from conformance.submission.graph import read_graph
 from reference.errors import SubmissionError
 from reference.process import Limits
 from reference.tracks import TRACKS

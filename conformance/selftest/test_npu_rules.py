@@ -10,9 +10,9 @@ import pytest
 from onnx import ModelProto, TensorProto
 
 from conformance.assessment import NpuAssessment
-from conformance.evidence import Run
+from conformance.contract.evidence import Run
 from conformance.gate import Gate
-from conformance.npu_evidence import npu_probes
+from conformance.npu.evidence import npu_probes
 from conformance.rulebook import Level, Verdict, all_rules, npu_rules_for
 from conformance.selftest.assess import broken
 from conformance.selftest.gate import counts, run_gate
@@ -20,7 +20,7 @@ from conformance.selftest.models import conforming, write
 from conformance.selftest.mutants import MUTANTS, Mutant
 from conformance.selftest.mutants.mutant import cast
 from conformance.selftest.surgery import after, both, constant, redeclare, side, step
-from conformance.submission import open_submission
+from conformance.submission.opening import open_submission
 from reference.npu.devices import find_device
 from reference.npu.latency import Estimate
 from reference.npu.toolchain import find_toolchain

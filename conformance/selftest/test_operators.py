@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from conformance.graph import Graph, Node, Value, read_graph
-from conformance.operators import Entry, npu_hazards, read_table, survey, table
 from conformance.selftest import make_operators
 from conformance.selftest.facts import GRAPH, judge
 from conformance.selftest.make_operators import Result, Variant, all_variants, compile_all
 from conformance.selftest.operator_models import OPSETS, as_model, written
+from conformance.submission.graph import Graph, Node, Value, read_graph
+from conformance.submission.operators import Entry, npu_hazards, read_table, survey, table
 from reference.tests.npu_models import needs_compiler
 
 REPEATABLE = settings(derandomize=True, deadline=None, database=None, max_examples=200)

@@ -15,16 +15,16 @@ from onnx import ModelProto
 from conformance.assessment import Assessment
 from conformance.parity.comparison import Agreement, Comparison, NotCompared, find_threshold
 from conformance.parity.flow import Flow
+from conformance.parity.rows import explain_disagreement
 from conformance.parity.runners import Workplace, torch_modules
 from conformance.parity.suite import ParityCase
-from conformance.report.parity import explain_disagreement
 from conformance.runtimes.torch import open_module
 from conformance.selftest import models, small
 from conformance.selftest.gate import run_gate
 from conformance.selftest.models import Builder
 from conformance.selftest.mutants import depth_modules
 from conformance.selftest.surgery import after, step
-from conformance.submission import Model, Submission
+from conformance.submission.opening import Model, Submission
 from reference.errors import SubmissionError
 from reference.npu.devices import find_device
 from reference.process import Limits

@@ -6,9 +6,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from conformance.graph import Graph, read_graph
-from conformance.parts import part_of
 from conformance.selftest.models import conforming
+from conformance.submission.graph import Graph, read_graph
+from conformance.submission.parts import part_of
 from reference.tracks import DEPTH_2025, RETRIEVAL_2026, TRACKS, Track
 
 FLOAT, INT32, INT64 = TensorProto.FLOAT, TensorProto.INT32, TensorProto.INT64

@@ -118,7 +118,7 @@ def test_a_checkout_below_another_project_is_passed_by(stranger: Path) -> None:
     below = stranger / "third_party" / "lpcvc"
     (below / "conformance").mkdir(parents=True)
     shutil.copy(ROOT / "conftest.py", below)
-    shutil.copy(ROOT / "conformance" / "test_contract.py", below / "conformance")
+    shutil.copy(ROOT / "conformance" / "contract" / "test_contract.py", below / "conformance")
     done = run_pytest(stranger, "--import-mode=importlib")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "11 passed" in done.stdout
@@ -130,8 +130,8 @@ def test_a_checkout_below_another_project_is_passed_by(stranger: Path) -> None:
         ("addopts = --pyargs conformance", [], ""),
         ("addopts = --pyargs\ntestpaths = conformance", [], ""),
         ("", [], "--pyargs conformance"),
-        ("", ["--pyargs", "conformance.test_contract"], ""),
-        ("", [str(ROOT / "conformance" / "test_contract.py")], ""),
+        ("", ["--pyargs", "conformance.contract.test_contract"], ""),
+        ("", [str(ROOT / "conformance" / "contract" / "test_contract.py")], ""),
         ("", ["-p", "conformance.plugin"], ""),
     ],
 )
@@ -146,7 +146,7 @@ def test_a_run_may_be_about_the_suite_in_other_ways(
 
 def test_it_is_in_the_workers_of_xdist(tmp_path: Path) -> None:
     """The items of the tokenizer need no model."""
-    suite = ["--pyargs", "conformance.test_tokenizer", "--track", "retrieval"]
+    suite = ["--pyargs", "conformance.contract.test_tokenizer", "--track", "retrieval"]
     done = run_pytest(tmp_path, *suite, "-n", "1")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 passed" in done.stdout
@@ -169,7 +169,7 @@ ASKED = [
     ("here", ["--submission", "/"], True),
     ("here", ["--submission", "{elsewhere}", "--report", "{elsewhere}"], True),
     ("here", ["conformance/selftest"], True),
-    ("here", ["conformance/test_contract.py::test_contract"], True),
+    ("here", ["conformance/contract/test_contract.py::test_contract"], True),
     ("here", ["{elsewhere}"], False),
     ("here", ["-q", "{elsewhere}"], False),
     ("here", ["--strict-markers", "{elsewhere}"], False),
@@ -177,7 +177,7 @@ ASKED = [
     ("docs", [], True),
     ("elsewhere", [], False),
     ("elsewhere", ["--pyargs", "conformance"], True),
-    ("elsewhere", ["--pyargs", "conformance.test_npu::test_npu"], True),
+    ("elsewhere", ["--pyargs", "conformance.npu.test_npu::test_npu"], True),
     ("elsewhere", ["--pyargs", "os", "conformance"], True),
     ("elsewhere", ["--pyargs", "conformances", "conform"], False),
     ("elsewhere", ["conformance"], False),

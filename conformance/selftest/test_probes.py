@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from conformance.evidence import Run
-from conformance.look import change, describe, distance, first_offence, same, value_range
-from conformance.probes import ALIKE, CONSTANTS, PHOTOS, Probe, probes_for
+from conformance.contract.evidence import Run
+from conformance.contract.look import change, describe, distance, first_offence, same, value_range
+from conformance.contract.probes import ALIKE, CONSTANTS, PHOTOS, Probe, probes_for
 from reference.data import fixture
 from reference.tracks import DEPTH_2025, RETRIEVAL_2026, SEGMENTATION_2025, TRACKS, Part, Track
 

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conformance.assessment import Assessment
-from conformance.evidence import Evidence, Run
-from conformance.probes import probes_for
+from conformance.contract.evidence import Evidence, Run
+from conformance.contract.probes import probes_for
 from conformance.rulebook import Verdict, all_rules
 from conformance.selftest.gate import run_gate
 from conformance.selftest.models import conforming
 from conformance.selftest.surgery import Change, after, step
-from conformance.submission import Model, Submission, open_submission
+from conformance.submission.opening import Model, Submission, open_submission
 from reference.process import Limits
 from reference.tracks import DEPTH_2025, RETRIEVAL_2026, SEGMENTATION_2025, Track, fits
 

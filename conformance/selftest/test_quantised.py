@@ -8,8 +8,8 @@ import onnx
 import pytest
 from onnx import ModelProto, helper
 
-from conformance.graph import read_graph
-from conformance.quantised import Operators, operators
+from conformance.submission.graph import read_graph
+from conformance.submission.quantised import Operators, operators
 from reference.npu.cache import Cache
 from reference.npu.compile import compile_model
 from reference.npu.devices import find_device

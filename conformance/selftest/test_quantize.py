@@ -14,7 +14,7 @@ from conformance.rulebook import Level, all_rules
 from conformance.selftest.assess import assess
 from conformance.selftest.models import conforming, write
 from conformance.selftest.surgery import after, step
-from conformance.submission import open_submission
+from conformance.submission.opening import open_submission
 from reference.data import fixture
 from reference.errors import SubmissionError
 from reference.ort import load

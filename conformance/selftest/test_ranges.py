@@ -11,12 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import ModelProto, helper
 
-from conformance.graph import read_graph
-from conformance.order import in_order
-from conformance.ranges import HIGHEST, LOWEST, Range, Ranges, find_offences, measure_ranges
-from conformance.runtimes.ranges import RangeChild
+from conformance.runtimes.range_child import RangeChild
+from conformance.runtimes.ranges import (
+    HIGHEST,
+    LOWEST,
+    Range,
+    Ranges,
+    find_offences,
+    measure_ranges,
+)
 from conformance.selftest.models import conforming
 from conformance.selftest.surgery import loop, only_if, step
+from conformance.submission.graph import read_graph
+from conformance.submission.order import in_order
 from reference.errors import SubmissionError
 from reference.process import Limits
 from reference.tests import npu_models

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from conformance.assessment import Assessment
-from conformance.evidence import Evidence
-from conformance.npu_evidence import npu_probes
+from conformance.contract.evidence import Evidence
+from conformance.npu.evidence import npu_probes
 from conformance.regression.compare import compare
 from conformance.regression.document import Recorded, read_baseline
 from conformance.regression.entries import Answer, Nodes
 from conformance.regression.environment import differences, versions
 from conformance.regression.gather import contract_groups
 from conformance.selftest.gate import run_gate
-from conformance.submission import Model, Submission
+from conformance.submission.opening import Model, Submission
 from reference.data import fixture
 from reference.export import export_reference
 from reference.process import Limits

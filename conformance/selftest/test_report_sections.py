@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from conformance.contract.evidence import Evidence
 from conformance.device.evidence import DeviceEvidence
 from conformance.device.hub import EMULATED, HubDevice
-from conformance.evidence import Evidence
-from conformance.npu_evidence import NpuEvidence
+from conformance.npu.evidence import NpuEvidence
 from conformance.report.document import Section
 from conformance.report.sections import sections_of
 from conformance.report.session import ReportSession, _unmeasured

@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conformance.evidence import Run
-from conformance.graph import External, Node, Value
-from conformance.probes import TEXTS, Probe
+from conformance.contract.evidence import Run
+from conformance.contract.probes import TEXTS, Probe
 from conformance.rulebook import Verdict, all_rules
 from conformance.rules import contract
 from conformance.selftest.facts import (
@@ -20,6 +19,7 @@ from conformance.selftest.facts import (
     judge,
     judge_answers,
 )
+from conformance.submission.graph import External, Node, Value
 from reference.errors import SubmissionError
 from reference.tracks import DEPTH_2025, PIDNET, RETRIEVAL_2026, SEGMENTATION_2025
 

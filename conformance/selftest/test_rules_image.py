@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from conformance.graph import Value
 from conformance.rulebook import Verdict, all_rules, failed, passed, skipped
 from conformance.rules.image import NO_ANSWER, NO_PICTURE
 from conformance.selftest.facts import answered, graph_of, judge, judge_answers
+from conformance.submission.graph import Value
 from reference.tracks import (
     PIDNET,
     RETRIEVAL_2026,

@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from conformance.graph import Value
 from conformance.rulebook import failed, passed
 from conformance.rules.pidnet import KERNELS
 from conformance.selftest.facts import GRAPH, graph_of, judge, judge_answers
+from conformance.submission.graph import Value
 from reference.pidnet.model import PIDNet
 from reference.tracks import PIDNET
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from conformance.graph import Value
-from conformance.probes import TEXTS
+from conformance.contract.probes import TEXTS
 from conformance.rulebook import Verdict, all_rules, failed, passed, skipped
 from conformance.rules.behaviour import NO_RUN
 from conformance.rules.contract import NO_GRAPH
 from conformance.selftest.facts import evidence, graph_of, judge, judge_answers
+from conformance.submission.graph import Value
 from reference.tracks import RETRIEVAL_2026, SEGMENTATION_2025
 
 FIRST, SECOND = repr(TEXTS[0]), repr(TEXTS[1])

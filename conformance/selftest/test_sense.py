@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conformance.evidence import Run
-from conformance.npu_evidence import npu_probes
+from conformance.contract.evidence import Run
+from conformance.contract.sense import contrast, covered, lost, nonsense
+from conformance.npu.evidence import npu_probes
 from conformance.selftest import small
-from conformance.sense import contrast, covered, lost, nonsense
 from reference.tracks import DEFAULTS, RETRIEVAL_2026, Track
 
 RNG = np.random.default_rng(4)

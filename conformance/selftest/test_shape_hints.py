@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance.shape_hints import Side, shape_hint
+from conformance.rules.shape_hints import Side, shape_hint
 from reference.tracks import Shape
 
 REPEATABLE = settings(derandomize=True, deadline=None, database=None)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from conformance.fold import infer_shapes
-from conformance.graph import Node, Value, read_graph
 from conformance.selftest.facts import DEPTH, GRAPH, IMAGE, judge
+from conformance.submission.fold import infer_shapes
+from conformance.submission.graph import Node, Value, read_graph
 
 FLOAT = TensorProto.FLOAT
 N = helper.make_node

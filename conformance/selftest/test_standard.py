@@ -9,10 +9,10 @@ import onnxruntime as ort
 import pytest
 from onnx import ModelProto, TensorProto, helper
 
-from conformance.graph import Node, Value, read_graph
 from conformance.selftest.facts import GRAPH, judge
 from conformance.selftest.operator_models import as_model, written
-from conformance.standard import find_offences, known_opset
+from conformance.submission.graph import Node, Value, read_graph
+from conformance.submission.standard import find_offences, known_opset
 
 # Not LayerNormalization, of which onnxruntime had its own before ONNX had one, and no function:
 # in those, types are refused further inside.

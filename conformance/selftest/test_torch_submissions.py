@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from conformance.graph import Value
 from conformance.rules.behaviour import export_tolerance
 from conformance.runtimes.child import ModelChild
 from conformance.selftest.assess import assess, broken
 from conformance.selftest.facts import graph_of
 from conformance.selftest.mutants import depth_modules
+from conformance.submission.graph import Value
 from reference.errors import CheckpointWarning
 from reference.tracks import DEPTH_2025, RETRIEVAL_2026
 

@@ -10,13 +10,13 @@ import pytest
 from conformance.cli import main
 from conformance.fault import FAULT as EXIT_FAULT
 from conformance.fault import guarded
-from conformance.graph import read_graph
-from conformance.ranges import measure_ranges
 from conformance.rulebook import all_rules
+from conformance.runtimes.ranges import measure_ranges
 from conformance.selftest.gate import counts, run_gate
 from conformance.selftest.models import write
 from conformance.selftest.scripted_hub import Script
 from conformance.selftest.test_device_rules import prepare
+from conformance.submission.graph import read_graph
 from reference.aihub.listed import FAULT
 from reference.aihub.tasks import InferenceTask, Model, ModelKind
 from reference.aihub.work import run
@@ -87,12 +87,12 @@ TOOLS: dict[str, tuple[str, Callable[[Path, Path], object], str]] = {
         "our own reference.npu.quantize_worker crashed while quantising elementwise.onnx",
     ),
     "reader": (
-        "conformance.onnx_file",
+        "conformance.submission.onnx_file",
         lambda model, folder: read_graph(model, Limits(59.0)),
         "our own reader of ONNX files crashed while reading elementwise.onnx",
     ),
     "ranges": (
-        "conformance.runtimes.ranges",
+        "conformance.runtimes.range_child",
         lambda model, folder: measure_ranges(model, [{"x": np.ones((1, 8), np.float32)}], LIMITS),
         "onnxruntime crashed while looking at the ranges in elementwise.onnx",
     ),
@@ -138,7 +138,7 @@ def test_no_file_fails_for_a_reader_that_crashed(
     tmp_path: Path, crash: Callable[[str], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = write(DEPTH_2025, tmp_path)["model"]
-    crash("conformance.onnx_file")
+    crash("conformance.submission.onnx_file")
     assert main(["check", "--track=depth", "--timeout=58", str(model)]) == EXIT_FAULT
     said = capsys.readouterr()
     assert said.err.startswith(

@@ -52,8 +52,8 @@ FAULTS = (_EMPTY_AXES, _SOME_AXES)
 def find_fault(op: str, attributes: Mapping[str, Any], inputs: Sequence[str]) -> Fault | None:
     """What onnxruntime's optimiser fails on in one operator of the standard domain, if anything.
 
-    `attributes` are its plain attributes, such as those of `conformance.graph.Node`; it fails where
-    the operator comes behind one that depends on the layout, such as a convolution.
+    `attributes` are its plain attributes by name; it fails where the operator comes behind one that
+    depends on the layout, such as a convolution.
     """
     return next((fault for fault in FAULTS if fault.applies(op, attributes, inputs)), None)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from conformance.graph import Value
+from conformance.submission.graph import Value
 from reference.tracks import Part, Tensor, fits
 
 # Types that hold every value of the contract's own, by its kind.

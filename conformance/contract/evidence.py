@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from conformance.feeding import feed, match_inputs
-from conformance.graph import Graph, Value, read_graph
-from conformance.probes import Probe, Role, probes_for
+from conformance.contract.feeding import feed, match_inputs
+from conformance.contract.probes import Probe, Role, probes_for
 from conformance.runtimes.process import ModelProcess
-from conformance.submission import Model, Submission
+from conformance.submission.graph import Graph, Value, read_graph
+from conformance.submission.opening import Model, Submission
 from reference.errors import SubmissionError, ToolError
 from reference.process import ChildError, Limits
 from reference.tracks import Part, Track, fits

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from conformance.items import ERROR
-from conformance.report.regression import explain_regression, regression_row, tally
+from conformance.regression.rows import explain_regression, regression_row, tally
 from reference.errors import SubmissionError, ToolError
 
 if TYPE_CHECKING:

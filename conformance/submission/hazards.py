@@ -6,8 +6,8 @@ Measured with onnxruntime-qnn 2.7.0 (QAIRT 2.51) for Snapdragon 8 Gen 3, where n
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from conformance.graph import Node
-from conformance.traits import View
+from conformance.submission.graph import Node
+from conformance.submission.traits import View
 from reference.npu.normalise import FAULTS, Fault
 
 _MOST_RANK = 6

@@ -1,7 +1,7 @@
 """What helps against nodes that the compiler leaves to the CPU."""
 
-from conformance.graph import Graph
-from conformance.operators import npu_hazards
+from conformance.submission.graph import Graph
+from conformance.submission.operators import npu_hazards
 
 
 def hazard_remedies(graph: Graph) -> dict[str, str]:

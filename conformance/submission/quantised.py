@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from conformance.graph import Graph, Node
-from conformance.order import in_order
+from conformance.submission.graph import Graph, Node
+from conformance.submission.order import in_order
 
 _FLOAT = ("float16", "bfloat16", "float32", "float64")
 _SCALING = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}

@@ -10,9 +10,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from conformance.foreign import FORMATS, HEAD_BYTES, PICKLE, by_files, no_file, not_a_file, refusal
-from conformance.graph import Graph, read_graph
-from conformance.parts import Takes, part_of, takes
+from conformance.submission.foreign import (
+    FORMATS,
+    HEAD_BYTES,
+    PICKLE,
+    by_files,
+    no_file,
+    not_a_file,
+    refusal,
+)
+from conformance.submission.graph import Graph, read_graph
+from conformance.submission.parts import Takes, part_of, takes
 from reference.archive import MOST_ENTRIES, is_litter, open_zip, unpack
 from reference.errors import SubmissionError, one_line
 from reference.npu.aimet import aimet_to_qdq

@@ -5,7 +5,7 @@ names, shapes and small constants; nothing is run.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from conformance.graph import Graph, Node
+from conformance.submission.graph import Graph, Node
 
 _NAMES = "RGB"
 # Operators that leave every channel where it is.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from conformance.graph import Graph, Node
+from conformance.submission.graph import Graph, Node
 
 # The contrib operators that quantised exports need; Qualcomm's execution provider takes them.
 CONTRIB = {"QuantizeLinear", "DequantizeLinear"}

@@ -10,9 +10,9 @@ from itertools import combinations
 
 import numpy as np
 
-from conformance.evidence import Run
-from conformance.look import is_finite, told_apart, value_range
-from conformance.probes import Probe, Role
+from conformance.contract.evidence import Run
+from conformance.contract.look import is_finite, told_apart, value_range
+from conformance.contract.probes import Probe, Role
 from reference.tracks import Part, Track, format_shape
 
 # Of the depth's range: what tells sky from ground, or a surface from a flat map.

@@ -2,7 +2,7 @@
 
 from enum import Flag, auto
 
-from conformance.graph import Graph
+from conformance.submission.graph import Graph
 from reference.tracks import Part, Shape, Track
 
 _TOKENS = 77  # CLIP's context length

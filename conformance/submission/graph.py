@@ -218,7 +218,7 @@ class _Reader:
             self._end()
             most = min(self._limits.timeout, _INFERENCE_SECONDS) if infer else self._limits.timeout
             self._process = ChildProcess(
-                "conformance.onnx_file",
+                "conformance.submission.onnx_file",
                 "",
                 Path(tempfile.gettempdir()),
                 lambda seconds: self._tick(seconds),

@@ -3,8 +3,8 @@
 from collections import defaultdict
 from collections.abc import Iterator
 
-from conformance.graph import Graph, Node
-from conformance.standard import Form, find_form
+from conformance.submission.graph import Graph, Node
+from conformance.submission.standard import Form, find_form
 
 # Numbers: they differ from model to model, and no value of theirs was seen to matter.
 _NUMBERS = {

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from conformance.graph import Graph, Node
-from conformance.hazards import QDQ, known_hazards
-from conformance.standard import is_unknown
-from conformance.traits import View, traits
+from conformance.submission.graph import Graph, Node
+from conformance.submission.hazards import QDQ, known_hazards
+from conformance.submission.standard import is_unknown
+from conformance.submission.traits import View, traits
 from reference.data import fixture
 
 Traits = frozenset[tuple[str, str]]

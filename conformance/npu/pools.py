@@ -13,10 +13,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from conformance.graph import Graph, Node
-from conformance.quantised import operators
 from conformance.runtimes.process import ModelProcess
-from conformance.submission import Model
+from conformance.submission.graph import Graph, Node
+from conformance.submission.opening import Model
+from conformance.submission.quantised import operators
 from reference.errors import SubmissionError, ToolError
 from reference.npu.compile import compile_model
 from reference.npu.devices import Device

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from conformance.evidence import Run
+from conformance.contract.evidence import Run
 from reference.tracks import SEGMENTATION_2025, format_shape
 
 # Of the length of an embedding, or the range of another answer.

@@ -1,4 +1,4 @@
-"""The child's side of `conformance.graph`: parses an ONNX file, which may be an attack, into facts.
+"""The child's side of `graph`: parses an ONNX file, which may be an attack, into facts.
 
 Memory and time of a parse, of inlining and of shape inference grow with what the file holds and
 not with its size, so that all of it happens in a child process within limits.
@@ -16,8 +16,8 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
-from conformance.fold import MOST_ELEMENTS, infer_shapes
-from conformance.graph import (
+from conformance.submission.fold import MOST_ELEMENTS, infer_shapes
+from conformance.submission.graph import (
     MOST_FACTS,
     TOO_MUCH,
     External,
@@ -42,7 +42,7 @@ _CONSTANT_NUMBERS = ("value_int", "value_ints", "value_float", "value_floats")
 
 
 class FileChild(Child):
-    """Answers what `conformance.graph.read_graph` asks."""
+    """Answers what `conformance.submission.graph.read_graph` asks."""
 
     def read(self, path: str, infer: bool) -> dict[str, Any]:
         """The fields of a Graph but for its path, as plain data, with shape inference or without.
@@ -95,7 +95,7 @@ def load_model(path: Path) -> Any:
 
 
 def describe(model: Any, *, infer: bool = True) -> dict[str, Any]:
-    """What the rules see of a model, as plain data: see `conformance.graph.Graph`."""
+    """What the rules see of a model, as plain data: see `conformance.submission.graph.Graph`."""
     graph = model.graph
     weights: dict[str, Value] = {}
     external: list[External] = []

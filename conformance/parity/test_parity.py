@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance.report.parity import explain_disagreement, measured, parity_row
+from conformance.parity.rows import explain_disagreement, measured, parity_row
 from reference.errors import SubmissionError, ToolError
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""The contract suite: a submission held to the rules of its track, on this machine."""

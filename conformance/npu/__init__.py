@@ -1,0 +1,1 @@
+"""The suite of the NPU: compiled by Qualcomm's own compiler, answered by its emulator."""

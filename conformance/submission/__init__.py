@@ -1,0 +1,1 @@
+"""What the participant brings: files opened, their graphs read, and what is known of operators."""
