@@ -17,8 +17,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from conformance.contract.probes import probes_for
 from conformance.selftest.models import conforming
 from conformance.selftest.surgery import redeclare
+from reference.depth.contract import DEPTH_2025
 from reference.export import export_reference
-from reference.tracks import DEPTH_2025
 
 ROUNDS = 3
 

@@ -16,7 +16,7 @@ from conformance.runtimes.process import ModelProcess
 from conformance.selftest.models import write
 from conformance.submission.opening import open_submission
 from reference.process import Limits
-from reference.tracks import find_track
+from reference.registry import find_track
 
 SIDE = 1024
 

@@ -11,9 +11,9 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from reference.export import build_reference, example_inputs
+from reference.segmentation.contract import SEGMENTATION_2025
 from reference.segmentation.model import SAMPLE_RESOLUTION, WINNER_RESOLUTION
 from reference.tests import plain_xdecoder as plain
-from reference.tracks import SEGMENTATION_2025
 
 ROUNDS = 3
 RESOLUTIONS = (SAMPLE_RESOLUTION, WINNER_RESOLUTION)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conformance.gate import Gate
-from conformance.rulebook import PREFIXES, Rule, all_rules, rules_for
+from conformance.rulebook import Rule, all_rules, every_track, rules_for
 from conformance.submission.graph import Graph, read_graph
 from conformance.submission.opening import Model, as_parts, models_in, split_spec, told_part
 from reference.errors import SubmissionError, ToolError, one_line
@@ -40,7 +40,7 @@ def static_rules(track: Track | None) -> list[Rule]:
     if track is not None:
         return [rule for rule in rules_for(track) if rule.needs == "graph"]
     rules = (rule for id, rule in all_rules().items() if id.startswith("COM-"))
-    return [rule for rule in rules if rule.needs == "graph" and set(rule.tracks) == set(PREFIXES)]
+    return [rule for rule in rules if rule.needs == "graph" and rule.when is every_track]
 
 
 def check_files(
@@ -117,7 +117,7 @@ def _onnx(model: Model, track: Track | None, scratch: Path, limits: Limits) -> P
     path = Path(tempfile.mkdtemp(dir=scratch)) / f"{model.part}.onnx"
     try:
         tick = lambda seconds: line(f"exporting {model.path.name} to ONNX {seconds:.0f} s")  # noqa: E731
-        export_onnx(model, track.id, path, limits, tick)
+        export_onnx(model, track.spec, path, limits, tick)
     finally:
         line.clear()
     return path

@@ -95,11 +95,11 @@ def onnx_files(
     `scratch`. Raises SubmissionError for what cannot be opened.
     """
     if not specs:
-        if not track.model:
+        if not track.has("model"):
             raise SubmissionError(f"{track.id} has no reference model", "give your own model")
         progress.step = f"building the reference of {track.id}"
         with ModelProcess(progress.step, scratch, progress, limits) as process:
-            paths = process.reference(track.id, scratch, None)
+            paths = process.reference(track.spec, scratch, None)
         return {part: Path(path) for part, path in paths.items()}
     models = open_submission(track, specs, scratch, limits).models
     files = {
@@ -119,7 +119,7 @@ def _export(
 ) -> Path:
     path = scratch / f"{part}.onnx"
     progress.step = f"exporting {model.path.name} to ONNX"
-    export_onnx(model, track.id, path, limits, progress)
+    export_onnx(model, track.spec, path, limits, progress)
     return path
 
 

@@ -1,6 +1,5 @@
 """`lpcvc quantize`: a quantised model from a float one and pictures of the task."""
 
-import importlib
 import itertools
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -125,7 +124,7 @@ def _examples(
 ) -> Iterator[Feeds]:
     """The inputs of one forward pass for each picture, or for each text without pictures."""
     dtypes = _dtypes(track, part, graph)
-    inputs = importlib.import_module(track.inputs)
+    inputs = track.room("inputs")
     pairs: Iterator[tuple[Path | None, str]]
     if pictures:
         pairs = zip(pictures, itertools.cycle(lines or [""]), strict=False)

@@ -2,15 +2,17 @@
 
 import importlib
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Literal
 
 from reference.errors import SubmissionError, ToolError, one_line
-from reference.tracks import DEFAULTS, Track
+from reference.registry import all_tracks
+from reference.tracks import Track
 
-PREFIXES = {"segmentation": "SEG", "retrieval": "RET", "depth": "DEP", "pidnet": "PID"}
+# Rules that several tracks have, a module each; a track's own are in the module that it names.
+ROOMS = ("common", "operators", "behaviour", "contract", "image", "text", "npu", "device")
 
 Needs = Literal["graph", "runs", "npu", "device"]
 Kind = Literal["any", "torch"]
@@ -103,15 +105,16 @@ class Rule:
 
     `needs` is "graph" for what can be read off the file, "runs" for what needs forward passes, and
     "npu" for what Qualcomm's compiler and emulator show; such a check takes an NpuEvidence, and one
-    that needs a "device" of AI Hub a DeviceEvidence.
-    `kind` is "torch" where the rule is about submissions that are not ONNX files yet. `fatal` marks
-    a rule without which nothing else can be checked, and `blocks` a required one of the graph
-    without which no forward pass tells anything.
+    that needs a "device" of AI Hub a DeviceEvidence. `when` says of a track whether the rule is for
+    it; an `id` of `*-3` is the third one in the numbering of each. `kind` is "torch" where the rule
+    is about submissions that are not ONNX files yet. `fatal` marks a rule without which nothing
+    else can be checked, and `blocks` a required one of the graph without which no forward pass
+    tells anything.
     """
 
     id: str
     level: Level
-    tracks: tuple[str, ...]
+    when: Callable[[Track], bool]
     needs: Needs
     kind: Kind
     fatal: bool
@@ -136,7 +139,28 @@ class Rule:
         return self.source or "; ".join(track.sources)
 
 
-_RULES: dict[str, Rule] = {}
+_RULES: dict[tuple[str, str], Rule] = {}
+
+
+def every_track(track: Track) -> bool:
+    """For rules that hold whatever the track."""
+    return True
+
+
+def takes_text(track: Track) -> bool:
+    """Whether some part of the track takes token ids."""
+    return any(part.text for part in track.parts)
+
+
+def has_limit(track: Track) -> bool:
+    """Whether its latency has a limit that a device can be held to."""
+    return track.budget_ms is not None or track.budget_is_reference
+
+
+def states_values(track: Track) -> bool:
+    """Whether it says which values an output holds: 0 and 1 alone, or a range."""
+    outputs = (part.output for part in track.parts)
+    return any(output.kind == "binary" or output.values is not None for output in outputs)
 
 
 def rule(
@@ -145,30 +169,24 @@ def rule(
     *,
     remedy: str,
     source: str = "",
-    tracks: tuple[str, ...] = tuple(PREFIXES),
+    when: Callable[[Track], bool] = every_track,
     needs: Needs = "runs",
     kind: Kind = "any",
     fatal: bool = False,
     blocks: bool = True,
 ) -> Callable[[Check], Check]:
-    """Enters a check into the rulebook.
+    """Enters a check into the rulebook, for the tracks whose own module of rules it stands in, or
+    from one of `ROOMS` for all tracks of which `when` holds.
 
     An `id` such as `*-3` is the same rule in every track's own numbering (`SEG-3`, `DEP-3`, ...).
     Without a `source`, the documents of the track itself are the source.
     """
 
     def register(check: Check) -> Check:
-        entries = (
-            [(id.replace("*", PREFIXES[track]), (track,)) for track in tracks]
-            if id.startswith("*")
-            else [(id, tracks)]
-        )
-        for entry_id, entry_tracks in entries:
-            if entry_id in _RULES:
-                raise ValueError(f"two rules are called {entry_id}")
-            _RULES[entry_id] = Rule(
-                entry_id, level, entry_tracks, needs, kind, fatal, blocks, source, remedy, check
-            )
+        key = (check.__module__, id)
+        if key in _RULES:
+            raise ValueError(f"two rules are called {id}")
+        _RULES[key] = Rule(id, level, when, needs, kind, fatal, blocks, source, remedy, check)
         return check
 
     return register
@@ -176,33 +194,53 @@ def rule(
 
 def all_rules() -> dict[str, Rule]:
     """Every rule by id, in the order of the table: common first, then track by track."""
-    for room in ("common", "operators", "behaviour", "image", "text", "npu", "device", *DEFAULTS):
-        importlib.import_module(f"conformance.rules.{room}")
-    return {id: _RULES[id] for id in sorted(_RULES, key=_order)}
+    found = {rule.id: rule for track in all_tracks().values() for rule in rules_of(track)}
+    rooms = ["COM", *(track.prefix for track in all_tracks().values()), *_AFTER]
+    return dict(sorted(found.items(), key=lambda entry: _place(entry[0], rooms)))
+
+
+def rules_of(track: Track) -> list[Rule]:
+    """Every rule for a submission to `track`, as they are written."""
+    modules = [f"{__package__}.rules.{room}" for room in ROOMS]
+    modules += [track.rules] if track.rules else []
+    for module in modules:
+        importlib.import_module(module)
+    found = [
+        replace(rule, id=rule.id.replace("*", track.prefix))
+        for (module, _), rule in _RULES.items()
+        if module in modules and rule.when(track)
+    ]
+    rooms = ["COM", track.prefix, *_AFTER]
+    return sorted(found, key=lambda rule: _place(rule.id, rooms))
+
+
+def tracks_of(rule: Rule) -> list[Track]:
+    """The tracks that the rule is for, all editions."""
+    return [track for track in all_tracks().values() if rule in rules_of(track)]
 
 
 def rules_for(track: Track, *, torch: bool = False) -> list[Rule]:
     """The rules of the contract for a submission to `track`, without a forward pass first."""
     kinds = {"any", "torch"} if torch else {"any"}
-    chosen = [r for r in _rules_of(track) if r.needs in ("graph", "runs") and r.kind in kinds]
+    chosen = [r for r in rules_of(track) if r.needs in ("graph", "runs") and r.kind in kinds]
     return sorted(chosen, key=lambda r: (not r.fatal, r.needs != "graph"))
 
 
 def npu_rules_for(track: Track) -> list[Rule]:
     """The rules for a submission to `track` on the NPU of a device."""
-    return [r for r in _rules_of(track) if r.needs == "npu"]
+    return [r for r in rules_of(track) if r.needs == "npu"]
 
 
 def device_rules_for(track: Track) -> list[Rule]:
     """The rules for a submission to `track` on a device of AI Hub."""
-    return [r for r in _rules_of(track) if r.needs == "device"]
+    return [r for r in rules_of(track) if r.needs == "device"]
 
 
-def _rules_of(track: Track) -> list[Rule]:
-    return [r for r in all_rules().values() if track.name in r.tracks]
+_AFTER = ("IMG", "TXT", "NPU", "DEV")
 
 
-def _order(rule_id: str) -> tuple[int, int]:
-    prefix, _, number = rule_id.partition("-")
-    rooms = ["COM", *PREFIXES.values(), "IMG", "TXT", "NPU", "DEV"]
-    return rooms.index(prefix), int(number)
+def _place(id: str, prefixes: Sequence[str]) -> tuple[int, int]:
+    """Where a rule stands in the table; what is called otherwise comes last."""
+    prefix, _, number = id.rpartition("-")
+    place = prefixes.index(prefix) if prefix in prefixes else len(prefixes)
+    return place, int(number)

@@ -25,7 +25,8 @@ from conformance.submission.opening import Model, Submission, open_submission
 from reference.errors import SubmissionError
 from reference.npu.devices import Device, find_device
 from reference.process import Limits
-from reference.tracks import DEFAULTS, Track, find_track
+from reference.registry import default_tracks, find_track
+from reference.tracks import Track
 
 if TYPE_CHECKING:
     from conformance.parity.comparison import Comparison
@@ -96,7 +97,7 @@ class Suite:
         self._on_devices = on_devices
         self.gate = gate
         named = dict.fromkeys(find_track(name) for name in tracks)
-        self.tracks = list(named or DEFAULTS.values())
+        self.tracks = list(named or (t for t in default_tracks().values() if t.has("model")))
         given = [f"--submission {shell_word(spec)}" for spec in submission]
         given += [f"--weights {shell_word(weights)}"] if weights else []
         self._device_names = list(devices)
@@ -120,7 +121,7 @@ class Suite:
                 option = "--submission" if submission else "--weights"
                 raise SubmissionError(
                     f"{option} needs one --track and {len(tracks)} are given",
-                    f"add --track with one of: {', '.join(DEFAULTS)}",
+                    f"add --track with one of: {', '.join(default_tracks())}",
                 )
             if submission and weights:
                 raise SubmissionError(
@@ -253,7 +254,7 @@ class Suite:
         return subject
 
     def _reference(self, track: Track, weights: Path | None) -> Subject:
-        if not track.model:
+        if not track.has("model"):
             raise SubmissionError(
                 f"{track.id} has no reference model", "give your own with --submission"
             )
@@ -268,9 +269,9 @@ class Suite:
             what = f"building the reference of {track.id}"
             tick = lambda seconds: progress(f"{what} {seconds:.0f} s")  # noqa: E731
             with ModelProcess(what, folder, tick, self._limits) as process:
-                paths = process.reference(track.id, folder, weights)
+                paths = process.reference(track.spec, folder, weights)
             models = {part: Model(part, "onnx", path) for part, path in paths.items()}
-            source = f"{track.id}:{{}}:{weights or ''}"
+            source = f"{track.spec}:{{}}:{weights or ''}"
             originals = {part: Model(part, "reference", source.format(part)) for part in paths}
             built.append(Submission(label, models, originals))
             return built[0]
@@ -278,7 +279,7 @@ class Suite:
         return Subject(track, label, build)
 
     def _sample(self, track: Track) -> Subject | None:
-        return self._reference(track, None) if track.model else None
+        return self._reference(track, None) if track.has("model") else None
 
     def _folder(self, track: Track) -> Path:
         return Path(tempfile.mkdtemp(dir=self._scratch.name, prefix=f"{track.id}-"))

@@ -2,7 +2,6 @@
 and TorchScript.
 """
 
-import importlib
 import inspect
 import os
 import tempfile
@@ -18,8 +17,9 @@ from torch import nn
 
 from reference.errors import SubmissionError
 from reference.install import install_command
+from reference.registry import all_tracks
 from reference.torch_forward import in_order, of_inputs_alone, reason
-from reference.tracks import TRACKS, Part, Tensor, Track
+from reference.tracks import Part, Tensor, Track
 
 OPSET = 17
 
@@ -39,11 +39,11 @@ def build_reference(
     SubmissionError where the track has no reference model or no choice of resolution, a library of
     the `torch` extra is missing, or the checkpoint or the resolution cannot be used.
     """
-    if not track.model:
-        known = ", ".join(other.id for other in TRACKS.values() if other.model)
+    if not track.has("model"):
+        known = ", ".join(other.id for other in all_tracks().values() if other.has("model"))
         raise SubmissionError(f"track {track.id} has no reference model", f"choose one of: {known}")
     try:
-        module = importlib.import_module(track.model)
+        module = track.room("model")
     except ModuleNotFoundError as error:
         raise SubmissionError(
             f"the reference model of {track.id} needs {error.name}",
@@ -141,8 +141,8 @@ def write_onnx(
 
 
 def _name(tensor: Tensor) -> str:
-    """The contract's name; it leaves two outputs unnamed, an embedding of any width and depth."""
-    return tensor.name or ("embedding" if None in tensor.shape else "depth")
+    """The contract's name; an output that it leaves unnamed is called what it is."""
+    return tensor.name or tensor.kind or "output"
 
 
 def export_torchscript(module: nn.Module, part: Part, path: Path) -> Path:

@@ -148,7 +148,7 @@ class Evidence:
         name = Path(model.target).name
         with self._process(name, lambda s: f"exporting {name} to ONNX {s:.0f} s") as process:
             try:
-                process.export(model, self.track.id, path)
+                process.export(model, self.track.spec, path)
             except (ChildError, SubmissionError) as error:
                 self.export_errors[part.name] = str(error)
                 return None

@@ -60,7 +60,7 @@ def _by_elimination(possible: dict[str, list[Value]], matched: dict[str, Value])
 
 def _takes(value: Value, tensor: Tensor, raw_pixels: bool) -> bool:
     kind = _HOLDS[tensor.dtypes[0]] | (
-        {"uint8"} if raw_pixels and len(tensor.shape) == 4 else set()
+        {"uint8"} if raw_pixels and tensor.kind == "picture" else set()
     )
     return value.dtype in kind and fits(value.shape, tensor.shape)
 

@@ -5,13 +5,12 @@ from collections.abc import Iterable
 import numpy as np
 
 from conformance.contract.evidence import Run
-from reference.tracks import SEGMENTATION_2025, format_shape
+from reference.tracks import format_shape
 
 # Of the length of an embedding, or the range of another answer.
 ROUNDING = 1e-6
 # From 1 to the next float32.
 ULP = float(np.spacing(np.float32(1)))
-MASK = SEGMENTATION_2025.parts[0].output.name
 
 
 def describe(array: np.ndarray) -> str:
@@ -62,7 +61,7 @@ def change(a: Run, b: Run) -> float:
     if a.output.shape != b.output.shape:
         return float("inf")
     x, y = (np.asarray(run.output, dtype=np.float64) for run in (a, b))
-    if a.part.output.name == MASK:
+    if a.part.output.kind == "binary":
         return float(np.mean(x != y))
     spread = float(x.max() - x.min()) or 1.0
     return float(np.max(np.abs(x - y))) / spread
@@ -77,9 +76,9 @@ def told_apart(a: Run, b: Run) -> bool:
     if a.output.shape != b.output.shape:
         return True
     x, y = (np.asarray(run.output, dtype=np.float64) for run in (a, b))
-    if a.part.output.name == MASK:
+    if a.part.output.kind == "binary":
         return not np.array_equal(_inside(x, a, b), _inside(y, a, b))
-    if None in a.part.output.shape:
+    if a.part.output.kind == "embedding":
         return bool(np.linalg.norm(_unit(x) - _unit(y)) > ROUNDING)
     return change(a, b) > ROUNDING
 

@@ -1,6 +1,5 @@
 """The inputs a submission is looked at with: photographs, constant images, noise and texts."""
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -84,7 +83,7 @@ class _Maker:
     def __init__(self, track: Track, part: Part) -> None:
         self._track = track
         self._part = part
-        self._inputs: Any = importlib.import_module(track.inputs)
+        self._inputs: Any = track.room("inputs") if track.has("inputs") else None
 
     def images(self) -> list[Probe]:
         photos = [
@@ -173,7 +172,7 @@ class _Maker:
         )
 
     def _photo(self, file: str) -> np.ndarray:
-        return _prepared(self._track.inputs, file)
+        return _prepared(self._track, file)
 
     def _content(self, file: str) -> tuple[int, int] | None:
         if not hasattr(self._inputs, "letterbox"):
@@ -205,10 +204,9 @@ class _Maker:
 
 
 @lru_cache(maxsize=len(PHOTOS))
-def _prepared(inputs: str, file: str) -> np.ndarray:
-    """A photograph as the module `inputs` prepares it, to be read only."""
-    module: Any = importlib.import_module(inputs)
-    prepared: np.ndarray = module.prepare_image(fixture(f"photos/{file}"))
+def _prepared(track: Track, file: str) -> np.ndarray:
+    """A photograph as the track prepares it, to be read only."""
+    prepared: np.ndarray = track.room("inputs").prepare_image(fixture(f"photos/{file}"))
     prepared.flags.writeable = False
     return prepared
 

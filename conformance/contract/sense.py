@@ -13,7 +13,7 @@ import numpy as np
 from conformance.contract.evidence import Run
 from conformance.contract.look import is_finite, told_apart, value_range
 from conformance.contract.probes import Probe, Role
-from reference.tracks import Part, Track, format_shape
+from reference.tracks import Part, format_shape
 
 # Of the depth's range: what tells sky from ground, or a surface from a flat map.
 CLEAR = 0.1
@@ -48,7 +48,7 @@ def covered(mask: np.ndarray) -> float:
     return float(np.mean(mask > 0.5))
 
 
-def nonsense(track: Track, runs: Iterable[Run], *, nearly: bool = False) -> list[Nonsense]:
+def nonsense(runs: Iterable[Run], *, nearly: bool = False) -> list[Nonsense]:
     """What makes no sense in the finite answers of one part to photographs and texts.
 
     A zero or constant embedding, flat depth, constant logits, masks that are all empty or full, and
@@ -57,19 +57,16 @@ def nonsense(track: Track, runs: Iterable[Run], *, nearly: bool = False) -> list
     """
     judged = [run for run in _of_contract(runs) if is_finite(run)]
     found = []
-    if track.name == "segmentation":
+    if all(run.part.output.kind == "binary" for run in judged):
         found += _one_sided(judged, nearly)
     else:
-        constant = _flat_depth if track.name == "depth" else _constant
-        found += [each for run in judged if (each := constant(run, nearly))][:1]
+        found += [each for run in judged if (each := _constant(run, nearly))][:1]
     if not found:  # constant answers are the same too
-        found += _unread(track, judged, "picture", nearly) + _unread(track, judged, "text", nearly)
+        found += _unread(judged, "picture", nearly) + _unread(judged, "text", nearly)
     return found
 
 
-def lost(
-    track: Track, there: Iterable[Run], host: Iterable[Run]
-) -> list[tuple[Nonsense, str, str]]:
+def lost(there: Iterable[Run], host: Iterable[Run]) -> list[tuple[Nonsense, str, str]]:
     """What makes no sense `there` in answers of one part that make sense on the host, each with the
     range of the answers there and of the host's to the same probes.
     """
@@ -78,10 +75,10 @@ def lost(
     host = [run for run in _of_contract(host) if run.probe.name in asked]
     if not host or not all(map(is_finite, host)):
         return []
-    known = {each.kind for each in nonsense(track, host, nearly=True)}
+    known = {each.kind for each in nonsense(host, nearly=True)}
     if "constant" in known:
         return []
-    found = [each for each in nonsense(track, there) if each.kind not in known]
+    found = [each for each in nonsense(there) if each.kind not in known]
     return [(each, value_range(there), value_range(host)) for each in found]
 
 
@@ -92,6 +89,8 @@ def _of_contract(runs: Iterable[Run]) -> list[Run]:
 
 def _constant(run: Run, nearly: bool) -> Nonsense | None:
     x = run.output
+    if run.part.output.kind == "depth":
+        return _flat_depth(run, nearly)
     if is_zero(x):
         seen = f"all zeros, {x.dtype} {format_shape(x.shape)}"
         return Nonsense("constant", "an answer that is not zero", seen, run.where)
@@ -120,17 +119,17 @@ def _one_sided(runs: Sequence[Run], nearly: bool) -> list[Nonsense]:
     return [Nonsense("constant", "a mask of some of the pixels", seen, runs[0].where)]
 
 
-def _unread(track: Track, runs: Sequence[Run], what: str, nearly: bool) -> list[Nonsense]:
+def _unread(runs: Sequence[Run], what: str, nearly: bool) -> list[Nonsense]:
     """Where all pairs of probes that differ in `what` alone have one answer."""
     pairs = list(_pairs(runs, what))
-    if not pairs or any(_differ(track, a, b, nearly) for a, b in pairs):
+    if not pairs or any(_differ(a, b, nearly) for a, b in pairs):
         return []
     seen = f"one answer to {len({id(run) for pair in pairs for run in pair})} different {what}s"
     return [Nonsense(what, f"an answer that depends on the {what}", seen, pairs[0][0].where)]
 
 
-def _differ(track: Track, a: Run, b: Run, nearly: bool) -> bool:
-    if nearly and track.name == "segmentation":
+def _differ(a: Run, b: Run, nearly: bool) -> bool:
+    if nearly and a.part.output.kind == "binary":
         return bool(np.mean(a.output != b.output) > FLIPPED)
     return told_apart(a, b)
 

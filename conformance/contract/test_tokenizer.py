@@ -1,6 +1,5 @@
 """The tokenizer that feeds the text models, held to recorded ids of the documents' tokenizer."""
 
-import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,7 @@ DOCUMENTED_DOG = [49406, 2308, 1774, 15762, 269, 49407]
 
 def text_input(track: Track, text: str) -> np.ndarray[Any, Any]:
     """What the track feeds for a text, one row for the ids and perhaps one for the mask."""
-    inputs = importlib.import_module(track.inputs)
-    return inputs.prepare_text(text).reshape(-1, CONTEXT)
+    return track.room("inputs").prepare_text(text).reshape(-1, CONTEXT)
 
 
 def goldens() -> dict[str, list[int]]:

@@ -1,6 +1,5 @@
 """Compares the answers of one submission in PyTorch, in ONNX and on the emulated NPU."""
 
-import importlib
 import json
 import tempfile
 from collections.abc import Callable
@@ -280,7 +279,7 @@ def _texts(track: Track, part: Part) -> list[Probe]:
     """Every text that the suite knows, as a probe of the text part."""
     recorded = json.loads(Path(fixture("clip/goldens.json")).read_text(encoding="utf-8"))
     texts = dict.fromkeys([*TEXTS, *(text for _, text in PHOTOS.values()), *recorded])
-    prepare = importlib.import_module(track.inputs).prepare_text
+    prepare = track.room("inputs").prepare_text
     name = str(part.inputs[0].name)
 
     def feeds(text: str) -> Callable[[], Feeds]:

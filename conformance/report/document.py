@@ -6,7 +6,7 @@ from typing import Literal
 
 from conformance.report.terminal import Row
 from conformance.rulebook import all_rules
-from reference.tracks import TRACKS
+from reference.registry import known_track
 
 SCHEMA = 1
 # Of all pictures of a report, so that a page can be mailed and a browser opens it at once.
@@ -101,13 +101,13 @@ class Subject:
     @property
     def title(self) -> str:
         """The track in words."""
-        known = TRACKS.get(self.track)
+        known = known_track(self.track)
         return known.title if known else self.track
 
     @property
     def edition(self) -> str:
         """The track's edition, empty where it has none."""
-        known = TRACKS.get(self.track)
+        known = known_track(self.track)
         return known.edition if known else ""
 
     @property

@@ -5,23 +5,20 @@ import textwrap
 
 from conformance.rulebook import (
     LEVEL_MEANING,
-    PREFIXES,
     Needs,
     Rule,
     all_rules,
     device_rules_for,
     npu_rules_for,
     rules_for,
+    tracks_of,
 )
 from reference.errors import SubmissionError
-from reference.tracks import TRACKS, Track, format_shape
+from reference.registry import all_tracks, default_tracks
+from reference.tracks import Track, format_shape
 
-HEADINGS = {
-    "COM": "Every track",
-    "SEG": "Segmentation",
-    "RET": "Retrieval",
-    "DEP": "Depth",
-    "PID": "PidNet",
+_EVERY = {"COM": "Every track"}
+_LATER = {
     "IMG": "Models that take a picture",
     "TXT": "Models that take a text",
     "NPU": "On the NPU of a device (`pytest -m npu`)",
@@ -57,7 +54,7 @@ def rules_explained(rule_id: str) -> str:
         raise SubmissionError(f"no rule is called {rule_id!r}", "`lpcvc rules` lists them all")
     fields = {
         "level": f"{rule.level.value}: {LEVEL_MEANING[rule.level]}",
-        "tracks": ", ".join(rule.tracks),
+        "tracks": ", ".join(_names(rule)),
         "looks at": _looks_at(rule),
         "source": "; ".join(dict.fromkeys(_sources(rule))),
         "remedy": rule.remedy,
@@ -76,10 +73,11 @@ def rules_markdown() -> str:
         "By default a broken required or documented rule fails the gate and advice warns."
         " `--as-evaluated` lets documented rules warn, `--strict` fails advice too.",
         "## Tracks",
-        *(_track_markdown(track) for track in TRACKS.values()),
+        *(_track_markdown(track) for track in all_tracks().values()),
     ]
     rules = all_rules().values()
-    for prefix, heading in HEADINGS.items():
+    own = {track.prefix: track.name.capitalize() for track in all_tracks().values()}
+    for prefix, heading in (_EVERY | own | _LATER).items():
         parts += [f"## {heading}", *(_rule_markdown(r) for r in rules if r.id.startswith(prefix))]
     return "\n\n".join(parts)
 
@@ -110,7 +108,8 @@ def _track_markdown(track: Track) -> str:
 
 
 def _rule_markdown(rule: Rule) -> str:
-    where = "" if len(rule.tracks) in (1, len(PREFIXES)) else f" Tracks: {', '.join(rule.tracks)}."
+    names = _names(rule)
+    where = "" if len(names) in (1, len(default_tracks())) else f" Tracks: {', '.join(names)}."
     return "\n".join(
         [
             f"### {rule.id} ({rule.level.value})",
@@ -130,4 +129,8 @@ def _looks_at(rule: Rule) -> str:
 
 
 def _sources(rule: Rule) -> list[str]:
-    return [rule.source_for(track) for track in TRACKS.values() if track.name in rule.tracks]
+    return [rule.source_for(track) for track in tracks_of(rule)]
+
+
+def _names(rule: Rule) -> list[str]:
+    return list(dict.fromkeys(track.name for track in tracks_of(rule)))

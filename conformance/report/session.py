@@ -16,7 +16,7 @@ from conformance.report.sections import NOT_MEASURED, sections_of
 from conformance.report.terminal import Row, shell_word
 from conformance.report.writers import check_folder, write_report
 from reference.errors import one_line, printable
-from reference.tracks import TRACKS
+from reference.registry import known_track
 
 if TYPE_CHECKING:
     from conformance.suite import Suite
@@ -126,10 +126,11 @@ def _unmeasured(rows: list[Row], sections: list[Section]) -> list[Section]:
     timed = {
         section.subject.partition(" on ")[0] for section in sections if section.kind == "latency"
     }
-    tracks = dict.fromkeys(row.track for row in rows if row.track in TRACKS)
+    tracks = map(known_track, dict.fromkeys(row.track for row in rows))
     budgets = tuple(
         (track.id, track.device, NOT_MEASURED, track.budget)
-        for track in (TRACKS[name] for name in tracks if name not in timed)
+        for track in tracks
+        if track is not None and track.id not in timed
     )
     if not budgets:
         return []

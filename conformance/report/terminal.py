@@ -90,7 +90,7 @@ def repeat_rule(track: "Track", rule: "Rule", options: Iterable[str]) -> str:
 
 def repeat(suite: str, track: "Track", options: Iterable[str], item: str) -> str:
     """The command that runs one item of a suite again."""
-    command = ["pytest --pyargs conformance -m", suite, "--track", track.id, *options]
+    command = ["pytest --pyargs conformance -m", suite, "--track", shell_word(track.spec), *options]
     return f"{' '.join(command)} -k {shlex.quote(f'::{item}]')}"
 
 

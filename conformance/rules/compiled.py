@@ -14,7 +14,8 @@ from conformance.rulebook import Verdict, could_not_run, failed, passed, togethe
 from reference.errors import SubmissionError
 from reference.tracks import Track
 
-DEPTH_SLACK = 1e-6
+# Of the width of a range.
+SLACK = 1e-6
 SCALE = (
     "scale before the last layer, so that what it returns is well above 6e-8, and keep every sum"
     " and product on the way below 65504: beyond these float16 holds 0 and infinity"
@@ -32,17 +33,23 @@ def judge_answers(attempts: list[Run]) -> Verdict | None:
     return passed(f"{len(attempts)} probes, {describe(attempts[0].output)}") if attempts else None
 
 
-def judge_values(track: Track, runs: list[Run]) -> Verdict | None:
-    """A mask is 0 or 1 to one unit in the last place, depth in [0, 1] to 1e-6.
+def judge_values(runs: list[Run]) -> Verdict | None:
+    """A mask is 0 or 1 to one unit in the last place, other values in their range to 1e-6 of it.
 
     The emulator returns 1.00000012 for 1.0.
     """
-    mask = track.name == "segmentation"
-    expected = "0 or 1, to one ulp" if mask else "[0, 1], to 1e-6"
     for run in runs:
-        x = run.output
-        off = np.minimum(np.abs(x), np.abs(x - 1)) if mask else np.maximum(-x, x - 1)
-        bad = ~(off <= (ULP if mask else DEPTH_SLACK))
+        x, output = run.output, run.part.output
+        if output.kind == "binary":
+            expected, slack = "0 or 1, to one ulp", ULP
+            off = np.minimum(np.abs(x), np.abs(x - 1))
+        elif output.values is not None:
+            low, high = output.values
+            expected, slack = f"[{low:g}, {high:g}], to {SLACK:g}", SLACK * (high - low)
+            off = np.maximum(low - x, x - high)
+        else:
+            continue
+        bad = ~(off <= slack)
         if bad.any():
             return failed(expected, f"{describe(x)}; {first_offence(bad, x)}", run.where)
     return passed(value_range(runs)) if runs else None
@@ -70,7 +77,7 @@ def judge_sense(
     judged = []
     for part in track.parts:
         own, others = ([r for r in some if r.part.name == part.name] for some in (runs, host))
-        for found, seen, on_host in lost(track, own, others):
+        for found, seen, on_host in lost(own, others):
             there = f"{found.seen} ({seen}) {where}; {on_host} on the host"
             known = cause(part.name)
             told = f"{there}; {known}" if known else there

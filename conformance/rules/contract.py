@@ -160,7 +160,7 @@ def output_dtype(e: Evidence) -> Verdict:
     "*-10",
     Level.DOCUMENTED,
     needs="graph",
-    tracks=("segmentation", "pidnet"),
+    when=lambda track: all(part.output.name for part in track.parts),
     remedy="name the output at export: torch.onnx.export(..., output_names=[...])",
 )
 def output_name(e: Evidence) -> Verdict:
@@ -205,7 +205,7 @@ def _type_remedy(tensor: Tensor, value: Value) -> str:
     if value.dtype == "unknown":
         return "take a tensor: the evaluator feeds no sequence and no optional value"
     wanted = tensor.dtypes[0]
-    if len(tensor.shape) == 4:
+    if tensor.kind == "picture":
         return f"export with a {wanted} picture, and begin forward() with a cast to {value.dtype}"
     return f"export with {wanted} ids, and cast to {value.dtype} inside forward() if need be"
 

@@ -7,7 +7,6 @@ from conformance.contract.look import ULP, describe, first_offence, is_finite, v
 from conformance.contract.sense import CLEAR, contrast
 from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped
 
-TRACKS = ("depth",)
 CONSTANT = "the map is constant: check that the weights are loaded and that the picture is read"
 NO_ANSWER = "no probe that this is judged by came back with finite values (COM-8 to COM-10)"
 
@@ -15,7 +14,6 @@ NO_ANSWER = "no probe that this is judged by came back with finite values (COM-8
 @rule(
     "DEP-7",
     Level.DOCUMENTED,
-    tracks=TRACKS,
     source="sample solution README, section 2, item 6; not enforced by the evaluator (erratum E11)",
     remedy="end with min-max normalisation, or clamp(0, 1)",
 )
@@ -36,7 +34,6 @@ def unit_range(e: Evidence) -> Verdict:
 @rule(
     "DEP-8",
     Level.ADVICE,
-    tracks=TRACKS,
     source="erratum E13: the evaluator compares with metric depth, where larger means farther",
     remedy="return 1 - depth if the network predicts inverse depth, as Depth-Anything-V2 does",
 )
@@ -67,7 +64,6 @@ def larger_is_farther(e: Evidence) -> Verdict:
 @rule(
     "DEP-9",
     Level.ADVICE,
-    tracks=TRACKS,
     source="the metric: predictions are scaled by their median, which a flat map does not survive",
     remedy="check the normalisation: one outlier pixel squeezes min-max depth to nothing",
 )

@@ -7,7 +7,16 @@ from conformance.device.evidence import DeviceEvidence, Latency
 from conformance.device.jobs import ORGANISERS, fault_of
 from conformance.parity.measures import measure
 from conformance.parity.tolerances import Precision, tolerances
-from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped
+from conformance.rulebook import (
+    Level,
+    Verdict,
+    failed,
+    has_limit,
+    passed,
+    rule,
+    skipped,
+    states_values,
+)
 from conformance.rules.compiled import (
     SCALE,
     judge_answers,
@@ -87,7 +96,7 @@ def profiles(e: DeviceEvidence) -> Verdict:
     "DEV-4",
     Level.REQUIRED,
     needs="device",
-    tracks=("segmentation", "retrieval", "depth"),
+    when=has_limit,
     remedy="`lpcvc compile` shows the operators and traffic that cost most",
 )
 def within_budget(e: DeviceEvidence) -> Verdict:
@@ -165,14 +174,14 @@ def answers(e: DeviceEvidence) -> Verdict:
 @rule(
     "DEV-8",
     Level.REQUIRED,
-    tracks=("segmentation", "depth"),
+    when=states_values,
     needs="device",
     source="errata E22",
     remedy="threshold or rescale as the last step, and keep what leads there within float16",
 )
 def values(e: DeviceEvidence) -> Verdict:
     """On the device a mask is 0 or 1 to one unit in the last place, and depth in [0, 1] to 1e-6."""
-    return judge_values(e.track, e.runs()) or skipped(NO_ANSWER)
+    return judge_values(e.runs()) or skipped(NO_ANSWER)
 
 
 @rule(

@@ -94,7 +94,7 @@ def pixel_scale(e: Evidence) -> Verdict:
     "IMG-3",
     Level.ADVICE,
     needs="graph",
-    tracks=("retrieval", "pidnet"),
+    when=lambda track: track.image_high == 1,
     source="retrieval participants' most frequent mistake; PidNet card: mean/std inside the model",
     remedy="subtract the mean and divide by the standard deviation inside forward()",
 )

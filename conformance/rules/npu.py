@@ -14,6 +14,8 @@ from conformance.rulebook import (
     passed,
     rule,
     skipped,
+    states_values,
+    takes_text,
     together,
 )
 from conformance.rules.compiled import (
@@ -133,7 +135,7 @@ def answers(e: NpuEvidence) -> Verdict:
 @rule(
     "NPU-5",
     Level.REQUIRED,
-    tracks=("segmentation", "retrieval"),
+    when=takes_text,
     needs="npu",
     source="measured: an index beyond the table ends the inference, in the emulator as on the host",
     remedy="give the table a row for each of CLIP's 49408 tokens, or clip the ids in the graph",
@@ -146,14 +148,14 @@ def token_ids_in_range(e: NpuEvidence) -> Verdict:
 @rule(
     "NPU-6",
     Level.REQUIRED,
-    tracks=("segmentation", "depth"),
+    when=states_values,
     needs="npu",
     source="errata E22; measured: 1.0 comes back as 1.0000001",
     remedy="threshold or rescale as the last step, and keep what leads there within float16",
 )
 def values(e: NpuEvidence) -> Verdict:
     """On the NPU a mask is 0 or 1 to one unit in the last place, and depth in [0, 1] to 1e-6."""
-    return judge_values(e.track, e.runs()) or _nothing(e)
+    return judge_values(e.runs()) or _nothing(e)
 
 
 @rule(
@@ -173,7 +175,7 @@ def finite(e: NpuEvidence) -> Verdict:
 @rule(
     "NPU-8",
     Level.ADVICE,
-    tracks=("retrieval", "depth"),
+    when=lambda track: track.budget_ms is not None,
     needs="npu",
     source="the track's limit; fixtures/latency: fitted to published latencies, never measured",
     remedy="see what takes the time with `lpcvc estimate --why`, and measure on AI Hub",

@@ -9,7 +9,6 @@ from conformance.rules.behaviour import NO_RUN
 from conformance.rules.contract import NO_GRAPH
 from conformance.submission.graph import Graph, Node, Value, elements, nbytes
 
-TRACKS = ("pidnet",)
 KERNELS = 7_601_376
 SMALL = 64  # elements of a constant that is no kernel yet, such as a colour matrix
 SIZE_MIB = 29.1
@@ -29,7 +28,6 @@ _CARRIES = _BINARY | {
 @rule(
     "PID-7",
     Level.DOCUMENTED,
-    tracks=TRACKS,
     source="AI Hub recipe: the mask output is logits, compared with PyTorch's by PSNR",
     remedy="leave softmax, sigmoid and argmax to the caller",
 )
@@ -90,7 +88,6 @@ def _squashing(graph: Graph) -> Node | None:
     "PID-8",
     Level.DOCUMENTED,
     needs="graph",
-    tracks=TRACKS,
     source="model card: 7.62M parameters; the inference form has 7,625,715 (erratum E24)",
     remedy="export the inference form of PIDNet-S with 19 classes, without auxiliary heads",
 )
@@ -123,7 +120,6 @@ def _is_kernel(value: Value) -> bool:
     "PID-9",
     Level.DOCUMENTED,
     needs="graph",
-    tracks=TRACKS,
     source="model card: 29.1 MB, which are MiB of float32 weights (erratum E15)",
     remedy="store weights as float32, float16 or int8; check for weights stored twice",
 )

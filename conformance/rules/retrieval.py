@@ -8,7 +8,6 @@ from conformance.contract.probes import Role
 from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped, together
 from conformance.rules.behaviour import NO_RUN
 
-TRACKS = ("retrieval",)
 MIN_WIDTH = 2
 ANY_INPUT = "pool inside the model: an embedding has one width, whatever the input"
 WHOLE_EMBEDDING = "the cosine of single numbers is 1 or -1: return the embedding, not a score"
@@ -22,7 +21,6 @@ _PLAIN: tuple[Role, ...] = ("constant", "noise")
 @rule(
     "RET-7",
     Level.REQUIRED,
-    tracks=TRACKS,
     source="26LPCVC_Track1_Sample_Solution: cosine similarity of the two embeddings",
     remedy="project both encoders to one width; give image and text of the same model",
 )
@@ -47,7 +45,6 @@ def same_width(e: Evidence) -> Verdict:
 @rule(
     "RET-8",
     Level.REQUIRED,
-    tracks=TRACKS,
     source="26LPCVC_Track1_Sample_Solution: embeddings are divided by their length, in float32",
     remedy=POOLING,
 )
@@ -62,7 +59,6 @@ def has_a_length(e: Evidence) -> Verdict:
 @rule(
     "RET-9",
     Level.ADVICE,
-    tracks=TRACKS,
     source="26LPCVC_Track1_Sample_Solution: embeddings are divided by their length, in float32",
     remedy=BIAS,
 )

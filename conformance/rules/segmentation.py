@@ -8,7 +8,6 @@ from conformance.contract.sense import covered
 from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped
 from conformance.rules.behaviour import NO_RUN
 
-TRACKS = ("segmentation",)
 EMPTY = "look at the logits: all are below the threshold, or an empty query was chosen"
 FULL = "look at the logits: all are above the threshold, or the background's query was chosen"
 
@@ -16,7 +15,6 @@ FULL = "look at the logits: all are above the threshold, or the background's que
 @rule(
     "SEG-7",
     Level.REQUIRED,
-    tracks=TRACKS,
     source="rules page, section 4.3: binary float mask; errata E5: four thresholds are in use",
     remedy="end forward() with (logits >= 0).float()",
 )
@@ -40,7 +38,6 @@ def binary_mask(e: Evidence) -> Verdict:
 @rule(
     "SEG-8",
     Level.ADVICE,
-    tracks=TRACKS,
     source="rules page, section 4.5: zero-padded right and bottom; the truth is 0 there",
     remedy="multiply the mask with (image_input.sum(1) > 0), or cut it to the content",
 )
@@ -66,7 +63,6 @@ def nothing_in_the_padding(e: Evidence) -> Verdict:
 @rule(
     "SEG-9",
     Level.ADVICE,
-    tracks=TRACKS,
     source="the metric: an empty mask scores 0, erratum E7",
     remedy="look at the logits: the threshold, or the choice of the query, may be off",
 )

@@ -5,13 +5,12 @@ from itertools import compress, pairwise
 
 from conformance.contract.evidence import Evidence, Run
 from conformance.contract.look import change, describe, is_finite, same, told_apart
-from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped, together
+from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped, takes_text, together
 from conformance.rules.behaviour import NO_RUN
 from conformance.rules.contract import NO_GRAPH, of_part
 from conformance.submission.graph import Graph, Node, Value
 from reference.tracks import Part
 
-TRACKS = ("segmentation", "retrieval")
 # Padding may move an embedding by rounding only; a mask not at all but for a few pixels.
 PADDING_TOLERANCE = 1e-3
 INT64 = 7  # TensorProto.INT64
@@ -34,7 +33,7 @@ _PASS_THROUGH = {
 @rule(
     "TXT-1",
     Level.DOCUMENTED,
-    tracks=TRACKS,
+    when=takes_text,
     source="the task: the answer is about the text that is fed",
     remedy="trace with real token ids; check that the text was not folded into a constant",
 )
@@ -59,7 +58,7 @@ def text_matters(e: Evidence) -> Verdict:
 @rule(
     "TXT-2",
     Level.ADVICE,
-    tracks=TRACKS,
+    when=takes_text,
     source="erratum E23: the tokenizer pads with the end-of-text token, many encoders with zeros",
     remedy="mask or replace the ids after the first end-of-text token inside the model",
 )
@@ -79,7 +78,7 @@ def padding_ignored(e: Evidence) -> Verdict:
 @rule(
     "TXT-3",
     Level.ADVICE,
-    tracks=TRACKS,
+    when=takes_text,
     source="rules pages: texts are padded or cut to 77 tokens",
     remedy="keep all 77 positions: do not slice the ids or the positional embedding",
 )
@@ -101,7 +100,7 @@ def long_texts_read(e: Evidence) -> Verdict:
     "TXT-4",
     Level.ADVICE,
     needs="graph",
-    tracks=TRACKS,
+    when=takes_text,
     source="retrieval participants: such a Cast fails on the NPU; --truncate_64bit_io does not",
     remedy="use the ids as they come; give the compiler --truncate_64bit_io where they are int64",
 )
@@ -122,7 +121,7 @@ def no_cast_to_int64(e: Evidence) -> Verdict:
     "TXT-5",
     Level.REQUIRED,
     needs="graph",
-    tracks=TRACKS,
+    when=takes_text,
     source="each text ends with CLIP's token 49407; an index beyond the table ends a forward pass",
     remedy="give the table a row for each of CLIP's 49408 tokens, or clip the ids in the graph",
 )

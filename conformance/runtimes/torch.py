@@ -13,7 +13,8 @@ import numpy as np
 from reference.child import Run
 from reference.errors import SubmissionError
 from reference.install import install_command
-from reference.tracks import Part, find_track
+from reference.registry import find_track
+from reference.tracks import Part
 
 try:
     import torch

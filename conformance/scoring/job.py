@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from reference.process import Limits
-from reference.tracks import Part, Track, find_track
+from reference.registry import find_track
+from reference.tracks import Part, Track
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,7 @@ class _Scorer:
         options = self._options
         threads = max(1, (os.cpu_count() or 1) // options.workers)
         return Job(
-            self._track.id,
+            self._track.spec,
             part,
             self._dataset.folder,
             self._specs,

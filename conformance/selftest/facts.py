@@ -10,8 +10,9 @@ from conformance.contract.probes import probes_for
 from conformance.rulebook import Verdict, all_rules
 from conformance.submission.graph import Graph, Node, Value
 from conformance.submission.opening import Model, Submission
+from reference.depth.contract import DEPTH_2025
 from reference.process import Limits
-from reference.tracks import DEPTH_2025, Track
+from reference.tracks import Track
 
 IMAGE = Value("image", "float32", (1, 3, 480, 640))
 DEPTH = Value("depth", "float32", (1, 1, 480, 640))

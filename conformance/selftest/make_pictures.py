@@ -15,7 +15,8 @@ from PIL import Image
 from conformance.selftest.gate import run_gate
 from conformance.selftest.models import conforming, write
 from conformance.selftest.mutants import MUTANTS
-from reference.tracks import DEFAULTS, Track
+from reference.registry import default_tracks
+from reference.tracks import Track
 
 FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
 WIDTH, COLOURS = 860, 128
@@ -27,7 +28,7 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     browser = _browser()
     try:
-        for track in DEFAULTS.values():
+        for track in default_tracks().values():
             page = _report(track, write(track, _folder()))
             _photograph(browser, page, "#section-1", FOLDER / f"{track.name}.png", 420)
         _photograph(browser, _report_of_broken(), "body", FOLDER / "report.png", 840)
@@ -41,7 +42,7 @@ def _report_of_broken() -> Path:
     found.change(model)
     path = _folder() / "my.onnx"
     onnx.save(model, path)
-    return _report(DEFAULTS["depth"], {"model": path})
+    return _report(default_tracks()["depth"], {"model": path})
 
 
 def _folder() -> Path:

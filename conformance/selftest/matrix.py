@@ -12,7 +12,7 @@ from conformance.rulebook import Verdict, all_rules
 from conformance.selftest.assess import assess, broken
 from conformance.selftest.mutants import MUTANTS, Mutant
 from reference.errors import SubmissionError
-from reference.tracks import TRACKS
+from reference.registry import all_tracks
 
 Progress = Callable[[str], None]
 QUIET_SECONDS, LOG_SECONDS = 2.0, 15.0
@@ -55,7 +55,7 @@ def label(mutant: Mutant) -> str:
 def attempt(mutant: Mutant, folder: Path) -> Trial:
     """Holds one mutant to its track, with `folder`, which must be empty, for its files."""
     try:
-        return Trial(mutant, assess(TRACKS[mutant.track], mutant.submit(folder), folder))
+        return Trial(mutant, assess(all_tracks()[mutant.track], mutant.submit(folder), folder))
     except SubmissionError as error:
         return Trial(mutant, {}, str(error))
 

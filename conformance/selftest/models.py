@@ -13,7 +13,8 @@ import numpy as np
 import onnx
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from reference.tracks import Part, Tensor, Track, find_track
+from reference.registry import find_track
+from reference.tracks import Part, Tensor, Track
 
 OPSET, IR = 17, 8
 VOCABULARY, WIDTH = 49408, 16

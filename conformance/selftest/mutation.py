@@ -31,7 +31,8 @@ from conformance.selftest.mutants import MUTANTS
 from conformance.selftest.mutation_by_tests import OWN_TESTS, judge_by_tests
 from conformance.submission.opening import open_submission
 from reference.errors import SubmissionError
-from reference.tracks import TRACKS, Track
+from reference.registry import all_tracks
+from reference.tracks import Track
 
 MODULES = (
     "common",
@@ -63,7 +64,7 @@ class Recorded:
 def record(folder: Path) -> list[Recorded]:
     """Every conforming model and every mutant, judged once by the rules as they are."""
     found = []
-    for track in TRACKS.values():
+    for track in all_tracks().values():
         place = _empty(folder / f"conforming-{track.id}")
         paths = write(track, place)
         specs = [f"{part}={path}" for part, path in paths.items()]
@@ -73,7 +74,7 @@ def record(folder: Path) -> list[Recorded]:
         print(f"\rrecording {number + 1}/{len(MUTANTS)}", end="", file=sys.stderr)
         with contextlib.suppress(SubmissionError):
             specs = mutant.submit(place)
-            found.append(_record(mutant.name, TRACKS[mutant.track], specs, place))
+            found.append(_record(mutant.name, all_tracks()[mutant.track], specs, place))
     return found
 
 
@@ -116,13 +117,13 @@ def changes(path: Path) -> Iterator[tuple[str, str]]:
             yield f"{path.name}:{line + 1} {name.partition('/')[2]}: {after[line].strip()}", changed
 
 
-def rules_of(module: str, source: str) -> dict[str, Rule]:
+def rules_of(module: str, source: str) -> list[Rule]:
     """The rules that a source enters into the rulebook; the real book is left alone."""
     real, rulebook._RULES = rulebook._RULES, {}
     try:
         made = types.ModuleType(module)
         exec(compile(source, module, "exec"), made.__dict__)
-        return dict(rulebook._RULES)
+        return list(rulebook._RULES.values())
     finally:
         rulebook._RULES = real
 
@@ -133,8 +134,9 @@ def survives(source: str, module: str, recorded: list[Recorded]) -> bool:
         rules = rules_of(module, source)
         with _time_limit():
             for one in recorded:
-                for id, outcome in one.outcomes.items():
-                    if id in rules and rules[id].check(one.evidence).outcome != outcome:
+                for rule in rules:
+                    outcome = one.outcomes.get(rule.id.replace("*", one.evidence.track.prefix))
+                    if outcome and rule.check(one.evidence).outcome != outcome:
                         return False
     except Exception:
         return False

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from conformance.submission.opening import open_submission
+from reference.depth.contract import DEPTH_2025
 from reference.errors import SubmissionError
-from reference.tracks import DEPTH_2025, RETRIEVAL_2026, Track
+from reference.retrieval.contract import RETRIEVAL_2026
+from reference.tracks import Track
 
 
 def opened(*specs: str, track: Track = RETRIEVAL_2026) -> dict[str, str]:

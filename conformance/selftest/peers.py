@@ -28,7 +28,8 @@ from conformance.selftest.peers_files import (
 )
 from reference.export import example_inputs
 from reference.pidnet.model import CityscapesModel
-from reference.tracks import TRACKS, Part, Track
+from reference.registry import all_tracks
+from reference.tracks import Part, Track
 
 Save = Callable[[Part, Path], Path]
 
@@ -48,7 +49,7 @@ class Peer:
 
     def specs(self, folder: Path) -> list[str]:
         """Writes the files; what `--submission` takes."""
-        contract: Track = TRACKS[self.track]
+        contract: Track = all_tracks()[self.track]
         return [
             f"{name}={save(contract.part(name), folder / name)}"
             for name, save in self.parts.items()

@@ -18,7 +18,8 @@ from torch import nn
 
 from conformance.contract.probes import probes_for
 from reference.export import example_inputs
-from reference.tracks import TRACKS, Part, Tensor
+from reference.registry import all_tracks
+from reference.tracks import Part, Tensor
 from reference.weights import seed_weights
 
 Maker = Callable[[Part], ModelProto]
@@ -159,7 +160,7 @@ class _Photographs(CalibrationDataReader):  # type: ignore[misc]
 def _ranges(
     model: ModelProto, track: str, part: Part, operators: list[str], at: tuple[int, int] | None
 ) -> object:
-    probes = [p for p in probes_for(TRACKS[track], part) if p.role in ("photo", "text")][:2]
+    probes = [p for p in probes_for(all_tracks()[track], part) if p.role in ("photo", "text")][:2]
     feeds = (
         {name: _smaller(array, at) if array.ndim == 4 else array for name, array in feed.items()}
         for feed in (probe.feeds() for probe in probes)

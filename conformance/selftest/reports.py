@@ -21,7 +21,9 @@ from conformance.report.palette import stops
 from conformance.report.pictures import answer, difference
 from conformance.report.terminal import Row
 from conformance.selftest.facts import answered
-from reference.tracks import DEPTH_2025, PIDNET, SEGMENTATION_2025
+from reference.depth.contract import DEPTH_2025
+from reference.pidnet.contract import PIDNET
+from reference.segmentation.contract import SEGMENTATION_2025
 
 HOSTILE = "</td><script>alert(1)</script> | `x` *y* [z](http://a.example) \"'&{{ 7 * 7 }}"
 

@@ -5,8 +5,11 @@ from dataclasses import replace
 import numpy as np
 
 from reference.images import open_pillow, to_tensor
+from reference.pidnet.contract import PIDNET
+from reference.retrieval.contract import RETRIEVAL_2026
 from reference.retrieval.inputs import prepare_text as one_row
-from reference.tracks import PIDNET, RETRIEVAL_2026, SEGMENTATION_2025, Part, Tensor, Track
+from reference.segmentation.contract import SEGMENTATION_2025
+from reference.tracks import Part, Tensor, Track
 
 SIDE = 64
 
@@ -24,7 +27,7 @@ def _small(track: Track, output: tuple[int, ...]) -> Track:
     (part,) = track.parts
     image = replace(part.inputs[0], shape=(1, 3, SIDE, SIDE))
     shrunk = Part(part.name, (image, *part.inputs[1:]), replace(part.output, shape=output))
-    return replace(track, parts=(shrunk,), inputs=__name__)
+    return replace(track, parts=(shrunk,), rooms=(("inputs", __name__),))
 
 
 SEGMENTATION = _small(SEGMENTATION_2025, (SIDE, SIDE))
@@ -36,10 +39,13 @@ DEPTH = replace(
     parts=(
         Part(
             "model",
-            (Tensor("image", (1, 3, SIDE, SIDE), ("float32",), "RGB, 0..255"),),
-            Tensor("depth", (1, 1, SIDE, SIDE), ("float32",), "depth"),
+            (Tensor("image", (1, 3, SIDE, SIDE), ("float32",), "RGB, 0..255", "picture"),),
+            Tensor("depth", (1, 1, SIDE, SIDE), ("float32",), "depth", "depth", (0.0, 1.0)),
         ),
     ),
-    inputs=__name__,
+    home="reference.depth",
+    rules="conformance.rules.depth",
+    prefix="DEP",
+    rooms=(("inputs", __name__),),
 )
 RETRIEVAL = RETRIEVAL_2026

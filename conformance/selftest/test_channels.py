@@ -17,7 +17,7 @@ from conformance.selftest.facts import graph_of, judge
 from conformance.selftest.surgery import Step, after, step
 from conformance.submission.channels import arrivals
 from conformance.submission.graph import Graph, Value, read_graph
-from reference.tracks import PIDNET
+from reference.pidnet.contract import PIDNET
 
 REPEATABLE = settings(derandomize=True, deadline=None, database=None, max_examples=150)
 KEPT = passed("RGB to the first weights")

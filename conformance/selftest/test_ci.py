@@ -26,8 +26,8 @@ from conformance.ci import (
 )
 from conformance.selftest.models import write
 from conformance.selftest.test_gate import save_mutant
+from reference.depth.contract import DEPTH_2025
 from reference.errors import SubmissionError
-from reference.tracks import DEPTH_2025
 
 ROOT = Path(__file__).parents[2]
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from conformance.cli import main
-from conformance.rulebook import all_rules, device_rules_for, npu_rules_for, rules_for
-from reference.tracks import find_track
+from conformance.rulebook import all_rules, device_rules_for, npu_rules_for, rules_for, tracks_of
+from reference.registry import find_track
 
 ROOT = Path(__file__).parents[2]
 
@@ -74,5 +74,5 @@ def test_every_rule_is_complete() -> None:
         assert rule.summary.endswith("."), rule.id
         assert rule.remedy, rule.id
         assert "." not in rule.remedy[-1:], rule.id
-        for track in rule.tracks:
-            assert rule.source_for(find_track(track)), rule.id
+        assert tracks_of(rule), rule.id
+        assert all(rule.source_for(track) for track in tracks_of(rule)), rule.id

@@ -27,13 +27,13 @@ from conformance.selftest.samples import (
 )
 from reference.data import fixture
 from reference.errors import SubmissionError
+from reference.registry import default_tracks, find_track
 from reference.segmentation.inputs import prepare_image
-from reference.tracks import DEFAULTS, find_track
 
 SAMPLES = fixture("samples")
 
 
-@pytest.mark.parametrize("track", DEFAULTS)
+@pytest.mark.parametrize("track", default_tracks())
 def test_samples_have_no_errors(track: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "check", str(SAMPLES / track), "--track", track]) == 0
     assert ", 0 errors, " in capsys.readouterr().out

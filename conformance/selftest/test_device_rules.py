@@ -28,16 +28,14 @@ from conformance.selftest.assess import broken
 from conformance.selftest.models import conforming, write
 from conformance.selftest.scripted_hub import MB, Script, ScriptedHub
 from conformance.submission.opening import Model, Submission
+from reference.depth.contract import DEPTH_2025
 from reference.errors import SubmissionError
 from reference.npu.anchors import published_anchors
-from reference.tracks import (
-    DEFAULTS,
-    DEPTH_2025,
-    PIDNET,
-    RETRIEVAL_2026,
-    SEGMENTATION_2025,
-    Track,
-)
+from reference.pidnet.contract import PIDNET
+from reference.registry import default_tracks
+from reference.retrieval.contract import RETRIEVAL_2026
+from reference.segmentation.contract import SEGMENTATION_2025
+from reference.tracks import Track
 
 pytest.importorskip("qai_hub", reason="needs the hub extra")
 
@@ -69,7 +67,7 @@ def hold(track: Track, folder: Path, script: Script, **options) -> dict[str, Ver
     return verdicts_of(prepare(track, folder, script, **options))
 
 
-@pytest.mark.parametrize("track", DEFAULTS.values(), ids=lambda track: track.id)
+@pytest.mark.parametrize("track", default_tracks().values(), ids=lambda track: track.id)
 def test_conforming_models_break_nothing(track: Track, tmp_path: Path) -> None:
     script = Script([10.0, 12.0, 11.0], memory=(0, 90 * MB))
     verdicts = hold(track, tmp_path, script, repeats=3, reference=True)
@@ -319,7 +317,9 @@ def test_external_data_goes_in_a_folder_of_two(tmp_path: Path) -> None:
 
 def test_every_rule_has_a_defect() -> None:
     listed = set().union(*(rules for _, rules in DEFECTS.values())) | {"DEV-11", "DEV-12"}
-    assert listed == {rule.id for track in DEFAULTS.values() for rule in device_rules_for(track)}
+    assert listed == {
+        rule.id for track in default_tracks().values() for rule in device_rules_for(track)
+    }
 
 
 def test_saved_is_what_a_person_can_read(tmp_path: Path) -> None:

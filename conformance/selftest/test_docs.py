@@ -23,7 +23,8 @@ from conformance.cli import _parser
 from conformance.selftest.models import conforming, write
 from conformance.selftest.test_gate import save_mutant
 from reference.data import fixture
-from reference.tracks import DEPTH_2025, RETRIEVAL_2026
+from reference.depth.contract import DEPTH_2025
+from reference.retrieval.contract import RETRIEVAL_2026
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"

@@ -13,7 +13,9 @@ from conformance.selftest.models import conforming
 from conformance.selftest.mutants.mutant import cast, ints
 from conformance.selftest.surgery import after, both, rename_input, step
 from conformance.submission.graph import Value
-from reference.tracks import DEPTH_2025, RETRIEVAL_2026, SEGMENTATION_2025
+from reference.depth.contract import DEPTH_2025
+from reference.retrieval.contract import RETRIEVAL_2026
+from reference.segmentation.contract import SEGMENTATION_2025
 
 IMAGE, TEXT = (1, 3, 1024, 1024), (2, 1, 77)
 MASK = SEGMENTATION_2025.parts[0]

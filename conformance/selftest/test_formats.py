@@ -12,7 +12,7 @@ from onnx import helper
 
 from conformance.selftest.models import conforming
 from conformance.selftest.opening import refused
-from reference.tracks import DEPTH_2025
+from reference.depth.contract import DEPTH_2025
 
 COMPILED = "is compiled already, for one device; give the model that was compiled"
 TENSORFLOW = "is a TensorFlow model, which is not supported yet; convert it with "

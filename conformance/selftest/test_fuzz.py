@@ -13,9 +13,9 @@ from conformance.check import check_files
 from conformance.selftest.damage import damaged, damaged_file
 from conformance.selftest.models import conforming
 from conformance.submission.opening import open_submission
+from reference.depth.contract import DEPTH_2025
 from reference.errors import SubmissionError
 from reference.process import Limits
-from reference.tracks import DEPTH_2025
 
 CHUNK = 100
 LIMITS = Limits(timeout=20.0, memory=2 * 2**30)

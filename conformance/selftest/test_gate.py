@@ -13,7 +13,9 @@ from conformance.rulebook import rules_for
 from conformance.selftest.gate import counts, run_gate
 from conformance.selftest.models import conforming, write
 from conformance.selftest.mutants import MUTANTS
-from reference.tracks import DEPTH_2025, RETRIEVAL_2026, SEGMENTATION_2025
+from reference.depth.contract import DEPTH_2025
+from reference.retrieval.contract import RETRIEVAL_2026
+from reference.segmentation.contract import SEGMENTATION_2025
 
 ROOT = Path(__file__).parents[2]
 

@@ -17,8 +17,8 @@ from conformance.selftest.facts import GRAPH, graph_of
 from conformance.selftest.models import conforming
 from conformance.submission.graph import Node, Value, megabytes, nbytes, read_graph
 from conformance.submission.operators import npu_hazards
+from reference.depth.contract import DEPTH_2025
 from reference.errors import SubmissionError
-from reference.tracks import DEPTH_2025
 
 REPEATABLE = settings(derandomize=True, deadline=None, database=None)
 FLOAT = TensorProto.FLOAT

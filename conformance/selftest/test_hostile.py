@@ -18,8 +18,9 @@ from conformance.selftest.gate import run_gate
 from conformance.selftest.models import conforming, write
 from conformance.selftest.surgery import rename_input
 from conformance.submission.opening import open_submission
+from reference.depth.contract import DEPTH_2025
 from reference.process import Limits
-from reference.tracks import DEPTH_2025, Track
+from reference.tracks import Track
 
 FORWARD = """
 import os, signal, sys, time

@@ -13,10 +13,14 @@ from conformance.selftest.matrix import attempt, label
 from conformance.selftest.models import conforming
 from conformance.selftest.mutants import MUTANTS, Mutant
 from conformance.selftest.surgery import after, both, bypass, constant, redeclare, step
-from reference.tracks import DEPTH_2025, RETRIEVAL_2026, SEGMENTATION_2025, TRACKS, Track
+from reference.depth.contract import DEPTH_2025
+from reference.registry import all_tracks
+from reference.retrieval.contract import RETRIEVAL_2026
+from reference.segmentation.contract import SEGMENTATION_2025
+from reference.tracks import Track
 
 
-@pytest.mark.parametrize("track", TRACKS.values(), ids=lambda track: track.id)
+@pytest.mark.parametrize("track", all_tracks().values(), ids=lambda track: track.id)
 def test_conforming_models_pass_every_rule(track: Track, tmp_path) -> None:
     verdicts = assess_models(track, {}, tmp_path)
     assert {id: v.outcome for id, v in verdicts.items() if v.outcome != "pass"} == {}
@@ -40,7 +44,7 @@ def test_every_rule_has_a_mutant() -> None:
 def test_mutants_are_many_and_have_names_of_their_own() -> None:
     assert len(MUTANTS) >= 120
     assert len({label(mutant) for mutant in MUTANTS}) == len(MUTANTS)
-    assert {mutant.track for mutant in MUTANTS} == set(TRACKS)
+    assert {mutant.track for mutant in MUTANTS} == set(all_tracks())
 
 
 def test_int64_token_ids_are_allowed_in_retrieval(tmp_path) -> None:

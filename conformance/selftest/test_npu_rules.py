@@ -21,10 +21,14 @@ from conformance.selftest.mutants import MUTANTS, Mutant
 from conformance.selftest.mutants.mutant import cast
 from conformance.selftest.surgery import after, both, constant, redeclare, side, step
 from conformance.submission.opening import open_submission
+from reference.depth.contract import DEPTH_2025
 from reference.npu.devices import find_device
 from reference.npu.latency import Estimate
 from reference.npu.toolchain import find_toolchain
-from reference.tracks import DEFAULTS, DEPTH_2025, RETRIEVAL_2026, SEGMENTATION_2025, TRACKS, Track
+from reference.registry import all_tracks, default_tracks
+from reference.retrieval.contract import RETRIEVAL_2026
+from reference.segmentation.contract import SEGMENTATION_2025
+from reference.tracks import Track
 
 STATIC = ("NPU-1", "NPU-2", "NPU-3", "NPU-5")
 NO_FLOAT16 = "QCS6490 (Proxy)"
@@ -58,7 +62,7 @@ def conforming_specs(track: Track, folder: Path) -> list[str]:
     return [f"{part}={path}" for part, path in write(track, folder).items()]
 
 
-@pytest.mark.parametrize("track", DEFAULTS.values(), ids=lambda track: track.id)
+@pytest.mark.parametrize("track", default_tracks().values(), ids=lambda track: track.id)
 def test_conforming_models_compile_whole(track: Track, tmp_path: Path) -> None:
     verdicts = compiled(track, conforming_specs(track, tmp_path), tmp_path, rules=STATIC)
     assert {id: v.seen for id, v in verdicts.items() if v.outcome != "pass"} == {}
@@ -105,7 +109,7 @@ HAZARDS = [
 @pytest.mark.parametrize("mutant", HAZARDS, ids=lambda m: f"{m.track}-{m.name}")
 def test_known_hazards_do_leave_the_npu(mutant: Mutant, tmp_path: Path) -> None:
     """What COM-5 knows of operators is what the compiler does."""
-    track = TRACKS[mutant.track]
+    track = all_tracks()[mutant.track]
     specs = mutant.submit(tmp_path)
     verdicts = compiled(track, specs, tmp_path, "Samsung Galaxy S24", STATIC)
     assert broken(verdicts) & {"NPU-1", "NPU-2"}
@@ -289,7 +293,7 @@ def test_the_estimate_is_advice() -> None:
     rule = all_rules()["NPU-8"]
     assert rule.level is Level.ADVICE
     assert not Gate().fails(rule.level)
-    assert all(TRACKS[id].budget_ms for id in ("retrieval-2026", "depth-2025"))
-    assert not {TRACKS[id].budget_ms for id in ("segmentation-2025", "pidnet")} - {None}
-    draft = SimpleNamespace(track=TRACKS["retrieval-2026-draft"])
+    assert all(all_tracks()[id].budget_ms for id in ("retrieval-2026", "depth-2025"))
+    assert not {all_tracks()[id].budget_ms for id in ("segmentation-2025", "pidnet")} - {None}
+    draft = SimpleNamespace(track=all_tracks()["retrieval-2026-draft"])
     assert rule.check(draft).seen == "the track has no limit in milliseconds"

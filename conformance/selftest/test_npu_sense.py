@@ -21,7 +21,9 @@ from conformance.selftest.test_npu_rules import (
     submit,
     toolchain,
 )
-from reference.tracks import DEPTH_2025, RETRIEVAL_2026, SEGMENTATION_2025
+from reference.depth.contract import DEPTH_2025
+from reference.retrieval.contract import RETRIEVAL_2026
+from reference.segmentation.contract import SEGMENTATION_2025
 
 __all__ = ["toolchain"]  # a fixture of this module too
 

@@ -19,8 +19,9 @@ from conformance.submission.opening import (
     open_models,
     open_submission,
 )
+from reference.depth.contract import DEPTH_2025
 from reference.errors import SubmissionError
-from reference.tracks import DEPTH_2025, RETRIEVAL_2026
+from reference.retrieval.contract import RETRIEVAL_2026
 
 
 def both(folder: Path, image: str = "image_encoder", text: str = "text_encoder") -> Path:

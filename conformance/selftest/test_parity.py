@@ -25,11 +25,14 @@ from conformance.selftest.models import Builder
 from conformance.selftest.mutants import depth_modules
 from conformance.selftest.surgery import after, step
 from conformance.submission.opening import Model, Submission
+from reference.depth.contract import DEPTH_2025
 from reference.errors import SubmissionError
 from reference.npu.devices import find_device
 from reference.process import Limits
+from reference.retrieval.contract import RETRIEVAL_2026
+from reference.segmentation.contract import SEGMENTATION_2025
 from reference.tests.npu_models import needs_compiler
-from reference.tracks import DEPTH_2025, RETRIEVAL_2026, SEGMENTATION_2025, Track
+from reference.tracks import Track
 
 ROOT = Path(__file__).parents[2]
 LIMITS = Limits(timeout=120.0)

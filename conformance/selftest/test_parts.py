@@ -9,7 +9,10 @@ from onnx import TensorProto, helper
 from conformance.selftest.models import conforming
 from conformance.submission.graph import Graph, read_graph
 from conformance.submission.parts import part_of
-from reference.tracks import DEPTH_2025, RETRIEVAL_2026, TRACKS, Track
+from reference.depth.contract import DEPTH_2025
+from reference.registry import all_tracks
+from reference.retrieval.contract import RETRIEVAL_2026
+from reference.tracks import Track
 
 FLOAT, INT32, INT64 = TensorProto.FLOAT, TensorProto.INT32, TensorProto.INT64
 
@@ -23,7 +26,7 @@ def taking(folder: Path, *inputs: tuple[str, int, list[int | str] | None]) -> Gr
     return read_graph(folder / "any.onnx")
 
 
-@pytest.mark.parametrize("track", TRACKS.values(), ids=lambda track: track.id)
+@pytest.mark.parametrize("track", all_tracks().values(), ids=lambda track: track.id)
 def test_every_conforming_model_is_its_own_part(track: Track, tmp_path: Path) -> None:
     for part in track.parts:
         onnx.save(conforming(track, part.name), tmp_path / "any.onnx")

@@ -7,7 +7,7 @@ import pytest
 from conformance.rulebook import Level, Verdict, all_rules
 from conformance.selftest.assess import assess, broken
 from conformance.selftest.peers import PEERS, Peer
-from reference.tracks import TRACKS
+from reference.registry import all_tracks
 
 
 def rejected(verdicts: dict[str, Verdict]) -> dict[str, Verdict]:
@@ -32,6 +32,6 @@ def rejected(verdicts: dict[str, Verdict]) -> dict[str, Verdict]:
     ],
 )
 def test_peer_is_not_rejected(peer: Peer, tmp_path: Path) -> None:
-    verdicts = assess(TRACKS[peer.track], peer.specs(tmp_path), tmp_path / "work")
+    verdicts = assess(all_tracks()[peer.track], peer.specs(tmp_path), tmp_path / "work")
     assert rejected(verdicts) == {}
     assert broken(verdicts) == peer.warns, {id: verdicts[id] for id in broken(verdicts)}

@@ -29,8 +29,8 @@ from conformance.selftest.peers_trained import (
 from conformance.selftest.test_peers import rejected
 from reference.data import fixture
 from reference.images import open_pillow
+from reference.segmentation.contract import SEGMENTATION_2025
 from reference.segmentation.inputs import prepare_image, prepare_text
-from reference.tracks import SEGMENTATION_2025
 
 # What mediapipe 0.10.21 answers to every second pixel of the astronaut (solutions.
 # selfie_segmentation, model_selection=0): means of 32x32 pixels, and pixels of an edge.

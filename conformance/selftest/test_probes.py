@@ -10,10 +10,14 @@ from conformance.contract.evidence import Run
 from conformance.contract.look import change, describe, distance, first_offence, same, value_range
 from conformance.contract.probes import ALIKE, CONSTANTS, PHOTOS, Probe, probes_for
 from reference.data import fixture
-from reference.tracks import DEPTH_2025, RETRIEVAL_2026, SEGMENTATION_2025, TRACKS, Part, Track
+from reference.depth.contract import DEPTH_2025
+from reference.registry import all_tracks
+from reference.retrieval.contract import RETRIEVAL_2026
+from reference.segmentation.contract import SEGMENTATION_2025
+from reference.tracks import Part, Track
 
 REPEATABLE = settings(derandomize=True, deadline=None, database=None)
-PARTS = [(track, part) for track in TRACKS.values() for part in track.parts]
+PARTS = [(track, part) for track in all_tracks().values() for part in track.parts]
 
 
 def run_of(array: np.ndarray, part: Part = DEPTH_2025.parts[0]) -> Run:

@@ -17,8 +17,11 @@ from conformance.selftest.gate import run_gate
 from conformance.selftest.models import conforming
 from conformance.selftest.surgery import Change, after, step
 from conformance.submission.opening import Model, Submission, open_submission
+from reference.depth.contract import DEPTH_2025
 from reference.process import Limits
-from reference.tracks import DEPTH_2025, RETRIEVAL_2026, SEGMENTATION_2025, Track, fits
+from reference.retrieval.contract import RETRIEVAL_2026
+from reference.segmentation.contract import SEGMENTATION_2025
+from reference.tracks import Track, fits
 
 REPEATABLE = settings(derandomize=True, deadline=None, database=None, max_examples=60)
 

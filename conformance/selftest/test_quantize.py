@@ -16,11 +16,14 @@ from conformance.selftest.models import conforming, write
 from conformance.selftest.surgery import after, step
 from conformance.submission.opening import open_submission
 from reference.data import fixture
+from reference.depth.contract import DEPTH_2025
 from reference.errors import SubmissionError
 from reference.ort import load
+from reference.retrieval.contract import RETRIEVAL_2026
+from reference.segmentation.contract import SEGMENTATION_2025
 from reference.tests import npu_models as models
 from reference.tests.npu_models import FLOAT, PICTURE, node
-from reference.tracks import DEPTH_2025, RETRIEVAL_2026, SEGMENTATION_2025, Track
+from reference.tracks import Track
 
 
 @pytest.fixture(autouse=True)

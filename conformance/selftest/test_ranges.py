@@ -24,11 +24,13 @@ from conformance.selftest.models import conforming
 from conformance.selftest.surgery import loop, only_if, step
 from conformance.submission.graph import read_graph
 from conformance.submission.order import in_order
+from reference.depth.contract import DEPTH_2025
 from reference.errors import SubmissionError
 from reference.process import Limits
+from reference.retrieval.contract import RETRIEVAL_2026
 from reference.tests import npu_models
 from reference.tests.npu_models import FLOAT, INT64, node
-from reference.tracks import DEPTH_2025, RETRIEVAL_2026, Track
+from reference.tracks import Track
 
 ROW = (1, 8)
 X = np.linspace(-1, 2, 8, dtype=np.float32).reshape(ROW)

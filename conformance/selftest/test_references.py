@@ -6,7 +6,7 @@ import pytest
 
 from conformance.selftest.gate import counts, run_gate
 from reference.export import export_reference
-from reference.tracks import SEGMENTATION_2025
+from reference.segmentation.contract import SEGMENTATION_2025
 
 
 @pytest.mark.slow

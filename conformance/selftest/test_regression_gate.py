@@ -19,8 +19,9 @@ from conformance.selftest.models import conforming, write
 from conformance.selftest.mutants import MUTANTS
 from conformance.suite import Subject
 from reference.errors import SubmissionError
+from reference.registry import find_track
+from reference.retrieval.contract import RETRIEVAL_2026
 from reference.tests.npu_models import needs_compiler
-from reference.tracks import RETRIEVAL_2026, find_track
 
 OPTIONS = ("--track=retrieval", "--submission=image=image.onnx", "--submission=text=text.onnx")
 LABEL = "retrieval-2026", "image.onnx text.onnx"

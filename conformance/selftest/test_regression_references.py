@@ -17,9 +17,13 @@ from conformance.regression.gather import contract_groups
 from conformance.selftest.gate import run_gate
 from conformance.submission.opening import Model, Submission
 from reference.data import fixture
+from reference.depth.contract import DEPTH_2025
 from reference.export import export_reference
+from reference.pidnet.contract import PIDNET
 from reference.process import Limits
-from reference.tracks import DEPTH_2025, PIDNET, RETRIEVAL_2026, SEGMENTATION_2025, Track
+from reference.retrieval.contract import RETRIEVAL_2026
+from reference.segmentation.contract import SEGMENTATION_2025
+from reference.tracks import Track
 
 LABEL = "reference model, random weights"
 FILES = ("depth-2025", "pidnet", "retrieval-2026", "segmentation-2025-256px")

@@ -14,9 +14,10 @@ from conformance.selftest.models import write
 from conformance.selftest.page import read_page
 from conformance.selftest.surgery import after, step
 from conformance.selftest.test_gate import poison, save_mutant
+from reference.depth.contract import DEPTH_2025
 from reference.errors import SubmissionError
 from reference.npu.toolchain import find_toolchain
-from reference.tracks import DEPTH_2025, RETRIEVAL_2026
+from reference.retrieval.contract import RETRIEVAL_2026
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((ROOT / "docs" / "report.schema.json").read_text(encoding="utf-8"))

@@ -26,7 +26,9 @@ from conformance.report.writers import as_html, as_json, as_markdown, write_repo
 from conformance.selftest.page import read_page
 from conformance.selftest.reports import RAMP, ROWS, classes_of, depth_of, made_up, masks_of
 from conformance.selftest.test_report import FILES, SCHEMA
-from reference.tracks import DEPTH_2025, PIDNET, SEGMENTATION_2025
+from reference.depth.contract import DEPTH_2025
+from reference.pidnet.contract import PIDNET
+from reference.segmentation.contract import SEGMENTATION_2025
 
 
 def only(*statuses: str) -> document.Report:

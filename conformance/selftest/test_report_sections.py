@@ -16,13 +16,14 @@ from conformance.report.sections import sections_of
 from conformance.report.session import ReportSession, _unmeasured
 from conformance.selftest.facts import answered, evidence
 from conformance.selftest.reports import RAMP, ROWS, depth_of
+from reference.depth.contract import DEPTH_2025
 from reference.npu.compile import Compiled
 from reference.npu.devices import find_device
 from reference.npu.process import BINARY
 from reference.npu.toolchain import Toolchain
 from reference.npu.trace import CpuNode, Node, Placement, SimulatedTime, Traffic
 from reference.process import Limits
-from reference.tracks import DEPTH_2025, RETRIEVAL_2026
+from reference.retrieval.contract import RETRIEVAL_2026
 
 DEVICE = find_device("Samsung Galaxy S24")
 

@@ -20,8 +20,11 @@ from conformance.selftest.facts import (
     judge_answers,
 )
 from conformance.submission.graph import External, Node, Value
+from reference.depth.contract import DEPTH_2025
 from reference.errors import SubmissionError
-from reference.tracks import DEPTH_2025, PIDNET, RETRIEVAL_2026, SEGMENTATION_2025
+from reference.pidnet.contract import PIDNET
+from reference.retrieval.contract import RETRIEVAL_2026
+from reference.segmentation.contract import SEGMENTATION_2025
 
 
 def constant(value: float) -> np.ndarray:

@@ -5,7 +5,7 @@ import pytest
 
 from conformance.rulebook import Verdict, failed, passed
 from conformance.selftest.facts import judge_answers
-from reference.tracks import DEPTH_2025
+from reference.depth.contract import DEPTH_2025
 
 LITTLE = ", less apart than a tenth of the range"
 

@@ -9,13 +9,10 @@ from conformance.rulebook import Verdict, all_rules, failed, passed, skipped
 from conformance.rules.image import NO_ANSWER, NO_PICTURE
 from conformance.selftest.facts import answered, graph_of, judge, judge_answers
 from conformance.submission.graph import Value
-from reference.tracks import (
-    PIDNET,
-    RETRIEVAL_2026,
-    RETRIEVAL_2026_DRAFT,
-    SEGMENTATION_2025,
-    Track,
-)
+from reference.pidnet.contract import PIDNET
+from reference.retrieval.contract import RETRIEVAL_2026, RETRIEVAL_2026_DRAFT
+from reference.segmentation.contract import SEGMENTATION_2025
+from reference.tracks import Track
 
 WEIGHTED = {"Conv", "Gemm", "MatMul"}
 

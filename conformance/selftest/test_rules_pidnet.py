@@ -10,8 +10,8 @@ from conformance.rulebook import failed, passed
 from conformance.rules.pidnet import KERNELS
 from conformance.selftest.facts import GRAPH, graph_of, judge, judge_answers
 from conformance.submission.graph import Value
+from reference.pidnet.contract import PIDNET
 from reference.pidnet.model import PIDNet
-from reference.tracks import PIDNET
 
 
 @pytest.mark.parametrize(

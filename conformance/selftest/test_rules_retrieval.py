@@ -6,7 +6,7 @@ import pytest
 from conformance.rules.behaviour import NO_RUN
 from conformance.rules.retrieval import BIAS, POOLING, SCALE
 from conformance.selftest.facts import judge_answers
-from reference.tracks import RETRIEVAL_2026
+from reference.retrieval.contract import RETRIEVAL_2026
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from conformance.rulebook import Verdict, failed, passed, skipped
 from conformance.rules.behaviour import NO_RUN
 from conformance.selftest.facts import judge_answers
-from reference.tracks import SEGMENTATION_2025
+from reference.segmentation.contract import SEGMENTATION_2025
 
 
 def mask(*values: float) -> np.ndarray:

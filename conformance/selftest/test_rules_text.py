@@ -11,7 +11,8 @@ from conformance.rules.behaviour import NO_RUN
 from conformance.rules.contract import NO_GRAPH
 from conformance.selftest.facts import evidence, graph_of, judge, judge_answers
 from conformance.submission.graph import Value
-from reference.tracks import RETRIEVAL_2026, SEGMENTATION_2025
+from reference.retrieval.contract import RETRIEVAL_2026
+from reference.segmentation.contract import SEGMENTATION_2025
 
 FIRST, SECOND = repr(TEXTS[0]), repr(TEXTS[1])
 PADDED = f"{FIRST}, zeros as padding"

@@ -24,7 +24,7 @@ from conformance.scoring.summary import compare, summarise
 from conformance.selftest import models
 from conformance.selftest.samples import MISBEHAVING, copied, grey_depth, many_texts
 from reference.data import fixture
-from reference.tracks import find_track
+from reference.registry import find_track
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from conformance.selftest import models
 from conformance.selftest.samples import many_texts
 from reference.install import install_command
 from reference.process import Limits
-from reference.tracks import find_track
+from reference.registry import find_track
 
 pytest.importorskip("ray", reason=f"Ray is not installed: {install_command('ray')}")
 if not Path("/proc/self/stat").exists():

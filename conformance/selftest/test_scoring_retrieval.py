@@ -31,9 +31,9 @@ from conformance.selftest.samples import (
     table,
 )
 from reference.errors import SubmissionError
+from reference.registry import find_track
 from reference.retrieval.inputs import prepare_image, prepare_text
 from reference.tests import plain_metrics as plain
-from reference.tracks import find_track
 
 
 @pytest.fixture(scope="module")

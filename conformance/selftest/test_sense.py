@@ -12,7 +12,9 @@ from conformance.contract.evidence import Run
 from conformance.contract.sense import contrast, covered, lost, nonsense
 from conformance.npu.evidence import npu_probes
 from conformance.selftest import small
-from reference.tracks import DEFAULTS, RETRIEVAL_2026, Track
+from reference.registry import default_tracks
+from reference.retrieval.contract import RETRIEVAL_2026
+from reference.tracks import Track
 
 RNG = np.random.default_rng(4)
 SIDE = small.SIDE
@@ -34,11 +36,11 @@ probes = lru_cache(npu_probes)
 
 
 def kinds(track: Track, part: str, there: Sequence[np.ndarray], host: Sequence[np.ndarray]):
-    found = lost(track, answered(track, part, there), answered(track, part, host))
+    found = lost(answered(track, part, there), answered(track, part, host))
     return [each.kind for each, *_ in found]
 
 
-@pytest.mark.parametrize("track", DEFAULTS.values(), ids=lambda track: track.id)
+@pytest.mark.parametrize("track", default_tracks().values(), ids=lambda track: track.id)
 def test_the_probes_are_few_and_differ_in_one_thing(track: Track) -> None:
     for part in track.parts:
         probes = npu_probes(track, part)
@@ -155,7 +157,7 @@ def test_classes() -> None:
 
 def test_both_ranges_are_told() -> None:
     there = answered(RETRIEVAL_2026, "image", VECTORS[:3] * 0)
-    ((found, seen, host),) = lost(RETRIEVAL_2026, there, answered(RETRIEVAL_2026, "image", VECTORS))
+    ((found, seen, host),) = lost(there, answered(RETRIEVAL_2026, "image", VECTORS))
     assert found.seen == "all zeros, float32 1x16"
     assert found.where == "image model, probe 'astronaut'"
     assert seen == "0..0 over 2 probes"
@@ -167,8 +169,8 @@ def test_other_probes_of_the_host_do_not_count() -> None:
     """Only what was asked there is compared."""
     there = answered(RETRIEVAL_2026, "image", VECTORS[:1] * 0)
     host = answered(RETRIEVAL_2026, "image", [VECTORS[0], VECTORS[0] * np.nan])
-    assert [each.kind for each, *_ in lost(RETRIEVAL_2026, there, host)] == ["constant"]
-    assert lost(RETRIEVAL_2026, there, []) == []
+    assert [each.kind for each, *_ in lost(there, host)] == ["constant"]
+    assert lost(there, []) == []
 
 
 @given(st.integers(0, 9), st.floats(1e-4, 1e4))
@@ -178,7 +180,7 @@ def test_no_answer_makes_less_sense_than_itself(seed: int, scale: float) -> None
     assert kinds(RETRIEVAL_2026, "image", answers, answers) == []
     rounded = answers.astype(np.float16)
     assert kinds(RETRIEVAL_2026, "image", rounded, answers) == []
-    assert nonsense(RETRIEVAL_2026, answered(RETRIEVAL_2026, "image", answers)) == []
+    assert nonsense(answered(RETRIEVAL_2026, "image", answers)) == []
 
 
 def test_the_measures() -> None:

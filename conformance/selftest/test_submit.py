@@ -30,10 +30,12 @@ from conformance.selftest.surgery import redeclare
 from conformance.submission.opening import Model
 from conformance.suite import Suite
 from reference.aihub.local import LocalHub, local_hub
+from reference.depth.contract import DEPTH_2025
 from reference.errors import SubmissionError
 from reference.npu.toolchain import find_toolchain
 from reference.process import Limits
-from reference.tracks import DEPTH_2025, RETRIEVAL_2026, SEGMENTATION_2025
+from reference.retrieval.contract import RETRIEVAL_2026
+from reference.segmentation.contract import SEGMENTATION_2025
 
 pytest.importorskip("qai_hub", reason="needs the hub extra")
 

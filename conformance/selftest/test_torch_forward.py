@@ -12,10 +12,12 @@ import torch
 from torch import nn
 
 from conformance.runtimes import torch as host
+from reference.depth.contract import DEPTH_2025
 from reference.errors import SubmissionError
 from reference.export import export_onnx
+from reference.segmentation.contract import SEGMENTATION_2025
 from reference.torch_forward import in_order
-from reference.tracks import DEPTH_2025, SEGMENTATION_2025, Part
+from reference.tracks import Part
 
 SIDE = 8
 NAMES = ["image_input", "text_input"]

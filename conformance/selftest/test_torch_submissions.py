@@ -14,8 +14,9 @@ from conformance.selftest.assess import assess, broken
 from conformance.selftest.facts import graph_of
 from conformance.selftest.mutants import depth_modules
 from conformance.submission.graph import Value
+from reference.depth.contract import DEPTH_2025
 from reference.errors import CheckpointWarning
-from reference.tracks import DEPTH_2025, RETRIEVAL_2026
+from reference.retrieval.contract import RETRIEVAL_2026
 
 SOURCE = (
     inspect.getsource(depth_modules)

@@ -20,6 +20,7 @@ from conformance.submission.graph import read_graph
 from reference.aihub.listed import FAULT
 from reference.aihub.tasks import InferenceTask, Model, ModelKind
 from reference.aihub.work import run
+from reference.depth.contract import DEPTH_2025
 from reference.errors import ToolError
 from reference.npu.cache import Cache
 from reference.npu.compile import compile_model
@@ -29,7 +30,6 @@ from reference.npu.link import link_models
 from reference.npu.quantize import quantize
 from reference.process import Limits
 from reference.tests.npu_models import elementwise, needs_compiler, save
-from reference.tracks import DEPTH_2025
 
 S24 = find_device("Samsung Galaxy S24")
 LIMITS = Limits(60.0)

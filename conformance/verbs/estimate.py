@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from conformance.verbs import Answer, add_limits, add_models_and_devices, limits_of
 from reference.npu.calibration import RUNTIMES
-from reference.tracks import find_track
+from reference.registry import find_track
 
 if TYPE_CHECKING:
     from conformance.verbs import Verbs

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from conformance.verbs import Answer, add_limits, add_models_and_devices, limits_of
 from reference.errors import CheckpointWarning, SubmissionError, one_line
 from reference.install import install_command
-from reference.tracks import find_track
+from reference.registry import find_track
 
 if TYPE_CHECKING:
     from conformance.verbs import Verbs

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from conformance.report.rules import rules_explained, rules_markdown, rules_table
 from conformance.verbs import Answer, add_limits, limits_of
 from reference.errors import SubmissionError
-from reference.tracks import find_track
+from reference.registry import find_track
 
 if TYPE_CHECKING:
     from conformance.verbs import Verbs

@@ -9,10 +9,10 @@ import pytest
 
 from reference.aihub.tasks import Model, ModelKind, TaskError
 from reference.export import export_reference
+from reference.retrieval.contract import RETRIEVAL_2026
 from reference.tests import npu_models as models
 from reference.tests.aihub_jobs import QCS6490, compile_it, download, infer
 from reference.tests.npu_models import PHOTO, needs_compiler, on_cpu, save
-from reference.tracks import RETRIEVAL_2026
 
 
 @pytest.fixture(autouse=True)

@@ -7,10 +7,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from reference.depth.contract import DEPTH_2025
 from reference.depth.model import build, convert
 from reference.export import export_onnx
 from reference.ort import host_session
-from reference.tracks import DEPTH_2025
 
 UNUSED = {"pretrained.mask_token"} | {
     # The coarsest fusion has one input, and this unit is for a second.

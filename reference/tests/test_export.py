@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from reference import export
+from reference.depth.contract import DEPTH_2025
 from reference.errors import SubmissionError
 from reference.export import (
     build_reference,
@@ -19,14 +20,10 @@ from reference.export import (
 )
 from reference.install import install_command
 from reference.ort import host_session
-from reference.tracks import (
-    DEPTH_2025,
-    PIDNET,
-    RETRIEVAL_2026,
-    RETRIEVAL_2026_DRAFT,
-    SEGMENTATION_2025,
-    TRACKS,
-)
+from reference.pidnet.contract import PIDNET
+from reference.registry import all_tracks
+from reference.retrieval.contract import RETRIEVAL_2026, RETRIEVAL_2026_DRAFT
+from reference.segmentation.contract import SEGMENTATION_2025
 
 REFERENCES = (SEGMENTATION_2025, RETRIEVAL_2026, DEPTH_2025, PIDNET)
 PARTS = [
@@ -290,7 +287,7 @@ def test_a_missing_library_is_named(monkeypatch):
     assert raised.value.remedy == install_command("torch")
 
 
-@pytest.mark.parametrize("track", TRACKS.values(), ids=str)
+@pytest.mark.parametrize("track", all_tracks().values(), ids=str)
 def test_example_inputs_keep_the_contract(track):
     for part in track.parts:
         inputs = example_inputs(part, track.image_high)

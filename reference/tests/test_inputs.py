@@ -19,9 +19,12 @@ import reference.depth.inputs as depth
 import reference.pidnet.inputs as pidnet
 import reference.retrieval.inputs as retrieval
 import reference.segmentation.inputs as segmentation
-from reference import tracks
 from reference.data import fixture
+from reference.depth.contract import DEPTH_2025
 from reference.errors import SubmissionError
+from reference.pidnet.contract import PIDNET
+from reference.retrieval.contract import RETRIEVAL_2026
+from reference.segmentation.contract import SEGMENTATION_2025
 from reference.segmentation.inputs import letterbox
 
 REPEATABLE = settings(derandomize=True, deadline=None, database=None)
@@ -112,15 +115,15 @@ def rgb(name):
 
 
 PREPARED = [
-    (tracks.SEGMENTATION_2025.part("model").inputs[0], 255, segmentation.prepare_image),
+    (SEGMENTATION_2025.part("model").inputs[0], 255, segmentation.prepare_image),
     (
-        tracks.SEGMENTATION_2025.part("model").inputs[0],
+        SEGMENTATION_2025.part("model").inputs[0],
         255,
         lambda source: segmentation.prepare_image(source, "page"),
     ),
-    (tracks.RETRIEVAL_2026.part("image").inputs[0], 1, retrieval.prepare_image),
-    (tracks.DEPTH_2025.part("model").inputs[0], 255, depth.prepare_image),
-    (tracks.PIDNET.part("model").inputs[0], 1, pidnet.prepare_image),
+    (RETRIEVAL_2026.part("image").inputs[0], 1, retrieval.prepare_image),
+    (DEPTH_2025.part("model").inputs[0], 255, depth.prepare_image),
+    (PIDNET.part("model").inputs[0], 1, pidnet.prepare_image),
 ]
 
 

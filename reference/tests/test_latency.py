@@ -19,9 +19,9 @@ from reference.npu.schedule import Schedule
 from reference.npu.simulation import Simulation, simulate
 from reference.npu.trace import SimulatedTime
 from reference.process import Limits
+from reference.retrieval.contract import RETRIEVAL_2026
 from reference.tests import npu_models as models
 from reference.tests.npu_models import needs_compiler, save
-from reference.tracks import RETRIEVAL_2026
 
 S24, S25, QCS8550, XR2 = (
     find_device(name)

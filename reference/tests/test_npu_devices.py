@@ -6,7 +6,7 @@ import pytest
 
 from reference.errors import SubmissionError
 from reference.npu.devices import all_devices, find_device
-from reference.tracks import TRACKS
+from reference.registry import all_tracks
 
 
 def test_names_are_unique() -> None:
@@ -19,7 +19,7 @@ def test_one_chip_is_the_same_everywhere() -> None:
     assert len(facts) == len({fact[0] for fact in facts}) == len({fact[1] for fact in facts})
 
 
-@pytest.mark.parametrize("track", TRACKS.values(), ids=TRACKS)
+@pytest.mark.parametrize("track", all_tracks().values(), ids=all_tracks())
 def test_the_device_of_each_track(track) -> None:
     assert find_device(track.device).float16
 

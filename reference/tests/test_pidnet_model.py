@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from reference.pidnet.contract import PIDNET
 from reference.pidnet.model import build, inference_state
-from reference.tracks import PIDNET
 from reference.weights import checkpoint_shapes
 
 

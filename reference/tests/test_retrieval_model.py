@@ -12,8 +12,8 @@ from torch import nn
 from transformers import CLIPConfig, CLIPModel
 
 from reference.retrieval import model
+from reference.retrieval.contract import RETRIEVAL_2026
 from reference.retrieval.model import ImageEncoder, build, convert
-from reference.tracks import RETRIEVAL_2026
 
 START, END = 49406, 49407
 MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(1, 3, 1, 1)

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from reference.errors import CheckpointWarning, SubmissionError
 from reference.segmentation.attention import Attention, sine_positions
+from reference.segmentation.contract import SEGMENTATION_2025
 from reference.segmentation.inputs import prepare_text
 from reference.segmentation.model import XDecoder, build
 from reference.tests import plain_xdecoder as plain
-from reference.tracks import SEGMENTATION_2025
 
 # 130 leaves maps of 33, 17, 9 and 5: every step rounds up.
 RESOLUTION, SIDES = 130, (33, 17, 9, 5)

@@ -42,7 +42,7 @@ class Dataset:
         self.track = track
         self.folder = folder
         self._module: Any = importlib.import_module(f"{__name__}.{MODULES[track.name]}")
-        self._inputs: Any = importlib.import_module(track.inputs)
+        self._inputs: Any = track.room("inputs")
         self._index: Index = self._module.index(folder)
         # Texts of one picture follow each other: it is prepared once for all of them.
         self._prepared = lru_cache(maxsize=1)(self._inputs.prepare_image)

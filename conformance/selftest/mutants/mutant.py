@@ -10,7 +10,7 @@ from onnx import ModelProto, TensorProto
 
 from conformance.selftest.models import conforming, write
 from conformance.selftest.surgery import Change, Step, step
-from reference.tracks import TRACKS
+from reference.registry import all_tracks
 
 FLOAT, DOUBLE, HALF = TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16
 BOOL, UINT8, INT32, INT64 = (
@@ -45,7 +45,7 @@ class Mutant:
         """Writes the submission; the conforming models are its other parts."""
         if self.factory:
             return [self.factory]
-        paths = write(TRACKS[self.track], folder)
+        paths = write(all_tracks()[self.track], folder)
         model = conforming(self.track, self.part)
         self.change(model)
         paths[self.part].unlink()

@@ -1,0 +1,182 @@
+"""The contract of a model as a TOML file: a track that needs no code (docs/extending.md)."""
+
+import tomllib
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from reference.errors import SubmissionError, one_line
+from reference.tracks import Part, Room, Tensor, Track
+
+# What holds the output to what `values` says of it.
+RULES = "conformance.rules.values"
+# By kind of the output; those of any other are compared as numbers.
+AGREEMENTS = {
+    "binary": "reference.segmentation.agreement",
+    "embedding": "reference.retrieval.agreement",
+}
+_DTYPES = ("float32", "float16", "float64", "int8", "uint8", "int16", "int32", "int64")
+_TAKEN = ("COM", "IMG", "TXT", "NPU", "DEV")
+_ANY = "any"
+_WORDS = {float: "a number above 0", str: "a text", list: "a list", dict: "a table"}
+
+
+def read_contract(path: Path, find: Callable[[str], Track]) -> Track:
+    """The contract in a TOML file; `find` gives the track whose preparation it names.
+
+    Raises SubmissionError, which says where, for what is no contract.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SubmissionError(
+            f"{path.name} cannot be read as TOML: {one_line(str(error))}", "see docs/extending.md"
+        ) from None
+    return _Reader(path, find).track(document)
+
+
+class _Reader:
+    def __init__(self, path: Path, find: Callable[[str], Track]) -> None:
+        self._path = path
+        self._find = find
+
+    def track(self, given: Mapping[str, Any]) -> Track:
+        table = _Table(self._path, "", given)
+        name = table.take("name", str)
+        letters = "".join(c for c in name.upper() if c.isascii() and c.isalnum())
+        prefix = table.take("prefix", str, letters)
+        if not prefix.isalnum() or not prefix.isupper() or prefix in _TAKEN:
+            raise table.wrong(
+                f"prefix {prefix!r} cannot begin rules", "capital letters of your own"
+            )
+        prepare = table.take("prepare", str, "")
+        like = self._find(prepare) if prepare else None
+        budget = table.take("budget_ms", float, None)
+        parts = self._parts(table)
+        kinds = {part.output.kind for part in parts}
+        agreement = AGREEMENTS.get(kinds.pop() if len(kinds) == 1 else "", "reference.agreement")
+        rooms: list[tuple[Room, str]] = [("agreement", agreement)]
+        if like is not None:
+            rooms.append(("inputs", like.room("inputs").__name__))
+            self._fits(table, like, parts)
+        track = Track(
+            name=name,
+            edition="",
+            title=table.take("title", str, name),
+            parts=parts,
+            image_high=table.take("pixels", float, like.image_high if like else 1.0),
+            device=table.take("device", str),
+            compile_options=table.take("compile_options", str, ""),
+            budget=f"{budget:g} ms" if budget else "none is stated",
+            budget_ms=budget,
+            metric="none",
+            sources=(self._path.name,),
+            prefix=prefix,
+            rules=RULES,
+            rooms=tuple(rooms),
+            file=str(self._path.resolve()),
+        )
+        table.end()
+        return track
+
+    def _parts(self, table: "_Table") -> tuple[Part, ...]:
+        several = table.take("parts", list, [])
+        if not several:
+            return (self._part("model", table),)
+        parts = []
+        for number, given in enumerate(several, 1):
+            own = _Table(self._path, f"parts {number}: ", given)
+            parts.append(self._part(own.take("name", str), own))
+            own.end()
+        if len({part.name for part in parts}) < len(parts):
+            raise table.wrong("two parts have one name", "another name for each")
+        return tuple(parts)
+
+    def _part(self, name: str, table: "_Table") -> Part:
+        inputs = [
+            self._tensor(_Table(self._path, f"{table.where}inputs {number}: ", given))
+            for number, given in enumerate(table.take("inputs", list), 1)
+        ]
+        names = {tensor.name for tensor in inputs}
+        if not inputs or None in names or len(names) < len(inputs):
+            raise table.wrong("inputs need a name each", "[[inputs]] with name, shape and dtype")
+        output = _Table(self._path, f"{table.where}output: ", table.take("output", dict))
+        return Part(name, tuple(inputs), self._tensor(output, output=True))
+
+    def _tensor(self, table: "_Table", *, output: bool = False) -> Tensor:
+        shape = tuple(
+            None if output and size == _ANY else size for size in table.take("shape", list)
+        )
+        if not shape or any(
+            size is not None and (type(size) is not int or size < 1) for size in shape
+        ):
+            raise table.wrong(
+                f"shape {list(shape)} is none", "whole numbers, such as [1, 3, 224, 224]"
+            )
+        dtype = table.take("dtype", str, "float32")
+        if dtype not in _DTYPES:
+            raise table.wrong(f"no dtype {dtype!r}", f"one of {', '.join(_DTYPES)}")
+        values = table.take("values", object, "") if output else ""
+        name = table.take("name", str, "") or None
+        tensor = Tensor(name, shape, (dtype,), table.take("meaning", str, ""))
+        table.end()
+        if values in ("", "binary", "embedding"):
+            meaning = tensor.meaning or str(values) or "numbers"
+            return Tensor(name, shape, (dtype,), meaning, kind=values)  # type: ignore[arg-type]
+        numbers = values if isinstance(values, list) else []
+        if [type(x) in (int, float) for x in numbers] == [True, True] and numbers[0] < numbers[1]:
+            low, high = map(float, numbers)
+            meaning = tensor.meaning or f"numbers in [{low:g}, {high:g}]"
+            return Tensor(name, shape, (dtype,), meaning, values=(low, high))
+        raise table.wrong(
+            f"values {values!r} say nothing", '"binary", "embedding" or a range such as [0, 1]'
+        )
+
+    def _fits(self, table: "_Table", like: Track, parts: tuple[Part, ...]) -> None:
+        """The preparation of another track makes its own shapes."""
+        theirs = [tensor for part in like.parts for tensor in (part.image, part.text) if tensor]
+        for part in parts:
+            for tensor in (part.image, part.text):
+                if tensor and not any(t.shape == tensor.shape for t in theirs):
+                    made = ", ".join(dict.fromkeys(t.label for t in theirs))
+                    raise table.wrong(
+                        f"{tensor.label} is not what {like.id} prepares ({made})",
+                        "leave prepare out: the model is then looked at with noise",
+                    )
+
+
+class _Table:
+    """A table of the file; what is taken is checked, and what is left at the end is a mistake."""
+
+    def __init__(self, path: Path, where: str, given: object) -> None:
+        self.where = where
+        self._path = path
+        if not isinstance(given, Mapping):
+            raise self.wrong(f"{given!r} is no table", "name = value in it")
+        self._given = dict(given)
+        self._known: list[str] = []
+
+    def take(self, key: str, kind: type[Any], default: Any = ...) -> Any:
+        self._known.append(key)
+        if key not in self._given:
+            if default is ...:
+                raise self.wrong(f"{key} is missing", f"{key} = ...")
+            return default
+        value = self._given.pop(key)
+        if kind is float and type(value) is int:
+            value = float(value)
+        if not isinstance(value, kind) or (isinstance(value, float) and not value > 0):
+            raise self.wrong(f"{key} is {value!r}", _WORDS.get(kind, kind.__name__))
+        return value
+
+    def end(self) -> None:
+        for key in self._given:
+            near = get_close_matches(key, self._known, 1)
+            known = near[0] if near else ", ".join(self._known)
+            raise self.wrong(f"nothing is called {key!r}", known)
+
+    def wrong(self, problem: str, wanted: str) -> SubmissionError:
+        return SubmissionError(
+            f"{self._path.name}: {self.where}{problem}", f"write {wanted} (docs/extending.md)"
+        )
