@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,13 +14,6 @@ from conformance.assessment import Assessment
 from conformance.contract.probes import PHOTOS, TEXTS, Probe, probes_for
 from conformance.parity.flow import Flow
 from conformance.parity.locate import Growth, Jump, Runner, TensorError, locate
-from conformance.parity.measures import (
-    Array,
-    Measures,
-    embedding_parity,
-    mask_parity,
-    measure,
-)
 from conformance.parity.runners import (
     Feeds,
     Workplace,
@@ -31,10 +24,10 @@ from conformance.parity.runners import (
     torch_modules,
     torch_runner,
 )
-from conformance.parity.tolerances import Precision, Tolerance, tolerances
 from conformance.submission.graph import Graph, elements
 from conformance.submission.opening import Model
 from conformance.submission.quantised import operators
+from reference.agreement import Array, Precision, Tolerance, tolerances
 from reference.data import fixture
 from reference.errors import SubmissionError
 from reference.npu.devices import Device
@@ -63,7 +56,7 @@ class Agreement:
 
     precision: Precision
     probe: Probe
-    measures: Measures
+    measures: Any
     broken: tuple[Tolerance, ...]
     located: str = ""
     operator: str = ""
@@ -105,7 +98,8 @@ class Comparison:
         precision = self._precision(part, pair)
         try:
             one, other = (self._answer(part, runtime) for runtime in pair)
-            measures = self._measure(part, one, other)
+            room = self.assessment.track.room("agreement")
+            measures = room.measure(one, other, _Inside(self, part))
         except ChildError as error:
             raise SubmissionError(
                 f"{self._step} gives no answer: {error}",
@@ -116,7 +110,7 @@ class Comparison:
                 f"the answers in {pair[0]} and {pair[1]} cannot be compared: {error}",
                 "see what the rules say of it: pytest --pyargs conformance -m contract",
             ) from None
-        held = tolerances(measures, precision)
+        held = tolerances(self.assessment.track.room("agreement"), precision)
         broken = tuple(t for t in held if not t.allows(getattr(measures, t.measure)))
         found = Agreement(precision, self._probe(part), measures, broken)
         found = self._located(found, part, pair) if broken else found
@@ -153,28 +147,19 @@ class Comparison:
         model = self._original(part) if runtime == "torch" else self._exported(part)
         return run_model(model, [feeds], self._place)[0]
 
-    def _measure(self, part: Part, one: Array, other: Array) -> Measures:
-        match self.assessment.track.name:
-            case "segmentation":
-                flipped = not np.array_equal(one > 0.5, other > 0.5)  # type: ignore[operator]
-                return mask_parity(one, other, self._logits(part) if flipped else None)
-            case "retrieval":
-                same_width = self._gallery.shape[1:] == one.shape[1:]
-                return embedding_parity(one, other, self._gallery if same_width else None)
-            case _:
-                return measure(self.assessment.track, one, other)
-
     @cached_property
-    def _gallery(self) -> Array:
-        """Embeddings of texts in onnxruntime, among which each part's neighbours are found."""
+    def texts(self) -> Array | None:
+        """Embeddings of texts in onnxruntime, None where no part takes a text alone."""
         track = self.assessment.track
-        part = next(part for part in track.parts if part.image is None)
+        part = next((p for p in track.parts if p.text and not p.image), None)
+        if part is None:
+            return None
         probes = _texts(track, part)
         self._step = f"{track.id}: embedding {len(probes)} texts"
         feeds = (self.assessment.evidence.feeds(part, probe) for probe in probes)
         return np.concatenate(run_model(self._exported(part), feeds, self._place))
 
-    def _logits(self, part: Part) -> Array | None:
+    def logits(self, part: Part) -> Array | None:
         """What the mask is cut from, with the threshold at 0, where the graph shows it."""
         flow = Flow(self._graph(part).path)
         found = find_threshold(flow)
@@ -256,6 +241,20 @@ class Comparison:
 
     def _tick(self, seconds: float) -> None:
         self.assessment.progress(f"{self._step} {seconds:.0f} s")
+
+
+@dataclass(frozen=True)
+class _Inside:
+    """What a measure may ask of one part of a comparison."""
+
+    comparison: Comparison
+    part: Part
+
+    def logits(self) -> Array | None:
+        return self.comparison.logits(self.part)
+
+    def gallery(self) -> Array | None:
+        return self.comparison.texts
 
 
 def describe(found: Jump | Growth, modules: dict[str, str]) -> str:

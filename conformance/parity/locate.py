@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from conformance.contract.look import describe
 from conformance.parity.flow import Flow, spread
-from conformance.parity.measures import Array, relative_error
 from conformance.submission.graph import Node
+from reference.agreement import Array, relative_error
 
 # The values of named tensors for one set of inputs.
 Runner = Callable[[Sequence[str]], dict[str, Array]]

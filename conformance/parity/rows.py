@@ -5,26 +5,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from conformance.report.terminal import Row, Status, repeat
+from reference.tracks import Track
 
 if TYPE_CHECKING:
     from conformance.parity.comparison import Agreement
-    from conformance.parity.measures import Measures
     from conformance.parity.suite import ParityCase
-    from conformance.parity.tolerances import Precision, Tolerance
+    from reference.agreement import Precision, Tolerance
 
-_WORDS = {
-    "iou": "mask IoU {:.5f}",
-    "flipped": "flipped pixels {:.3%}",
-    "margin": "logits there within {:.2g} standard deviations of the threshold",
-    "max_error": "largest error {:.2g}",
-    "mean_error": "mean error {:.2g}",
-    "rank_correlation": "rank correlation {:.6f}",
-    "cosine": "cosine {:.7f}",
-    "top10": "top-10 overlap {:.0%}",
-    "agreement": "same class {:.3%}",
-    "worst_class": "in the worst class {:.2%}",
-    "psnr": "PSNR {:.1f} dB",
-}
 _REMEDIES: dict["Precision", str] = {
     "float32": "export in eval mode, and write branches on data as torch.where: tracing freezes"
     " them",
@@ -41,12 +28,11 @@ _NPU_DEFECTS = {
 }
 
 
-def measured(measures: "Measures") -> str:
-    """The measures in a line; what was not measured is left out."""
-    values = vars(measures)
-    return ", ".join(
-        words.format(values[name]) for name, words in _WORDS.items() if values.get(name) is not None
-    )
+def measured(track: Track, measures: object) -> str:
+    """The figures in a line; what was not measured is left out."""
+    figures = track.room("agreement").FIGURES
+    found = ((figure, getattr(measures, name)) for name, figure in figures.items())
+    return ", ".join(figure.words.format(value) for figure, value in found if value is not None)
 
 
 def explain_disagreement(case: "ParityCase", agreement: "Agreement") -> str:
@@ -54,7 +40,7 @@ def explain_disagreement(case: "ParityCase", agreement: "Agreement") -> str:
     lines = {
         "expected": "; ".join(map(_bound, agreement.broken)),
         "source": agreement.broken[0].source,
-        "seen": measured(agreement.measures),
+        "seen": measured(case.assessment.track, agreement.measures),
         "at": f"probe {agreement.probe.name!r}",
         "located": agreement.located,
         "remedy": _remedy(agreement),
@@ -112,5 +98,5 @@ def _remedy(agreement: "Agreement") -> str:
 
 
 def _bound(tolerance: "Tolerance") -> str:
-    words = _WORDS[tolerance.measure].format(tolerance.bound)
+    words = tolerance.figure.words.format(tolerance.bound)
     return f"{words} at {'most' if tolerance.upper else 'least'}"

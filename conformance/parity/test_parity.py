@@ -29,7 +29,8 @@ def test_parity(parity_case: "ParityCase", record_property) -> None:
     except SubmissionError as error:
         record("FAIL", error.problem)
         pytest.fail(f"{parity_case.label}: {error}", pytrace=False)
-    seen = f"{measured(agreement.measures)} (1 probe, {agreement.probe.name!r})"
+    figures = measured(parity_case.assessment.track, agreement.measures)
+    seen = f"{figures} (1 probe, {agreement.probe.name!r})"
     located = f"; {agreement.located}" if agreement.located else ""
     record("FAIL" if agreement.broken else "pass", seen + located, agreement)
     cosine = getattr(agreement.measures, "cosine", None)

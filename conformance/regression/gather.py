@@ -10,10 +10,10 @@ from conformance.assessment import Assessment, BaseAssessment, NpuAssessment
 from conformance.contract.evidence import Run
 from conformance.device.history import last_measured, read_saved
 from conformance.parity.comparison import Comparison, NotCompared
-from conformance.parity.tolerances import tolerances
 from conformance.regression.entries import Answer, Better, Entry, Nodes, Number, short
 from conformance.regression.fingerprint import summarise
 from conformance.scoring.kept import read_scores
+from reference.agreement import tolerances
 from reference.errors import SubmissionError
 from reference.npu.compile import Compiled
 from reference.npu.toolchain import find_toolchain
@@ -100,7 +100,8 @@ def parity_groups(comparison: Comparison) -> list[Group]:
     def gather(prefix: str, part: Part) -> dict[str, Entry]:
         agreement = comparison.agreement(part, ("onnx", "npu"))
         entries: dict[str, Entry] = {}
-        for held in tolerances(agreement.measures, agreement.precision):
+        room = comparison.assessment.track.room("agreement")
+        for held in tolerances(room, agreement.precision):
             value = getattr(agreement.measures, held.measure)
             if value is not None and not math.isnan(value):
                 figure = short(min(value, _INFINITE))

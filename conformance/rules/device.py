@@ -5,8 +5,6 @@ answers. On a local hub no time and no memory is a device's, and none is judged.
 from conformance.contract.evidence import Run
 from conformance.device.evidence import DeviceEvidence, Latency
 from conformance.device.jobs import ORGANISERS, fault_of
-from conformance.parity.measures import measure
-from conformance.parity.tolerances import Precision, tolerances
 from conformance.rulebook import (
     Level,
     Verdict,
@@ -24,6 +22,7 @@ from conformance.rules.compiled import (
     judge_sense,
     judge_values,
 )
+from reference.agreement import Nothing, Precision, tolerances
 
 AI_HUB = "AI Hub, for every track: a submission is a compile job that the organisers can pull"
 NOT_COMPILED = "not run: a part did not compile (DEV-1)"
@@ -210,9 +209,10 @@ def agrees(e: DeviceEvidence) -> Verdict:
         return skipped(f"{NO_ANSWER}, or none of the host")
     precision: Precision = "w8a8" if e.precision == "w8a8" else "float16"
     shown = []
+    room = e.track.room("agreement")
     for run, own in pairs:
-        measures = measure(e.track, own.output, run.output)
-        for held in tolerances(measures, precision):
+        measures = room.measure(own.output, run.output, Nothing())
+        for held in tolerances(room, precision):
             value = getattr(measures, held.measure)
             bound = f"{held.measure} {'<=' if held.upper else '>='} {held.bound:g} ({precision})"
             if not held.allows(value):

@@ -10,16 +10,21 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from conformance.parity.measures import (
-    class_parity,
-    depth_parity,
-    embedding_parity,
-    mask_parity,
+import reference.agreement as numbers
+from reference.agreement import (
+    Figure,
+    Nothing,
+    Tolerance,
     psnr,
     rank_correlation,
     relative_error,
+    tolerances,
 )
-from conformance.parity.tolerances import Tolerance, tolerances
+from reference.depth.agreement import depth_parity
+from reference.pidnet.agreement import class_parity
+from reference.registry import all_tracks
+from reference.retrieval.agreement import embedding_parity
+from reference.segmentation.agreement import mask_parity
 
 NAN = np.nan
 SHAPES = hnp.array_shapes(min_dims=1, max_dims=3, min_side=1, max_side=4)
@@ -206,7 +211,8 @@ def test_any_minus_infinity_will_do(lowest: float) -> None:
 
 
 def test_a_bound_is_the_most_of_an_error_and_the_least_of_an_agreement() -> None:
-    error, agreement = Tolerance("max_error", 0.1, ""), Tolerance("cosine", 0.9, "")
+    error = Tolerance("error", Figure("{}", {}, upper=True), 0.1, "")
+    agreement = Tolerance("cosine", Figure("{}", {}), 0.9, "")
     assert [error.allows(x) for x in (0.0, 0.1, 0.11, NAN, None)] == [
         True,
         True,
@@ -217,16 +223,31 @@ def test_a_bound_is_the_most_of_an_error_and_the_least_of_an_agreement() -> None
     assert [agreement.allows(x) for x in (1.0, 0.9, 0.8, NAN)] == [True, True, False, False]
 
 
-def test_every_measure_has_tolerances_with_a_source() -> None:
+ROOMS = [track.room("agreement") for track in all_tracks().values()] + [numbers]
+
+
+@pytest.mark.parametrize("room", dict.fromkeys(ROOMS), ids=lambda room: room.__name__)
+def test_every_figure_has_tolerances_with_a_source(room) -> None:
     """The tighter the arithmetic, the tighter the bound."""
     array = np.linspace(0, 1, 16, dtype=np.float32).reshape(1, 4, 2, 2)
-    for measure in (mask_parity, depth_parity, embedding_parity, class_parity):
-        found = measure(array, array)
-        held = [tolerances(found, precision) for precision in ("float32", "float16", "w8a8")]
-        assert {t.measure for t in held[0]} == set(vars(found)) - {"per_class"}
-        for one, other in itertools.pairwise(held):
-            for tight, loose in zip(one, other, strict=True):
-                assert tight.measure == loose.measure
-                assert tight.source
-                assert loose.allows(tight.bound)
-                assert tight.allows(getattr(found, tight.measure))
+    found = room.measure(array, array, Nothing())
+    held = [tolerances(room, precision) for precision in ("float32", "float16", "w8a8")]
+    assert {t.measure for t in held[0]} == set(vars(found)) - {"per_class"}
+    for one, other in itertools.pairwise(held):
+        for tight, loose in zip(one, other, strict=True):
+            assert tight.measure == loose.measure
+            assert tight.source
+            assert loose.allows(tight.bound)
+            assert tight.allows(getattr(found, tight.measure))
+            assert tight.figure.words.format(tight.bound)
+
+
+def test_numbers_are_compared_in_their_range() -> None:
+    """An error of 1 in a range of 10 is a tenth, and 20 dB where all are off by that."""
+    ramp = np.linspace(-3, 7, 11)
+    found = numbers.measure(ramp, ramp + 1, Nothing())
+    assert (found.max_error, found.mean_error, found.psnr) == pytest.approx((0.1, 0.1, 20))
+    one = ramp.copy()
+    one[5] = np.nan
+    assert numbers.measure(ramp, one, Nothing()).max_error == np.inf
+    assert numbers.measure(one, one, Nothing()).max_error == 0
