@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ class _Reader:
         rooms: list[tuple[Room, str]] = [("agreement", agreement)]
         if like is not None:
             rooms.append(("inputs", like.room("inputs").__name__))
-            self._fits(table, like, parts)
+            parts = tuple(self._prepared(table, like, part) for part in parts)
         track = Track(
             name=name,
             edition="",
@@ -117,33 +118,44 @@ class _Reader:
         dtype = table.take("dtype", str, "float32")
         if dtype not in _DTYPES:
             raise table.wrong(f"no dtype {dtype!r}", f"one of {', '.join(_DTYPES)}")
-        values = table.take("values", object, "") if output else ""
+        values: Any = table.take("values", object, "") if output else ""
         name = table.take("name", str, "") or None
         tensor = Tensor(name, shape, (dtype,), table.take("meaning", str, ""))
         table.end()
+        if not output:
+            coloured = len(shape) == 4 and shape[1] == 3 and dtype.startswith("float")
+            return replace(tensor, kind="picture" if coloured else "")
         if values in ("", "binary", "embedding"):
             meaning = tensor.meaning or str(values) or "numbers"
-            return Tensor(name, shape, (dtype,), meaning, kind=values)  # type: ignore[arg-type]
+            return replace(tensor, meaning=meaning, kind=values)
         numbers = values if isinstance(values, list) else []
         if [type(x) in (int, float) for x in numbers] == [True, True] and numbers[0] < numbers[1]:
             low, high = map(float, numbers)
             meaning = tensor.meaning or f"numbers in [{low:g}, {high:g}]"
-            return Tensor(name, shape, (dtype,), meaning, values=(low, high))
+            return replace(tensor, meaning=meaning, values=(low, high))
         raise table.wrong(
             f"values {values!r} say nothing", '"binary", "embedding" or a range such as [0, 1]'
         )
 
-    def _fits(self, table: "_Table", like: Track, parts: tuple[Part, ...]) -> None:
-        """The preparation of another track makes its own shapes."""
-        theirs = [tensor for part in like.parts for tensor in (part.image, part.text) if tensor]
-        for part in parts:
-            for tensor in (part.image, part.text):
-                if tensor and not any(t.shape == tensor.shape for t in theirs):
-                    made = ", ".join(dict.fromkeys(t.label for t in theirs))
-                    raise table.wrong(
-                        f"{tensor.label} is not what {like.id} prepares ({made})",
-                        "leave prepare out: the model is then looked at with noise",
-                    )
+    def _prepared(self, table: "_Table", like: Track, part: Part) -> Part:
+        """The part with the inputs that `like` prepares known for what they are."""
+        known = {t.shape: t for each in like.parts for t in (each.image, each.text) if t}
+        for tensor in part.inputs:
+            if tensor.kind and tensor.shape not in known:
+                made = ", ".join(t.label for t in known.values())
+                raise table.wrong(
+                    f"{tensor.label} is not what {like.id} prepares ({made})",
+                    "no prepare: the model is then looked at with noise",
+                )
+        return replace(
+            part,
+            inputs=tuple(
+                replace(tensor, kind=known[tensor.shape].kind)
+                if tensor.shape in known and tensor.dtypes[0] in known[tensor.shape].dtypes
+                else tensor
+                for tensor in part.inputs
+            ),
+        )
 
 
 class _Table:

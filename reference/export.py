@@ -72,6 +72,8 @@ def _example(tensor: Tensor, high: float, generator: torch.Generator) -> torch.T
     dtype: torch.dtype = getattr(torch, tensor.dtypes[0])
     if dtype.is_floating_point:
         return torch.rand(shape, dtype=dtype, generator=generator) * high
+    if tensor.kind != "text":
+        return torch.ones(shape, dtype=dtype)
     length, words = shape[-1], 10
     ids = torch.full((length,), _END, dtype=dtype)
     ids[0] = _START

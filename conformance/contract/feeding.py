@@ -59,7 +59,7 @@ def _by_elimination(possible: dict[str, list[Value]], matched: dict[str, Value])
 
 
 def _takes(value: Value, tensor: Tensor, raw_pixels: bool) -> bool:
-    kind = _HOLDS[tensor.dtypes[0]] | (
+    kind = _HOLDS.get(tensor.dtypes[0], {*tensor.dtypes}) | (
         {"uint8"} if raw_pixels and tensor.kind == "picture" else set()
     )
     return value.dtype in kind and fits(value.shape, tensor.shape)

@@ -75,6 +75,8 @@ def probes_for(track: Track, part: Part) -> list[Probe]:
     What is beyond the contract comes last: a model may die of it and has answered the rest.
     """
     maker = _Maker(track, part)
+    if not track.has("inputs") or not (part.image or part.text):
+        return maker.noises()
     probes = maker.images() if part.image else maker.texts()
     return sorted(probes, key=lambda probe: not probe.contract)
 
@@ -83,7 +85,14 @@ class _Maker:
     def __init__(self, track: Track, part: Part) -> None:
         self._track = track
         self._part = part
-        self._inputs: Any = track.room("inputs") if track.has("inputs") else None
+
+    def noises(self) -> list[Probe]:
+        """Where nothing prepares what the part takes: numbers, and no photographs or texts."""
+        own = [
+            self._probe("noise", "noise", self._noise),
+            self._probe("noise again", "repeat", self._noise, of="noise"),
+        ]
+        return own + (self._constants() if self._part.image else [])
 
     def images(self) -> list[Probe]:
         photos = [
@@ -94,10 +103,7 @@ class _Maker:
         ]
         plain = [
             *photos,
-            *(
-                self._probe(name, "constant", partial(self._constant, level))
-                for name, level in CONSTANTS.items()
-            ),
+            *self._constants(),
             self._probe("noise", "noise", self._noise),
         ]
         first, (file, text) = next(iter(PHOTOS.items()))
@@ -155,12 +161,24 @@ class _Maker:
                 if tensor is self._part.image:
                     assert image is not None, "a picture model gets a picture"
                     arrays[tensor.name] = image()
-                else:
+                elif tensor is self._part.text:
                     ids = self._inputs.prepare_text(text)
                     arrays[tensor.name] = _zero_padding(ids) if zero_padding else ids
+                else:
+                    arrays[tensor.name] = _numbers(tensor)
             return arrays
 
         return Probe(name, role, feeds, of, content)
+
+    @property
+    def _inputs(self) -> Any:
+        return self._track.room("inputs")
+
+    def _constants(self) -> list[Probe]:
+        return [
+            self._probe(name, "constant", partial(self._constant, level))
+            for name, level in CONSTANTS.items()
+        ]
 
     def _other_picture(self, name: str, other: str) -> Probe:
         """The text of one photograph with another photograph."""
@@ -209,6 +227,14 @@ def _prepared(track: Track, file: str) -> np.ndarray:
     prepared: np.ndarray = track.room("inputs").prepare_image(fixture(f"photos/{file}"))
     prepared.flags.writeable = False
     return prepared
+
+
+def _numbers(tensor: Tensor) -> np.ndarray:
+    """What other inputs are fed, the same at each call: floats in [0, 1), or ones."""
+    shape = fixed_shape(tensor)
+    floating = tensor.dtypes[0].startswith("float")
+    values = np.random.default_rng(2025).random(shape) if floating else np.ones(shape)
+    return values.astype(tensor.dtypes[0])
 
 
 def fixed_shape(tensor: Tensor) -> tuple[int, ...]:

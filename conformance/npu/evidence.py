@@ -28,14 +28,17 @@ _OF_A_TEXT: dict[Role, int] = {"text": 2}
 
 def npu_probes(track: Track, part: Part) -> list[Probe]:
     """The few probes that are emulated: two photographs under one text, a constant image, and two
-    texts, with one photograph where the part takes both.
+    texts, with one photograph where the part takes both; noise where nothing prepares these.
     """
     own = probes_for(track, part)
+    wanted = _OF_A_PICTURE if part.image else _OF_A_TEXT
     chosen = [
         probe
-        for role, count in (_OF_A_PICTURE if part.image else _OF_A_TEXT).items()
+        for role, count in wanted.items()
         for probe in [probe for probe in own if probe.role == role][:count]
     ]
+    if not any(probe.role in ("photo", "text") for probe in chosen):
+        return [probe for probe in own if probe.role == "noise"] + chosen
     if part.image and part.text:
         chosen[1] = _under_the_text_of(chosen[0], chosen[1], str(part.text.name))
     return chosen

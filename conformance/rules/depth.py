@@ -3,12 +3,12 @@
 import numpy as np
 
 from conformance.contract.evidence import Evidence
-from conformance.contract.look import ULP, describe, first_offence, is_finite, value_range
+from conformance.contract.look import is_finite
 from conformance.contract.sense import CLEAR, contrast
 from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped
+from conformance.rules.values import NO_ANSWER, judge_range
 
 CONSTANT = "the map is constant: check that the weights are loaded and that the picture is read"
-NO_ANSWER = "no probe that this is judged by came back with finite values (COM-8 to COM-10)"
 
 
 @rule(
@@ -22,13 +22,7 @@ def unit_range(e: Evidence) -> Verdict:
 
     onnxruntime's own Sigmoid and Tanh come out that far beyond.
     """
-    runs = list(filter(is_finite, e.runs()))
-    for run in runs:
-        bad = (run.output < -ULP) | (run.output > 1 + ULP)
-        if bad.any():
-            seen = f"{describe(run.output)}; {first_offence(bad, run.output)}"
-            return failed("values in [0, 1]", seen, run.where)
-    return passed(value_range(runs)) if runs else skipped(NO_ANSWER)
+    return judge_range(e.runs())
 
 
 @rule(

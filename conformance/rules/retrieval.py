@@ -1,19 +1,16 @@
 """Rules of image-to-text retrieval beyond the shapes."""
 
-import numpy as np
-
-from conformance.contract.evidence import Evidence, Run
-from conformance.contract.look import describe, is_finite
+from conformance.contract.evidence import Evidence
+from conformance.contract.look import is_finite
 from conformance.contract.probes import Role
-from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped, together
+from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped
 from conformance.rules.behaviour import NO_RUN
+from conformance.rules.values import POOLING, judge_lengths
 
 MIN_WIDTH = 2
 ANY_INPUT = "pool inside the model: an embedding has one width, whatever the input"
 WHOLE_EMBEDDING = "the cosine of single numbers is 1 or -1: return the embedding, not a score"
-POOLING = "look at the pooling: an all-zero embedding usually comes from a masked position"
 BIAS = "harmless to photographs: a bias in the encoder gives a picture of one colour a length"
-SCALE = "scale inside the model, or divide by the length there: float32 cannot square these"
 _MEANT: tuple[Role, ...] = ("photo", "text", "repeat", "retext", "tail")
 _PLAIN: tuple[Role, ...] = ("constant", "noise")
 
@@ -53,7 +50,7 @@ def has_a_length(e: Evidence) -> Verdict:
 
     The length is float32's: values below 1e-23 have none, and values above 1e19 have no end.
     """
-    return _lengths(e, list(filter(is_finite, e.runs(*_MEANT))), POOLING)
+    return judge_lengths(list(filter(is_finite, e.runs(*_MEANT))), POOLING)
 
 
 @rule(
@@ -68,25 +65,4 @@ def constant_pictures_have_a_length(e: Evidence) -> Verdict:
     A linear encoder without a bias answers all-black with zero. No hidden photograph is all-black;
     an unlucky one may be nearly.
     """
-    return _lengths(e, list(filter(is_finite, e.runs(*_PLAIN))), BIAS)
-
-
-def _lengths(e: Evidence, runs: list[Run], remedy: str) -> Verdict:
-    with np.errstate(over="ignore"):
-        lengths = [float(np.linalg.norm(run.output)) for run in runs]
-    offences = []
-    for part in e.track.parts:
-        own = [
-            (run, length)
-            for run, length in zip(runs, lengths, strict=True)
-            if run.part is part and not 0 < length < np.inf
-        ]
-        if own:
-            run, length = own[0]
-            more = f", and {len(own) - 1} more" if len(own) > 1 else ""
-            seen = f"length {length:g}: {describe(run.output)}{more}"
-            helps = SCALE if run.output.any() else remedy
-            offences.append(failed("a length above 0", seen, run.where, helps))
-    return together(offences) or (
-        passed(f"shortest {min(lengths):.3g}") if lengths else skipped(NO_RUN)
-    )
+    return judge_lengths(list(filter(is_finite, e.runs(*_PLAIN))), BIAS)

@@ -1,12 +1,10 @@
 """Rules of open-vocabulary segmentation beyond the shapes."""
 
-import numpy as np
-
 from conformance.contract.evidence import Evidence
-from conformance.contract.look import ULP, describe, first_offence
 from conformance.contract.sense import covered
 from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped
 from conformance.rules.behaviour import NO_RUN
+from conformance.rules.values import judge_binary
 
 EMPTY = "look at the logits: all are below the threshold, or an empty query was chosen"
 FULL = "look at the logits: all are above the threshold, or the background's query was chosen"
@@ -24,15 +22,7 @@ def binary_mask(e: Evidence) -> Verdict:
     The rules page scores `pred > 0`, the evaluator `pred > 0.5`, the sample cuts its logits at 0
     and the winner its probabilities at 0.5: only a binary mask scores the same for all of them.
     """
-    runs = e.runs()
-    for run in runs:
-        bad = (run.output != 0) & (run.output != 1)
-        if bad.any():
-            seen = f"{describe(run.output)}; {first_offence(bad, run.output)}"
-            return failed("0.0 and 1.0 only", seen, run.where, _looks_like(run.output))
-    if not runs:
-        return skipped(NO_RUN)
-    return passed(f"0.0 and 1.0 only, over {len(runs)} probes")
+    return judge_binary(e.runs())
 
 
 @rule(
@@ -77,15 +67,3 @@ def finds_something(e: Evidence) -> Verdict:
         remedy = EMPTY if not any(shares.values()) else FULL if all(shares.values()) else ""
         return failed("a mask of some of the pixels", listed, remedy=remedy)
     return passed(listed)
-
-
-def _looks_like(output: np.ndarray) -> str:
-    """The remedy for what was probably returned instead of a mask."""
-    low, high = float(output.min()), float(output.max())
-    if np.all((np.abs(output) <= ULP) | (np.abs(output - 1) <= ULP)):
-        return "compare as the very last step: no arithmetic behind (... > 0.5).float()"
-    if low < 0:
-        return "this looks like logits: end with (logits >= 0).float()"
-    if high <= 1:
-        return "this looks like probabilities: end with (probabilities > 0.5).float()"
-    return "divide a 0/255 mask by 255" if high == 255 else ""
