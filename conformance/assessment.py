@@ -1,22 +1,20 @@
 """Holds one submission to some of the rules of its track, each rule once, the cheap ones first."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from conformance.contract.evidence import Evidence, Progress
+from conformance.contract.evidence import Evidence
 from conformance.npu.evidence import NpuEvidence, npu_probes
 from conformance.rulebook import Level, Rule, Verdict, npu_rules_for, rules_for, skipped
-from conformance.submission.opening import Submission
+from conformance.subject import Opener, Progress
 from reference.errors import SubmissionError, one_line
 from reference.npu.devices import Device
 from reference.npu.toolchain import find_toolchain
 from reference.process import Limits
 from reference.tracks import Track
-
-Opener = Callable[[Progress], Submission]
 
 
 class BaseAssessment(ABC):

@@ -7,8 +7,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conformance.assessment import Assessment, BaseAssessment, NpuAssessment, Opener
-from conformance.contract.evidence import Progress
+from conformance.assessment import Assessment, BaseAssessment, NpuAssessment
 from conformance.device.assessment import DeviceOptions, DeviceRun
 from conformance.gate import Gate
 from conformance.regression.suite import (
@@ -20,8 +19,7 @@ from conformance.regression.suite import (
 )
 from conformance.report.terminal import Row, Status, repeat_rule, shell_word
 from conformance.rulebook import Rule, Verdict
-from conformance.runtimes.process import ModelProcess
-from conformance.submission.opening import Model, Submission, open_submission
+from conformance.subject import Subject, subject_of
 from reference.errors import SubmissionError
 from reference.npu.devices import Device, find_device
 from reference.process import Limits
@@ -66,16 +64,6 @@ class Case:
             self.rule.source_for(track),
             repeat_rule(track, self.rule, self.suite.options),
         )
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is held to a track: a submission or the reference model."""
-
-    track: Track
-    label: str
-    opener: Opener
-    torch: bool = False
 
 
 class Suite:
@@ -130,10 +118,12 @@ class Suite:
                 )
         self._submitted_one = bool(submission)
         if submission:
-            self._subjects = [self._submitted(self.tracks[0], submission)]
+            self._subjects = [self._subject(self.tracks[0], submission)]
+            if not self._subjects[0].torch:
+                self._contract(self._subjects[0]).open()
         else:
             file = Path(weights) if weights else None
-            self._subjects = [self._reference(track, file) for track in self.tracks]
+            self._subjects = [self._subject(track, weights=file) for track in self.tracks]
 
     def cases(self) -> list[Case]:
         """Every rule of the contract for every submission, or for the references without one."""
@@ -160,7 +150,9 @@ class Suite:
                 device,
                 partial(self._folder, subject.track),
                 self._limits,
-                self._sample(subject.track) if self._submitted_one else None,
+                self._subject(subject.track)
+                if self._submitted_one and subject.track.has("model")
+                else None,
             )
             for subject in self._all_subjects()
             for device in self._device_names or [subject.track.device]
@@ -223,7 +215,7 @@ class Suite:
 
     def _all_subjects(self) -> list[Subject]:
         if not self._subjects:
-            self._subjects = [self._reference(track, None) for track in self.tracks]
+            self._subjects = [self._subject(track) for track in self.tracks]
         return self._subjects
 
     def _contract(self, subject: Subject) -> Assessment:
@@ -246,40 +238,11 @@ class Suite:
             limits=self._limits,
         )
 
-    def _submitted(self, track: Track, specs: Sequence[str]) -> Subject:
-        submission = open_submission(track, specs, self._folder(track), self._limits)
-        subject = Subject(track, submission.label, lambda _: submission, submission.torch)
-        if not submission.torch:
-            self._contract(subject).open()
-        return subject
-
-    def _reference(self, track: Track, weights: Path | None) -> Subject:
-        if not track.has("model"):
-            raise SubmissionError(
-                f"{track.id} has no reference model", "give your own with --submission"
-            )
-        folder = self._folder(track)
-        label = f"reference model, {weights.name if weights else 'random weights'}"
-
-        built: list[Submission] = []
-
-        def build(progress: Progress) -> Submission:
-            if built:
-                return built[0]
-            what = f"building the reference of {track.id}"
-            tick = lambda seconds: progress(f"{what} {seconds:.0f} s")  # noqa: E731
-            with ModelProcess(what, folder, tick, self._limits) as process:
-                paths = process.reference(track.spec, folder, weights)
-            models = {part: Model(part, "onnx", path) for part, path in paths.items()}
-            source = f"{track.spec}:{{}}:{weights or ''}"
-            originals = {part: Model(part, "reference", source.format(part)) for part in paths}
-            built.append(Submission(label, models, originals))
-            return built[0]
-
-        return Subject(track, label, build)
-
-    def _sample(self, track: Track) -> Subject | None:
-        return self._reference(track, None) if track.has("model") else None
+    def _subject(
+        self, track: Track, submission: Sequence[str] = (), weights: Path | None = None
+    ) -> Subject:
+        instead = "give your own with --submission"
+        return subject_of(track, submission, self._folder(track), self._limits, weights, instead)
 
     def _folder(self, track: Track) -> Path:
         return Path(tempfile.mkdtemp(dir=self._scratch.name, prefix=f"{track.id}-"))

@@ -10,13 +10,12 @@ import numpy as np
 from conformance.contract.feeding import feed, match_inputs
 from conformance.contract.probes import Probe, Role, probes_for
 from conformance.runtimes.process import ModelProcess
+from conformance.subject import Progress
 from conformance.submission.graph import Graph, Value, read_graph
 from conformance.submission.opening import Model, Submission
 from reference.errors import SubmissionError, ToolError
 from reference.process import ChildError, Limits
 from reference.tracks import Part, Track, fits
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)

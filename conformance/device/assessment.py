@@ -5,9 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from conformance.assessment import BaseAssessment, Opener
+from conformance.assessment import BaseAssessment
 from conformance.contract.evidence import Evidence
 from conformance.device.bench import Bench, Entry
 from conformance.device.evidence import DeviceEvidence
@@ -25,14 +24,12 @@ from conformance.device.hub import Hub, HubKind, import_client
 from conformance.device.jobs import median
 from conformance.npu.evidence import npu_probes
 from conformance.rulebook import Rule, Verdict, device_rules_for, skipped
+from conformance.subject import Opener, Subject
 from reference.errors import SubmissionError, one_line
 from reference.npu.cache import file_digest
 from reference.npu.toolchain import find_toolchain
 from reference.process import Limits
 from reference.tracks import Track
-
-if TYPE_CHECKING:
-    from conformance.suite import Subject
 
 
 @dataclass(frozen=True)
@@ -155,18 +152,18 @@ class DeviceRun:
 
     def assess(
         self,
-        subject: "Subject",
+        subject: Subject,
         device: str,
         folder: Callable[[], Path],
         limits: Limits,
-        sample: "Subject | None",
+        sample: Subject | None,
     ) -> DeviceAssessment:
         """`subject` on `device`, beside the `sample` model where that is its budget.
 
         `folder` makes one to write to.
         """
 
-        def enter(own: "Subject", *, reference: bool) -> DeviceAssessment:
+        def enter(own: Subject, *, reference: bool) -> DeviceAssessment:
             return DeviceAssessment(
                 self._bench,
                 device,

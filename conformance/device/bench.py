@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from conformance.contract.evidence import Evidence, Progress, Run
+from conformance.contract.evidence import Evidence, Run
 from conformance.device.hub import Hub, HubDevice
 from conformance.device.jobs import (
     PartJobs,
@@ -21,6 +21,7 @@ from conformance.device.jobs import (
     wait,
 )
 from conformance.npu.evidence import npu_probes
+from conformance.subject import Progress
 from reference.errors import SubmissionError
 from reference.tracks import Track
 

@@ -8,10 +8,11 @@ from functools import cached_property
 
 import numpy as np
 
-from conformance.contract.evidence import Evidence, Progress, Run, answers
+from conformance.contract.evidence import Evidence, Run, answers
 from conformance.contract.probes import Probe, Role, probes_for
 from conformance.npu.pools import Wrong, try_pools
 from conformance.runtimes.ranges import Range, Ranges, find_offences, measure_ranges
+from conformance.subject import Progress
 from conformance.submission.graph import Graph
 from reference.errors import SubmissionError, ToolError
 from reference.npu.compile import Compiled, compile_model

@@ -12,6 +12,7 @@ from conformance.regression.document import Baseline, Recorded, read_baseline, w
 from conformance.regression.entries import Entry
 from conformance.regression.environment import differences, versions
 from conformance.regression.tolerances import read_tolerances
+from conformance.subject import Subject
 from reference.errors import SubmissionError
 from reference.npu.devices import Device, find_device
 from reference.process import Limits
@@ -19,7 +20,6 @@ from reference.process import Limits
 if TYPE_CHECKING:
     from conformance.assessment import Assessment, BaseAssessment, NpuAssessment
     from conformance.regression.gather import Group
-    from conformance.suite import Subject
 
 Beside = Literal["compile", "npu", "parity"]
 
@@ -48,7 +48,7 @@ class RegressionCase:
     """
 
     run: "RegressionRun"
-    subject: "Subject"
+    subject: Subject
     group: "Group"
     options: Sequence[str]
 
@@ -113,7 +113,7 @@ class RegressionRun:
         """The versions that are installed."""
         return versions()
 
-    def recorded(self, subject: "Subject") -> Recorded | None:
+    def recorded(self, subject: Subject) -> Recorded | None:
         """What the baseline has of a submission, or of the only one to its track.
 
         None without a baseline. Raises SubmissionError where it has none, or several others.
@@ -169,13 +169,13 @@ class RegressionRun:
 class Makers:
     """How the suite makes what is asked for groups."""
 
-    contract: "Callable[[Subject], Assessment]"
-    npu: "Callable[[Subject, Device], NpuAssessment]"
+    contract: Callable[[Subject], "Assessment"]
+    npu: Callable[[Subject, Device], "NpuAssessment"]
 
 
 def regression_cases(
     run: RegressionRun,
-    subjects: Sequence["Subject"],
+    subjects: Sequence[Subject],
     makers: Makers,
     devices: Sequence[Device],
     folder: Path,

@@ -17,7 +17,7 @@ from conformance.scoring.kept import Score, keep_score
 from conformance.selftest.gate import Gate, counts, run_gate
 from conformance.selftest.models import conforming, write
 from conformance.selftest.mutants import MUTANTS
-from conformance.suite import Subject
+from conformance.subject import Subject
 from reference.errors import SubmissionError
 from reference.registry import find_track
 from reference.retrieval.contract import RETRIEVAL_2026
