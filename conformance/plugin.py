@@ -196,7 +196,7 @@ def _suite(config: pytest.Config) -> "Suite":
     if _SUITE not in config.stash:
         from conformance.device.assessment import DeviceOptions
         from conformance.gate import Gate
-        from conformance.regression.suite import RegressionOptions
+        from conformance.regression.assessment import RegressionOptions
         from conformance.suite import Suite
         from reference.process import Limits
 

@@ -7,10 +7,12 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conformance.assessment import Assessment, BaseAssessment, NpuAssessment
+from conformance.assessment import BaseAssessment
+from conformance.contract.assessment import Assessment
 from conformance.device.assessment import DeviceOptions, DeviceRun
 from conformance.gate import Gate
-from conformance.regression.suite import (
+from conformance.npu.assessment import NpuAssessment
+from conformance.regression.assessment import (
     Makers,
     RegressionCase,
     RegressionOptions,
@@ -28,7 +30,7 @@ from reference.tracks import Track
 
 if TYPE_CHECKING:
     from conformance.parity.comparison import Comparison
-    from conformance.parity.suite import ParityCase
+    from conformance.parity.items import ParityCase
     from conformance.regression.compare import Change
 
 
@@ -200,7 +202,7 @@ class Suite:
 
     def parity_cases(self) -> "list[ParityCase]":
         """Every pair of runtimes for every part of the same."""
-        from conformance.parity.suite import parity_cases
+        from conformance.parity.items import parity_cases
 
         own = [self._contract(subject) for subject in self._all_subjects()]
         folder = Path(self._scratch.name)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from conformance.assessment import Assessment
+from conformance.contract.assessment import Assessment
 from conformance.contract.probes import PHOTOS, TEXTS, Probe, probes_for
 from conformance.parity.flow import Flow
 from conformance.parity.locate import Growth, Jump, Runner, TensorError, locate

@@ -9,7 +9,7 @@ from reference.tracks import Track
 
 if TYPE_CHECKING:
     from conformance.parity.comparison import Agreement
-    from conformance.parity.suite import ParityCase
+    from conformance.parity.items import ParityCase
     from reference.agreement import Precision, Tolerance
 
 _REMEDIES: dict["Precision", str] = {

@@ -8,7 +8,7 @@ from conformance.parity.rows import explain_disagreement, measured, parity_row
 from reference.errors import SubmissionError, ToolError
 
 if TYPE_CHECKING:
-    from conformance.parity.suite import ParityCase
+    from conformance.parity.items import ParityCase
 
 
 @pytest.mark.parity

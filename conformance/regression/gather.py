@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from conformance.assessment import Assessment, BaseAssessment, NpuAssessment
+from conformance.assessment import BaseAssessment
+from conformance.contract.assessment import Assessment
 from conformance.contract.evidence import Run
 from conformance.device.history import last_measured, read_saved
+from conformance.npu.assessment import NpuAssessment
 from conformance.parity.comparison import Comparison, NotCompared
 from conformance.regression.entries import Answer, Better, Entry, Nodes, Number, short
 from conformance.regression.fingerprint import summarise

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from conformance.report.terminal import Row, Status
 
 if TYPE_CHECKING:
+    from conformance.regression.assessment import RegressionCase
     from conformance.regression.compare import Change
-    from conformance.regression.suite import RegressionCase
 
 _SHOWN = 12
 

@@ -9,7 +9,7 @@ from conformance.regression.rows import explain_regression, regression_row, tall
 from reference.errors import SubmissionError, ToolError
 
 if TYPE_CHECKING:
-    from conformance.regression.suite import RegressionCase
+    from conformance.regression.assessment import RegressionCase
 
 
 @pytest.mark.regression

@@ -10,10 +10,10 @@ import numpy as np
 
 from conformance.contract.evidence import Evidence, Run
 from conformance.contract.look import is_finite
+from conformance.contract.pictures import answer, difference, ranked
 from conformance.device.evidence import DeviceEvidence
 from conformance.npu.evidence import NpuEvidence
 from conformance.report.document import Chart, Figure, Section, Table
-from conformance.report.pictures import answer, difference, ranked
 from conformance.submission.graph import megabytes
 from reference.npu.compile import Compiled
 from reference.npu.latency import Estimate

@@ -5,7 +5,7 @@ from pathlib import Path
 import onnx
 from onnx import ModelProto
 
-from conformance.assessment import Assessment
+from conformance.contract.assessment import Assessment
 from conformance.rulebook import Verdict
 from conformance.selftest.models import write
 from conformance.submission.opening import open_submission

@@ -23,7 +23,7 @@ from pathlib import Path
 import pytest
 
 from conformance import rulebook
-from conformance.assessment import Assessment
+from conformance.contract.assessment import Assessment
 from conformance.contract.evidence import Evidence
 from conformance.rulebook import Rule
 from conformance.selftest.models import write

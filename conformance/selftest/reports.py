@@ -6,6 +6,7 @@ from functools import cache
 import numpy as np
 
 from conformance.contract.evidence import Evidence
+from conformance.contract.pictures import answer, difference
 from conformance.contract.probes import PHOTOS
 from conformance.report.document import (
     Chart,
@@ -18,7 +19,6 @@ from conformance.report.document import (
     subjects_of,
 )
 from conformance.report.palette import stops
-from conformance.report.pictures import answer, difference
 from conformance.report.terminal import Row
 from conformance.selftest.facts import answered
 from reference.depth.contract import DEPTH_2025

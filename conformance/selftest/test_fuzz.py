@@ -8,8 +8,8 @@ from pathlib import Path
 import onnx
 import pytest
 
-from conformance.assessment import Assessment
 from conformance.check import check_files
+from conformance.contract.assessment import Assessment
 from conformance.selftest.damage import damaged, damaged_file
 from conformance.selftest.models import conforming
 from conformance.submission.opening import open_submission

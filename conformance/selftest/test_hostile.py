@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from conformance.assessment import Assessment
+from conformance.contract.assessment import Assessment
 from conformance.rulebook import Verdict, rules_for
 from conformance.selftest.assess import broken
 from conformance.selftest.gate import run_gate

@@ -9,9 +9,9 @@ import onnx
 import pytest
 from onnx import ModelProto, TensorProto
 
-from conformance.assessment import NpuAssessment
 from conformance.contract.evidence import Run
 from conformance.gate import Gate
+from conformance.npu.assessment import NpuAssessment
 from conformance.npu.evidence import npu_probes
 from conformance.rulebook import Level, Verdict, all_rules, npu_rules_for
 from conformance.selftest.assess import broken

@@ -12,12 +12,12 @@ import pytest
 import torch
 from onnx import ModelProto
 
-from conformance.assessment import Assessment
+from conformance.contract.assessment import Assessment
 from conformance.parity.comparison import Agreement, Comparison, NotCompared, find_threshold
 from conformance.parity.flow import Flow
+from conformance.parity.items import ParityCase
 from conformance.parity.rows import explain_disagreement
 from conformance.parity.runners import Workplace, torch_modules
-from conformance.parity.suite import ParityCase
 from conformance.runtimes.torch import open_module
 from conformance.selftest import models, small
 from conformance.selftest.gate import run_gate

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance.assessment import Assessment
+from conformance.contract.assessment import Assessment
 from conformance.contract.evidence import Evidence, Run
 from conformance.contract.probes import probes_for
 from conformance.rulebook import Verdict, all_rules

@@ -11,8 +11,8 @@ import pytest
 from onnx import numpy_helper
 
 from conformance.device.history import Saved, save
+from conformance.regression.assessment import RegressionOptions, RegressionRun
 from conformance.regression.document import Recorded, read_baseline, write_baseline
-from conformance.regression.suite import RegressionOptions, RegressionRun
 from conformance.scoring.kept import Score, keep_score
 from conformance.selftest.gate import Gate, counts, run_gate
 from conformance.selftest.models import conforming, write

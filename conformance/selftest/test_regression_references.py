@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from conformance.assessment import Assessment
+from conformance.contract.assessment import Assessment
 from conformance.contract.evidence import Evidence
 from conformance.npu.evidence import npu_probes
 from conformance.regression.compare import compare

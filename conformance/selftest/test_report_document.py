@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from conformance.contract.pictures import answer, difference
 from conformance.report import document, writers
 from conformance.report.badge import badge
 from conformance.report.charts import bars
 from conformance.report.document import Chart, Section, merged, subjects_of
 from conformance.report.palette import BADGE, CITYSCAPES, THEME, coloured
-from conformance.report.pictures import answer, difference
 from conformance.report.terminal import Row
 from conformance.report.writers import as_html, as_json, as_markdown, write_report
 from conformance.selftest.page import read_page

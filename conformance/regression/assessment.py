@@ -18,7 +18,9 @@ from reference.npu.devices import Device, find_device
 from reference.process import Limits
 
 if TYPE_CHECKING:
-    from conformance.assessment import Assessment, BaseAssessment, NpuAssessment
+    from conformance.assessment import BaseAssessment
+    from conformance.contract.assessment import Assessment
+    from conformance.npu.assessment import NpuAssessment
     from conformance.regression.gather import Group
 
 Beside = Literal["compile", "npu", "parity"]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from conformance.assessment import Assessment
+from conformance.contract.assessment import Assessment
 from conformance.parity.comparison import PAIRS, Agreement, Comparison, Pair
 from reference.npu.devices import Device, find_device
 from reference.process import Limits
