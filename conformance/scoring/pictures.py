@@ -9,16 +9,16 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
 from conformance.scoring.datasets import Dataset
-from conformance.scoring.datasets.items import Item
 from conformance.scoring.job import Job, Result
 from conformance.scoring.summary import Summary
 from conformance.scoring.worker import Worker
+from reference.datasets.items import Item
 from reference.errors import SubmissionError
 from reference.images import open_pillow
 from reference.process import ChildError
 
 if TYPE_CHECKING:
-    from conformance.scoring.datasets.depth import Truth
+    from reference.depth.dataset import Truth
 
 WORST = 8
 _SIDE = 480

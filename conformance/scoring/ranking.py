@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from conformance.scoring.datasets.items import Item
-from conformance.scoring.datasets.retrieval import number_of
 from conformance.scoring.job import Result
+from reference.datasets.items import Item
 from reference.errors import SubmissionError
+from reference.retrieval.dataset import number_of
 
 VERSION = "Recall@10 2"
 _BLOCK = 256  # pictures ranked at once

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from conformance.scoring.datasets.items import Finding
 from conformance.scoring.job import Result
 from conformance.scoring.store import Run
 from conformance.scoring.summary import Comparison, Summary
+from reference.datasets.items import Finding
 from reference.errors import SubmissionError, one_line
 from reference.tracks import Track
 

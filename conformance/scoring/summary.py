@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from conformance.scoring.datasets.items import Item
 from conformance.scoring.job import Result
 from conformance.scoring.measures import HEADLINES, Headline
 from conformance.scoring.statistics import Interval, Statistic, interval, mean_of, miou_of
+from reference.datasets.items import Item
 from reference.tracks import Track
 
 

@@ -333,7 +333,7 @@ def test_refcoco_has_the_sentences_of_its_refs(tmp_path: Path) -> None:
 
 def test_label_ids_become_train_ids() -> None:
     """road 7, person 24 and bicycle 33, and parking 9 which is not evaluated."""
-    from conformance.scoring.datasets.cityscapes import TRAIN_IDS
+    from reference.pidnet.dataset import TRAIN_IDS
 
     assert TRAIN_IDS[[7, 24, 33, 9, 0, 255]].tolist() == [0, 11, 18, 255, 255, 255]
     assert sorted(TRAIN_IDS[TRAIN_IDS < 255]) == list(range(19))

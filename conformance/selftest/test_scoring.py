@@ -365,7 +365,7 @@ def synthetic(count: int, shift: float, seed: int) -> dict[str, Result]:
 
 
 def test_a_difference_is_shown_where_there_is_one() -> None:
-    from conformance.scoring.datasets.items import Item
+    from reference.datasets.items import Item
 
     track = find_track("segmentation")
     items = [Item(str(n), "model", str(n)) for n in range(400)]

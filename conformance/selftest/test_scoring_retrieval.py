@@ -16,7 +16,6 @@ from PIL import Image
 from conformance.cli import main
 from conformance.scoring.check import check_dataset
 from conformance.scoring.datasets import open_dataset
-from conformance.scoring.datasets.items import Item
 from conformance.scoring.job import Result
 from conformance.scoring.kept import read_scores
 from conformance.scoring.ranking import rank
@@ -30,6 +29,7 @@ from conformance.selftest.samples import (
     swapped_columns,
     table,
 )
+from reference.datasets.items import Item
 from reference.errors import SubmissionError
 from reference.registry import find_track
 from reference.retrieval.inputs import prepare_image, prepare_text

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from conformance.scoring.datasets.items import Finding
+from reference.datasets.items import Finding
 from reference.errors import SubmissionError
 
 PICTURES = {".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from conformance.scoring.datasets.files import read_grey, subfolder, unpaired
-from conformance.scoring.datasets.items import Finding, Index, Item
+from reference.datasets.files import read_grey, subfolder, unpaired
+from reference.datasets.items import Finding, Index, Item
 from reference.errors import SubmissionError
 from reference.pidnet.inputs import HEIGHT, WIDTH
 

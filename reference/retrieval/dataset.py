@@ -14,8 +14,8 @@ from contextlib import suppress
 from itertools import zip_longest
 from pathlib import Path
 
-from conformance.scoring.datasets.files import is_file, read_table, subfolder
-from conformance.scoring.datasets.items import Finding, Index, Item
+from reference.datasets.files import is_file, read_table, subfolder
+from reference.datasets.items import Finding, Index, Item
 
 PICTURE_SIZE = None
 _INT16 = range(-(2**15), 2**15)

@@ -6,7 +6,6 @@ numbers and lists, `truth(item)`, which reads and checks what an item is held ag
 """
 
 import hashlib
-import importlib
 import os
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -15,17 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from conformance.scoring.datasets.items import Finding, Index, Item
+from reference.datasets.items import Finding, Index, Item
 from reference.errors import SubmissionError
 from reference.images import open_pillow
 from reference.tracks import Part, Track
 
-MODULES = {
-    "segmentation": "segmentation",
-    "retrieval": "retrieval",
-    "depth": "depth",
-    "pidnet": "cityscapes",
-}
 _BLOCK_BYTES = 2**20
 
 
@@ -41,7 +34,7 @@ class Dataset:
             raise SubmissionError(f"no such folder: {folder}", "give the folder of the data set")
         self.track = track
         self.folder = folder
-        self._module: Any = importlib.import_module(f"{__name__}.{MODULES[track.name]}")
+        self._module: Any = track.room("dataset")
         self._inputs: Any = track.room("inputs")
         self._index: Index = self._module.index(folder)
         # Texts of one picture follow each other: it is prepared once for all of them.

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image
 
-from conformance.scoring.datasets.files import is_file, read_grey, read_json, subfolder
-from conformance.scoring.datasets.items import Finding, Index, Item
+from reference.datasets.files import is_file, read_grey, read_json, subfolder
+from reference.datasets.items import Finding, Index, Item
 from reference.errors import SubmissionError
 from reference.install import install_command
 from reference.segmentation.inputs import CANVAS, letterbox

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from conformance.scoring.datasets.files import PICTURES, by_stem, read_grey, subfolder, unpaired
-from conformance.scoring.datasets.items import Finding, Index, Item
+from reference.datasets.files import PICTURES, by_stem, read_grey, subfolder, unpaired
+from reference.datasets.items import Finding, Index, Item
 from reference.depth.inputs import HEIGHT, WIDTH
 from reference.errors import SubmissionError
 
