@@ -1,13 +1,100 @@
-"""What the scores of the tracks share: pairing two data sets, and refusing to average nothing."""
+"""What the scores of the tracks share: what `METRIC` of the room `metric` is made of, pairing two
+data sets, and refusing to average nothing.
+"""
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
+from reference.datasets.items import Item
 from reference.errors import SubmissionError
+
+Array = npt.NDArray[Any]
+# Words for the report, each with the one that its line begins with.
+Remarks = tuple[tuple[str, str], ...]
 
 Prediction = TypeVar("Prediction")
 Truth = TypeVar("Truth")
-Item = TypeVar("Item")
+Counted = TypeVar("Counted")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One item's numbers; `array` is what a data set needs beside them, `note` what is odd."""
+
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    array: Array | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one item: numbers, and an embedding or a confusion matrix in `array`.
+
+    `error` says why there is no answer; `note` what is odd about it. `seconds` are the host's,
+    preparation and metric included.
+    """
+
+    item: str
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    array: Array | None = None
+    error: str = ""
+    note: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The number of a data set: its name, the column of the items that it is made of, the higher
+    the better, and what that is multiplied by.
+
+    It is the mean of the column, or with `pooled` that of the items' arrays added up: from sums
+    (N, ...) to N numbers.
+    """
+
+    name: str
+    column: str
+    scale: float = 1.0
+    pooled: Callable[[Array], Array] | None = None
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How an item is scored: `score(prediction, truth)`, both as the track has them.
+
+    `version` changes whenever a number could: results of another version are not used again.
+    """
+
+    version: str
+    score: Callable[[Array, Any], Scored]
+
+
+@dataclass(frozen=True)
+class Joined:
+    """The results of the first part's items, and what is remarked of them together."""
+
+    results: Sequence[Result]
+    remarks: Remarks = ()
+
+
+@dataclass(frozen=True)
+class Joint:
+    """How several parts make the scores together: `score(items, results)`, both by part."""
+
+    version: str
+    score: Callable[[Mapping[str, Sequence[Item]], Mapping[str, Iterable[Result]]], Joined]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """From answers to the number of a data set. Without `joint` the first part's items have it."""
+
+    headline: Headline
+    measure: Measure
+    joint: Joint | None = None
 
 
 def pairs(
@@ -36,7 +123,14 @@ def pairs(
         yield prediction, truth  # type: ignore[misc]
 
 
-def at_least_one(items: Sequence[Item]) -> Sequence[Item]:
+def not_finite(array: Array) -> str:
+    """`12 of 307200 values are not finite`, empty where all are."""
+    if array.dtype.kind != "f" or (count := int((~np.isfinite(array)).sum())) == 0:
+        return ""
+    return f"{count} of {array.size} values are not finite"
+
+
+def at_least_one(items: Sequence[Counted]) -> Sequence[Counted]:
     """`items`. Raises SubmissionError where there are none: no score has a mean then."""
     if not items:
         raise SubmissionError("nothing was scored", "give at least one prediction and its truth")

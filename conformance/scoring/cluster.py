@@ -7,11 +7,12 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from typing import Any
 
-from conformance.scoring.job import Job, Result
+from conformance.scoring.job import Job
 from conformance.scoring.worker import Worker
 from reference.errors import SubmissionError, one_line
 from reference.install import install_command
 from reference.process import Tick
+from reference.scores import Result
 
 _TICK_SECONDS = 0.5
 _PATIENCE_SECONDS = 10.0

@@ -1,8 +1,8 @@
-"""Data sets as people have them: one module a track reads the folder, and all read lazily.
+"""Data sets as people have them, read lazily by the room `dataset` of their track.
 
-A module has `index(folder)`, which lists the items and what is wrong with their files' names,
+The room has `index(folder)`, which lists the items and what is wrong with their files' names,
 numbers and lists, `truth(item)`, which reads and checks what an item is held against, and
-`PICTURE_SIZE`, the (width, height) that the track's pictures have, None where any will do.
+where the track's pictures have one size `PICTURE_SIZE`, their (width, height).
 """
 
 import hashlib
@@ -34,9 +34,9 @@ class Dataset:
             raise SubmissionError(f"no such folder: {folder}", "give the folder of the data set")
         self.track = track
         self.folder = folder
-        self._module: Any = track.room("dataset")
+        self._room: Any = track.room("dataset")
         self._inputs: Any = track.room("inputs")
-        self._index: Index = self._module.index(folder)
+        self._index: Index = self._room.index(folder)
         # Texts of one picture follow each other: it is prepared once for all of them.
         self._prepared = lru_cache(maxsize=1)(self._inputs.prepare_image)
 
@@ -68,7 +68,7 @@ class Dataset:
 
     def truth(self, item: Item) -> Any:
         """What the item is held against; raises SubmissionError where that cannot be."""
-        return self._module.truth(item)
+        return self._room.truth(item)
 
     def digest(self, tick: Callable[[int, int], None]) -> str:
         """SHA-256 of the names and the content of every file that the data set is made of.
@@ -115,7 +115,7 @@ class Dataset:
         except SubmissionError as error:
             yield Finding(str(path), error.problem, error.remedy)
             return
-        wanted = self._module.PICTURE_SIZE
+        wanted = getattr(self._room, "PICTURE_SIZE", None)
         if wanted not in (None, size):
             seen, usual = ("{}x{}".format(*pair) for pair in (size, wanted))
             problem = f"the picture is {seen}, those of the track are {usual}"

@@ -5,9 +5,10 @@ import queue
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
 
-from conformance.scoring.job import Job, Result
+from conformance.scoring.job import Job
 from conformance.scoring.worker import Worker
 from reference.process import Tick
+from reference.scores import Result
 
 # Scores items, ids by number, in any order, on so many workers; ticks while it waits.
 Engine = Callable[[Job, Mapping[int, str], int, Tick], Generator[Result, None, None]]

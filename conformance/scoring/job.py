@@ -1,10 +1,7 @@
 """What a worker is told: everything that it needs to open the data and the model by itself."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from reference.process import Limits
 from reference.registry import find_track
@@ -37,19 +34,3 @@ class Job:
     def part(self) -> Part:
         """The part that runs."""
         return self.track.part(self.part_name)
-
-
-@dataclass(frozen=True)
-class Result:
-    """What became of one item: numbers, and an embedding or a confusion matrix in `array`.
-
-    `error` says why there is no answer; `note` what is odd about it. `seconds` are the host's,
-    preparation and metric included.
-    """
-
-    item: str
-    numbers: Mapping[str, float] = field(default_factory=dict)
-    array: np.ndarray | None = None
-    error: str = ""
-    note: str = ""
-    seconds: float = 0.0

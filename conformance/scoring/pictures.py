@@ -9,13 +9,14 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
 from conformance.scoring.datasets import Dataset
-from conformance.scoring.job import Job, Result
+from conformance.scoring.job import Job
 from conformance.scoring.summary import Summary
 from conformance.scoring.worker import Worker
 from reference.datasets.items import Item
 from reference.errors import SubmissionError
 from reference.images import open_pillow
 from reference.process import ChildError
+from reference.scores import Result
 
 if TYPE_CHECKING:
     from reference.depth.dataset import Truth

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from conformance.scoring.job import Result
 from conformance.scoring.store import Run
 from conformance.scoring.summary import Comparison, Summary
 from reference.datasets.items import Finding
 from reference.errors import SubmissionError, one_line
+from reference.scores import Remarks, Result
 from reference.tracks import Track
 
 _SHOWN = 5
@@ -18,7 +18,8 @@ _SHOWN = 5
 @dataclass(frozen=True)
 class Scoring:
     """Everything that the report of a run says. `new` items were scored now, the others before;
-    `lost` are the errors of parts, such as the text that could not be embedded.
+    `lost` are the errors of parts, such as the text that could not be embedded, `remarks` what
+    their scores together say of themselves.
     """
 
     track: Track
@@ -30,7 +31,7 @@ class Scoring:
     comparisons: tuple[Comparison, ...]
     pictures: tuple[Path, ...] = ()
     new: int = 0
-    close_calls: int = 0
+    remarks: Remarks = ()
 
     @property
     def failed(self) -> bool:
@@ -53,11 +54,7 @@ def score_report(scoring: Scoring) -> str:
     if columns:
         lines.append("  means    " + ", ".join(f"{k} {v:.4g}" for k, v in columns.items()))
     lines += _worst(summary, scoring.pictures)
-    if scoring.close_calls:
-        lines.append(
-            f"  close    {scoring.close_calls} pictures whose tenth and eleventh text are within"
-            " 1e-6: there the sort decides"
-        )
+    lines += [f"  {first:8} {text}" for first, text in scoring.remarks]
     lines += [_comparison(each, summary.headline.scale) for each in scoring.comparisons]
     for kind, fatal in (("data error", True), ("warning", False)):
         found = [f for f in scoring.findings if f.fatal == fatal]

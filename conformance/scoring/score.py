@@ -14,11 +14,9 @@ from pathlib import Path
 from conformance.report.progress import ProgressLine, stderr_progress
 from conformance.scoring.datasets import Dataset, open_dataset
 from conformance.scoring.engines import Engine
-from conformance.scoring.job import Job, Result
+from conformance.scoring.job import Job
 from conformance.scoring.kept import keep_score, read_scores, score_of
-from conformance.scoring.measures import measure_of
 from conformance.scoring.pictures import draw
-from conformance.scoring.ranking import VERSION, rank
 from conformance.scoring.report import Scoring, score_report, write_table
 from conformance.scoring.runtimes import RUNTIMES
 from conformance.scoring.store import Run, Store
@@ -29,6 +27,7 @@ from reference.install import install_command
 from reference.npu.cache import model_digest
 from reference.npu.devices import find_device
 from reference.process import Limits
+from reference.scores import Joint, Metric, Remarks, Result
 from reference.tracks import Track
 
 # A model that answers none of these first items answers none of the others.
@@ -58,6 +57,7 @@ def score_submission(
 
     Raises SubmissionError for what cannot be opened, and where the first items all fail.
     """
+    metric: Metric = track.room("metric").METRIC
     if find_spec("numba") is None:
         raise SubmissionError(
             "scoring needs numba, which is not installed", install_command("score")
@@ -88,9 +88,10 @@ def score_submission(
                 for part in track.parts
             }
             new = sum(scorer.work(run, progress) for run in runs.values())
-            first = next(iter(runs.values()))
-            final, close = scorer.ranked(runs) if len(runs) > 1 else (first, 0)
-            scoring = replace(scorer.scoring(final, runs), new=new, close_calls=close)
+            final, remarks = next(iter(runs.values())), Remarks()
+            if metric.joint:
+                final, remarks = scorer.joined(metric.joint, runs)
+            scoring = replace(scorer.scoring(final, runs), new=new, remarks=remarks)
             if options.keep is not None:
                 keep_score(
                     options.keep,
@@ -124,6 +125,7 @@ class _Scorer:
         self._options = options
         self._store = store
         self._track = dataset.track
+        self._metric: Metric = dataset.track.room("metric").METRIC
 
     def job(self, part: str) -> Job:
         """What a worker is told about a part."""
@@ -148,7 +150,7 @@ class _Scorer:
             _digest(model),
             self._digest,
             RUNTIMES[self._options.runtime].label(self.job(part)),
-            _metric(self._track, measure_of(self._track, part).version),
+            _version(self._track, self._metric.measure.version),
         )
 
     def work(self, run: Run, progress: ProgressLine) -> int:
@@ -174,24 +176,23 @@ class _Scorer:
                     )
         return len(todo)
 
-    def ranked(self, runs: dict[str, Run]) -> tuple[Run, int]:
-        """The run of what the parts make together, in the file, and how many calls are close."""
+    def joined(self, joint: Joint, runs: dict[str, Run]) -> tuple[Run, Remarks]:
+        """The run of what the parts make together, in the file, and what is remarked of it."""
         parts = list(runs.values())
         run = replace(
             parts[0],
             part="",
             model=" ".join(each.model for each in parts),
-            metric=_metric(self._track, VERSION),
+            metric=_version(self._track, joint.version),
         )
         number = self._store.open_run(run)
-        images, texts = (self._dataset.of(part) for part in runs)
-        image_results, text_results = (
-            self._store.results(self._store.open_run(each)) for each in parts
+        joined = joint.score(
+            {part: self._dataset.of(part) for part in runs},
+            {part: self._store.results(self._store.open_run(own)) for part, own in runs.items()},
         )
-        results, close = rank(images, texts, image_results, text_results)
-        for result in results:
+        for result in joined.results:
             self._store.add(number, result)
-        return run, close
+        return run, joined.remarks
 
     def scoring(self, run: Run, parts: dict[str, Run]) -> Scoring:
         """What is reported of a run."""
@@ -203,7 +204,7 @@ class _Scorer:
             for result in self._store.results(self._store.open_run(part))
             if result.error
         ]
-        summary = summarise(self._track, items, own)
+        summary = summarise(self._metric.headline, items, own)
         return Scoring(
             self._track,
             run,
@@ -219,11 +220,11 @@ class _Scorer:
         path = self._options.compare
         if path is None:
             return []
-        items = self._dataset.of(self._track.parts[0].name)
+        items, headline = self._dataset.of(self._track.parts[0].name), self._metric.headline
         with Store(path, create=False) as other:
             wanted = (run.part, run.data, run.metric)
             found = [
-                compare(self._track, items, own, self._results(other, each), each.label)
+                compare(headline, items, own, self._results(other, each), each.label)
                 for each in other.runs().values()
                 if (each.part, each.data, each.metric) == wanted and each.key != run.key
             ]
@@ -277,7 +278,7 @@ def _absolute(spec: str) -> str:
     return f"{part}{separator}{path.resolve()}" if path.exists() else spec
 
 
-def _metric(track: Track, version: str) -> str:
+def _version(track: Track, version: str) -> str:
     """What prepares and scores: other versions of these libraries may resize otherwise."""
     import cv2
     import PIL

@@ -34,25 +34,14 @@ def mean_of(values: np.ndarray, groups: Sequence[str]) -> tuple[Statistic, int]:
     return lambda drawn: (drawn @ sums) / (drawn @ sizes), count
 
 
-def miou_of(confusions: np.ndarray, groups: Sequence[str]) -> tuple[Statistic, int]:
-    """The mIoU, in percent, of summed confusions (items, classes, classes), and the groups.
-
-    Rows are truth and columns prediction; a class in neither has no IoU and is left out.
-    """
+def pooled_of(
+    pooled: Callable[[np.ndarray], np.ndarray], arrays: np.ndarray, groups: Sequence[str]
+) -> tuple[Statistic, int]:
+    """What `pooled` makes of sums of `arrays` (items, ...), and the number of groups."""
     index, count = _numbered(groups)
-    sums = np.zeros((count, *confusions.shape[1:]))
-    np.add.at(sums, index, confusions)
-
-    def statistic(drawn: np.ndarray) -> np.ndarray:
-        total = np.tensordot(drawn, sums, 1)
-        hits = np.diagonal(total, axis1=1, axis2=2)
-        union = total.sum(1) + total.sum(2) - hits
-        there = union > 0
-        iou = np.divide(100 * hits, union, out=np.zeros_like(hits), where=there)
-        mean: np.ndarray = iou.sum(1) / np.maximum(there.sum(1), 1)
-        return mean
-
-    return statistic, count
+    sums = np.zeros((count, *arrays.shape[1:]))
+    np.add.at(sums, index, arrays)
+    return lambda drawn: pooled(np.tensordot(drawn, sums, 1)), count
 
 
 def interval(statistic: Statistic, groups: int) -> Interval:

@@ -18,8 +18,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from conformance.scoring.job import Result
 from reference.errors import SubmissionError
+from reference.scores import Result
 
 _APPLICATION = 0x4C504356  # "LPCV"
 _TABLES = """

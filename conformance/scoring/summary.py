@@ -5,11 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from conformance.scoring.job import Result
-from conformance.scoring.measures import HEADLINES, Headline
-from conformance.scoring.statistics import Interval, Statistic, interval, mean_of, miou_of
+from conformance.scoring.statistics import Interval, Statistic, interval, mean_of, pooled_of
 from reference.datasets.items import Item
-from reference.tracks import Track
+from reference.scores import Headline, Result
 
 
 @dataclass(frozen=True)
@@ -70,9 +68,8 @@ class Comparison:
         return "worse" if self.interval.high < 0 else "no difference shown"
 
 
-def summarise(track: Track, items: Sequence[Item], results: dict[str, Result]) -> Summary:
+def summarise(headline: Headline, items: Sequence[Item], results: dict[str, Result]) -> Summary:
     """The summary of the results, by item, of a run on `items`."""
-    headline = HEADLINES[track.name]
     ordered = tuple(results[item.id] for item in items if item.id in results)
     groups = {item.id: item.group for item in items}
     answered = [result for result in ordered if not result.error]
@@ -84,17 +81,19 @@ def summarise(track: Track, items: Sequence[Item], results: dict[str, Result]) -
     }
     statistic, count = _statistic(headline, answered, [groups[r.item] for r in answered])
     value = columns[headline.column]
-    if headline.column == "miou":
-        # Of all frames together, not the mean of the frames.
+    if headline.pooled:
         value = float(statistic(np.ones((1, count)))[0])
     return Summary(headline, value, interval(statistic, count), columns, ordered, count)
 
 
 def compare(
-    track: Track, items: Sequence[Item], own: dict[str, Result], other: dict[str, Result], name: str
+    headline: Headline,
+    items: Sequence[Item],
+    own: dict[str, Result],
+    other: dict[str, Result],
+    name: str,
 ) -> Comparison | None:
     """The difference of two runs, paired by item; None where they have no item in common."""
-    headline = HEADLINES[track.name]
     common = [
         item
         for item in items
@@ -128,12 +127,8 @@ def compare(
 def _statistic(
     headline: Headline, results: Sequence[Result], groups: Sequence[str]
 ) -> tuple[Statistic, int]:
-    if headline.column == "miou":
-        return miou_of(np.stack([_array(result) for result in results]), groups)
+    if headline.pooled:
+        arrays = np.stack([np.asarray(result.array) for result in results])
+        return pooled_of(headline.pooled, arrays, groups)
     values = np.array([result.numbers[headline.column] for result in results])
     return mean_of(values, groups)
-
-
-def _array(result: Result) -> np.ndarray:
-    assert result.array is not None, "every frame has its confusion"
-    return result.array

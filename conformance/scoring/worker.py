@@ -10,12 +10,12 @@ import numpy as np
 
 from conformance.contract.look import describe
 from conformance.scoring.datasets import Dataset
-from conformance.scoring.job import Job, Result
-from conformance.scoring.measures import measure_of
+from conformance.scoring.job import Job
 from conformance.scoring.runtimes import RUNTIMES, Forward
 from conformance.submission.opening import open_submission
 from reference.errors import SubmissionError
 from reference.process import ChildError, Tick
+from reference.scores import Metric, Result
 from reference.tracks import fits, format_shape
 
 
@@ -30,7 +30,7 @@ class Worker:
         self._tick = tick
         self._dataset = Dataset(job.track, job.data)
         self._items = self._dataset.of(job.part_name)
-        self._measure = measure_of(job.track, job.part_name)
+        self._metric: Metric = job.track.room("metric").METRIC
         self._own = ExitStack()
         self._session = ExitStack()
         self._forward: Forward | None = None
@@ -61,7 +61,7 @@ class Worker:
         start = time.perf_counter()
         try:
             truth = self._dataset.truth(item)
-            scored = self._measure.score(self.predict(index), truth)
+            scored = self._metric.measure.score(self.predict(index), truth)
         except (SubmissionError, ChildError) as error:
             return Result(item.id, error=str(error), seconds=time.perf_counter() - start)
         return Result(

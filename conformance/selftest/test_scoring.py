@@ -17,7 +17,6 @@ from PIL import Image
 
 from conformance.cli import main
 from conformance.scoring.datasets import open_dataset
-from conformance.scoring.job import Result
 from conformance.scoring.kept import read_scores
 from conformance.scoring.store import Run, Store
 from conformance.scoring.summary import compare, summarise
@@ -25,6 +24,8 @@ from conformance.selftest import models
 from conformance.selftest.samples import MISBEHAVING, copied, grey_depth, many_texts
 from reference.data import fixture
 from reference.registry import find_track
+from reference.scores import Result
+from reference.segmentation.metric import METRIC
 
 
 @pytest.fixture(scope="module")
@@ -367,7 +368,7 @@ def synthetic(count: int, shift: float, seed: int) -> dict[str, Result]:
 def test_a_difference_is_shown_where_there_is_one() -> None:
     from reference.datasets.items import Item
 
-    track = find_track("segmentation")
+    headline = METRIC.headline
     items = [Item(str(n), "model", str(n)) for n in range(400)]
     base = synthetic(400, 0.0, 1)
     noise = np.random.default_rng(2).normal(0, 0.02, 400)
@@ -379,7 +380,7 @@ def test_a_difference_is_shown_where_there_is_one() -> None:
         for gain in (0.01, 0.0)
     )
     shown, hidden, reverse = (
-        compare(track, items, mine, theirs, "other")
+        compare(headline, items, mine, theirs, "other")
         for mine, theirs in ((better, base), (same, base), (base, better))
     )
     assert shown is not None and hidden is not None and reverse is not None  # noqa: PT018
@@ -390,6 +391,6 @@ def test_a_difference_is_shown_where_there_is_one() -> None:
     )
     assert shown.difference == pytest.approx(0.01)
     # Paired: of the runs by themselves the intervals overlap.
-    first, second = (summarise(track, items, each) for each in (better, base))
+    first, second = (summarise(headline, items, each) for each in (better, base))
     assert first.interval is not None and second.interval is not None  # noqa: PT018
     assert first.interval.low < second.interval.high

@@ -10,12 +10,13 @@ import pytest
 
 from conformance.scoring.cluster import RayEngine
 from conformance.scoring.engines import local
-from conformance.scoring.job import Job, Result
+from conformance.scoring.job import Job
 from conformance.selftest import models
 from conformance.selftest.samples import many_texts
 from reference.install import install_command
 from reference.process import Limits
 from reference.registry import find_track
+from reference.scores import Result
 
 pytest.importorskip("ray", reason=f"Ray is not installed: {install_command('ray')}")
 if not Path("/proc/self/stat").exists():

@@ -16,9 +16,7 @@ from PIL import Image
 from conformance.cli import main
 from conformance.scoring.check import check_dataset
 from conformance.scoring.datasets import open_dataset
-from conformance.scoring.job import Result
 from conformance.scoring.kept import read_scores
-from conformance.scoring.ranking import rank
 from conformance.selftest import models
 from conformance.selftest.samples import (
     both,
@@ -33,6 +31,8 @@ from reference.datasets.items import Item
 from reference.errors import SubmissionError
 from reference.registry import find_track
 from reference.retrieval.inputs import prepare_image, prepare_text
+from reference.retrieval.metric import rank
+from reference.scores import Result
 from reference.tests import plain_metrics as plain
 
 
@@ -122,9 +122,9 @@ def test_it_is_scored_with_a_note(
             return Result(item.id, error="it is not there")
         return Result(item.id, array=embed(item.image or item.text)[0])
 
-    images, texts = dataset.of("image"), dataset.of("text")
-    results, _ = rank(images, texts, map(result, images), map(result, texts))
-    recalls = [result.numbers["recall"] for result in results if not result.error]
+    items = {part: dataset.of(part) for part in ("image", "text")}
+    ranked = rank(items, {part: map(result, own) for part, own in items.items()})
+    recalls = [result.numbers["recall"] for result in ranked.results if not result.error]
     assert 100 * np.mean(recalls) == pytest.approx(official(data, embed))
     assert len({item.id for item in dataset.items}) == len(dataset.items)
     notes = [finding.problem for finding in dataset.findings if finding.fatal]
@@ -180,14 +180,14 @@ def test_any_rows_are_read_or_refused_in_a_line(
         assert "holds no items for" in str(error)  # noqa: PT017
         return
     dataset.digest(lambda done, total: None)
-    items = dataset.of("image"), dataset.of("text")
+    items = {part: dataset.of(part) for part in ("image", "text")}
     vectors = np.random.default_rng(0).standard_normal((2, 5, 4)).astype(np.float32)
-    each = [
-        [Result(item.id, array=vector) for item, vector in zip(*pair, strict=False)]
-        for pair in zip(items, vectors, strict=True)
-    ]
-    results, _ = rank(*items, *each)
-    assert [result.item for result in results] == [item.id for item in items[0]]
+    each = {
+        part: [Result(item.id, array=row) for item, row in zip(own, rows, strict=False)]
+        for (part, own), rows in zip(items.items(), vectors, strict=True)
+    }
+    results = rank(items, each).results
+    assert [result.item for result in results] == [item.id for item in items["image"]]
     assert all(0 <= result.numbers["recall"] <= 1 for result in results)
 
 

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from reference.depth.dataset import Truth
 from reference.errors import SubmissionError
-from reference.scores import at_least_one
+from reference.scores import Headline, Measure, Metric, Scored, at_least_one, not_finite
 
 Variant = Literal["official", "corrected"]
 Floats = npt.NDArray[np.float32]
@@ -95,6 +96,15 @@ class DepthMean:
     def mean(self) -> DepthScore:
         """So far. Raises SubmissionError where nothing was added."""
         return DepthScore(*np.array(at_least_one(self._rows)).mean(axis=0).tolist())
+
+
+def _scored(prediction: npt.NDArray[Any], truth: Truth) -> Scored:
+    official, corrected = score(prediction, *truth), score(prediction, *truth, variant="corrected")
+    numbers = {**vars(official), "f_score_corrected": corrected.f_score}
+    return Scored(numbers, note=not_finite(prediction))
+
+
+METRIC = Metric(Headline("F-score", "f_score"), Measure("F-score 1", _scored))
 
 
 def _checked(

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reference.errors import SubmissionError
+from reference.scores import Headline, Measure, Metric, Scored, not_finite
 
 CLASSES = 19  # Cityscapes train ids 0..18
 IGNORED = 255
@@ -70,6 +71,32 @@ class Confusion:
         with np.errstate(invalid="ignore"):
             iou = 100 * same / union
         return ClassScore(float(np.nanmean(iou)), tuple(iou.tolist()), pixels)
+
+
+def pooled_miou(confusions: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """The mIoU (N,), in percent, of confusions (N, classes, classes), [true, predicted].
+
+    A class in neither truth nor prediction has no IoU and is left out; with none it is 0.
+    """
+    hits = np.diagonal(confusions, axis1=1, axis2=2)
+    union = confusions.sum(1) + confusions.sum(2) - hits
+    there = union > 0
+    iou = np.divide(100 * hits, union, out=np.zeros(hits.shape), where=there)
+    mean: npt.NDArray[np.float64] = iou.sum(1) / np.maximum(there.sum(1), 1)
+    return mean
+
+
+def _scored(prediction: npt.NDArray[Any], truth: npt.NDArray[Any]) -> Scored:
+    confusion = Confusion()
+    confusion.add(prediction, truth)
+    return Scored({"miou": confusion.score().miou}, confusion.matrix, not_finite(prediction))
+
+
+METRIC = Metric(
+    # Of all frames together, not the mean of the frames.
+    Headline("mIoU of 19 classes", "miou", pooled=pooled_miou),
+    Measure("confusion 1", _scored),
+)
 
 
 def psnr(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> float:

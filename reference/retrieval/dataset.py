@@ -17,7 +17,6 @@ from pathlib import Path
 from reference.datasets.files import is_file, read_table, subfolder
 from reference.datasets.items import Finding, Index, Item
 
-PICTURE_SIZE = None
 _INT16 = range(-(2**15), 2**15)
 # What `upload_dataset.py` reads of a folder, in capitals too.
 READ = (".jpeg", ".jpg", ".png", ".webp")

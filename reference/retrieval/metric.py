@@ -3,15 +3,27 @@
 Source: 26LPCVC Track 1 sample solution, evaluate_track1.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from reference.datasets.items import Item
 from reference.errors import SubmissionError
-from reference.scores import at_least_one
+from reference.retrieval.dataset import number_of
+from reference.scores import (
+    Headline,
+    Joined,
+    Joint,
+    Measure,
+    Metric,
+    Result,
+    Scored,
+    at_least_one,
+    not_finite,
+)
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -84,6 +96,95 @@ class RecallMean:
     def mean(self) -> float:
         """So far, a fraction. Raises SubmissionError where nothing was added."""
         return float(np.mean(np.concatenate(at_least_one(self._parts))))
+
+
+def rank(items: Mapping[str, Sequence[Item]], results: Mapping[str, Iterable[Result]]) -> Joined:
+    """The recall of each picture; its `array` are the numbers of the ten nearest texts, best first.
+
+    A picture without embedding has an error; a text without one, or an id that no text has, is
+    never found, so that recall counts it as missed. Ids are compared as the evaluator compares
+    them. Raises SubmissionError where embeddings differ in width.
+    """
+    images, texts = items["image"], items["text"]
+    image_table, pictures, failed = _stacked(images, results["image"])
+    text_table, words, _ = _stacked(texts, results["text"])
+    if image_table.shape[1] != text_table.shape[1]:
+        raise SubmissionError(
+            f"pictures embed to {image_table.shape[1]} values, texts to {text_table.shape[1]}",
+            "give two models that belong together",
+        )
+    numbers = _numbers(images, texts)
+    truth = [[numbers[id] for id in images[picture].truth] for picture in pictures]
+    ids = [numbers[texts[word].group] for word in words]
+    scored = recall_at_10(image_table, text_table, truth, text_ids=ids)
+    ranked = [
+        Result(images[picture].id, {"recall": float(recall)}, np.array([words[n] for n in nearest]))
+        for picture, recall, nearest in zip(pictures, scored.per_image, scored.top, strict=True)
+    ]
+    close = (
+        f"{scored.close_calls} pictures whose tenth and eleventh text are within 1e-6: there the"
+        " sort decides"
+    )
+    return Joined([*failed, *ranked], (("close", close),) if scored.close_calls else ())
+
+
+def _scored(prediction: npt.NDArray[Any], _: object) -> Scored:
+    embedding = prediction.reshape(-1).astype(np.float32)
+    if not np.isfinite(embedding).all():
+        raise SubmissionError(
+            f"the embedding has a NaN or infinity: {not_finite(prediction)}",
+            "the official run dies there: look for 0/0 and overflow in the model",
+        )
+    if not embedding.any():
+        raise SubmissionError(
+            "the embedding is all zeros", "the official run dies there: it cannot be normalised"
+        )
+    return Scored(array=embedding)
+
+
+METRIC = Metric(
+    Headline("Recall@10", "recall", 100.0),
+    Measure("embedding 1", _scored),
+    Joint("Recall@10 2", rank),
+)
+
+
+def _numbers(images: Sequence[Item], texts: Sequence[Item]) -> dict[str, int]:
+    """The numbers of all ids; the official code takes no other words, which get what is free."""
+    ids = {text.group for text in texts} | {id for image in images for id in image.truth}
+    known = {id: number for id in ids if (number := number_of(id)) is not None}
+    cut = ((number + 2**15) % 2**16 - 2**15 for number in known.values())  # as int16
+    taken = {*known.values(), *cut}
+    free = (number for number in range(-1, -(2**15) - 1, -1) if number not in taken)
+    return known | {id: next(free, -1) for id in sorted(ids - known.keys())}
+
+
+def _stacked(
+    items: Sequence[Item], results: Iterable[Result]
+) -> tuple[Floats, list[int], list[Result]]:
+    """The embeddings there are, in the order of `items`, which items they are of, and the rest."""
+    index = {item.id: number for number, item in enumerate(items)}
+    table: npt.NDArray[np.float32] | None = None
+    found = np.zeros(len(items), bool)
+    failed = []
+    for result in results:
+        if result.array is None:
+            failed.append(result)
+            continue
+        if table is None:
+            table = np.zeros((len(items), result.array.size), np.float32)
+        if result.array.size != table.shape[1]:
+            raise SubmissionError(
+                f"the embedding of {result.item} has {result.array.size} values, others have"
+                f" {table.shape[1]}",
+                "let the model give one width for all",
+            )
+        number = index[result.item]
+        table[number], found[number] = result.array, True
+    if table is None:
+        raise SubmissionError("no item has an embedding", "see the errors above, or run it again")
+    there = np.flatnonzero(found)
+    return (table if found.all() else table[found]), there.tolist(), failed
 
 
 def _check(images: Floats, texts: Floats, truth: Sequence[Sequence[int]]) -> None:

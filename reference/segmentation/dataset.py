@@ -22,7 +22,6 @@ from reference.errors import SubmissionError
 from reference.install import install_command
 from reference.segmentation.inputs import CANVAS, letterbox
 
-PICTURE_SIZE = None
 _SIDEWAYS = {5, 6, 7, 8}  # EXIF orientations that swap width and height
 
 

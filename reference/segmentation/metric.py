@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reference.errors import SubmissionError
-from reference.scores import at_least_one
+from reference.scores import Headline, Measure, Metric, Scored, at_least_one, not_finite
 
 Rule = Literal["evaluator", "page"]
 Mask = npt.NDArray[Any]
@@ -92,6 +92,17 @@ class MaskMean:
     def mean(self) -> float:
         """mIoU so far, in the unit of what was added. Raises SubmissionError for nothing."""
         return sum(at_least_one(self._ious)) / len(self._ious)
+
+
+def _scored(prediction: Mask, truth: Mask) -> Scored:
+    numbers = {
+        "iou": score(prediction, truth, rule="evaluator").iou,
+        "iou_page": score(prediction, truth, rule="page").iou,
+    }
+    return Scored(numbers, note=not_finite(prediction))
+
+
+METRIC = Metric(Headline("mIoU", "iou", 100.0), Measure("IoU 1", _scored))
 
 
 def _cut(rule: Rule) -> float:
