@@ -1,5 +1,5 @@
-"""Contracts that are TOML files: what is read from them, what they hold a model to, and what is said
-of files that are none.
+"""Contracts that are TOML files: what is read from them, what they hold a model to, and what is
+said of files that are none.
 """
 
 from pathlib import Path
@@ -208,7 +208,7 @@ WRONG = {
     "a range that is none": (("\"binary\"", "[1, 0]"), "values [1, 0] say nothing", "[0, 1]"),
     "an input without a name": (("name = \"image\"\n", ""), "inputs need a name each", "name"),
     "another size": (("[1, 3, 480", "[1, 3, 256"), "is not what depth-2025 prepares", "no prepare"),
-    "a name of ours": (("\"doors\"", "\"com\""), "prefix 'COM' cannot begin rules", "capital letters"),
+    "a name of ours": (("\"doors\"", "\"com\""), "prefix 'COM' cannot begin rules", "capital"),
     "an installed track": (("\"doors\"", "\"depth\""), "calls itself depth", "rename it"),
     "no such track": (("\"depth\"", "\"dpeth\""), "unknown track or ed", "depth"),
     "no TOML": (("[output]", "[output"), "own.toml cannot be read as TOML", "docs/extending.md"),

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from conformance.rules.behaviour import NO_RUN
-from conformance.rules.retrieval import BIAS, POOLING, SCALE
+from conformance.rules.retrieval import BIAS
+from conformance.rules.values import POOLING, SCALE
 from conformance.selftest.facts import judge_answers
 from reference.retrieval.contract import RETRIEVAL_2026
 
