@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from reference.errors import SubmissionError, ToolError, one_line
 from reference.registry import all_tracks
-from reference.tracks import Track
+from reference.tracks import SHARED_PREFIXES, Track
 
 # Rules that several tracks have, a module each; a track's own are in the module that it names.
 ROOMS = ("common", "operators", "behaviour", "contract", "image", "text", "npu", "device")
@@ -195,7 +195,8 @@ def rule(
 def all_rules() -> dict[str, Rule]:
     """Every rule by id, in the order of the table: common first, then track by track."""
     found = {rule.id: rule for track in all_tracks().values() for rule in rules_of(track)}
-    rooms = ["COM", *(track.prefix for track in all_tracks().values()), *_AFTER]
+    first, *rest = SHARED_PREFIXES
+    rooms = [first, *(track.prefix for track in all_tracks().values()), *rest]
     return dict(sorted(found.items(), key=lambda entry: _place(entry[0], rooms)))
 
 
@@ -210,7 +211,8 @@ def rules_of(track: Track) -> list[Rule]:
         for (module, _), rule in _RULES.items()
         if module in modules and rule.when(track)
     ]
-    rooms = ["COM", track.prefix, *_AFTER]
+    first, *rest = SHARED_PREFIXES
+    rooms = [first, track.prefix, *rest]
     return sorted(found, key=lambda rule: _place(rule.id, rooms))
 
 
@@ -234,9 +236,6 @@ def npu_rules_for(track: Track) -> list[Rule]:
 def device_rules_for(track: Track) -> list[Rule]:
     """The rules for a submission to `track` on a device of AI Hub."""
     return [r for r in rules_of(track) if r.needs == "device"]
-
-
-_AFTER = ("IMG", "TXT", "NPU", "DEV")
 
 
 def _place(id: str, prefixes: Sequence[str]) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reference.errors import SubmissionError, one_line
-from reference.tracks import Part, Room, Tensor, Track
+from reference.tracks import SHARED_PREFIXES, Part, Room, Tensor, Track
 
 # What holds the output to what `values` says of it.
 RULES = "conformance.rules.values"
@@ -18,7 +18,6 @@ AGREEMENTS = {
     "embedding": "reference.retrieval.agreement",
 }
 _DTYPES = ("float32", "float16", "float64", "int8", "uint8", "int16", "int32", "int64")
-_TAKEN = ("COM", "IMG", "TXT", "NPU", "DEV")
 _ANY = "any"
 _WORDS = {float: "a number above 0", str: "a text", list: "a list", dict: "a table"}
 
@@ -47,7 +46,7 @@ class _Reader:
         name = table.take("name", str)
         letters = "".join(c for c in name.upper() if c.isascii() and c.isalnum())
         prefix = table.take("prefix", str, letters)
-        if not prefix.isalnum() or not prefix.isupper() or prefix in _TAKEN:
+        if not prefix.isalnum() or not prefix.isupper() or prefix in SHARED_PREFIXES:
             raise table.wrong(
                 f"prefix {prefix!r} cannot begin rules", "capital letters of your own"
             )

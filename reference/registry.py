@@ -9,7 +9,7 @@ from pathlib import Path
 
 from reference.contract_file import read_contract
 from reference.errors import SubmissionError, one_line
-from reference.tracks import Track
+from reference.tracks import SHARED_PREFIXES, Track
 
 GROUP = "lpcvc.tracks"
 
@@ -48,16 +48,27 @@ def editions(name: str) -> tuple[Track, ...]:
             f" {one_line(f'{type(error).__name__}: {error}')}",
             "mend that package, or uninstall it",
         ) from error
-    if strange := [track for track in found if track.name != name]:
+    if strange := {edition.name for edition in found} - {name}:
         raise SubmissionError(
-            f"{package}.contract has the track {strange[0].name!r}",
+            f"{package}.contract has the track {strange.pop()!r}",
             f"call its entry point of {GROUP} so too",
         )
     return found
 
 
 def all_tracks() -> dict[str, Track]:
-    """Every edition of every track that is installed, by id."""
+    """Every edition of every track that is installed, by id.
+
+    Raises SubmissionError where two tracks number their rules alike.
+    """
+    owners = dict.fromkeys(SHARED_PREFIXES, "the rules of all tracks")
+    for name in packages():
+        for prefix in dict.fromkeys(track.prefix for track in editions(name)):
+            if owners.setdefault(prefix, name) != name:
+                raise SubmissionError(
+                    f"the rules of {name} begin with {prefix} like {owners[prefix]}'s",
+                    f"give {packages()[name]}.contract another prefix",
+                )
     return {track.id: track for name in packages() for track in editions(name)}
 
 
@@ -79,9 +90,9 @@ def find_track(name: str) -> Track:
     """
     if name.endswith(".toml"):
         track = read_contract(Path(name), find_track)
-        if track.name in packages():
+        if track.id in packages():
             raise SubmissionError(
-                f"{name} calls itself {track.name}, as an installed track does", "rename it"
+                f"{name} calls itself {track.id}, as an installed track does", "rename it"
             )
         return _from_files.setdefault(track.id, track)
     if name in packages():

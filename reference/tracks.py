@@ -25,6 +25,8 @@ ROOMS: dict[Room, str] = {
     "pictures": "pictures of answers",
 }
 RAW = "0..255, not normalised"
+# What the ids of rules that several tracks have begin with.
+SHARED_PREFIXES = ("COM", "IMG", "TXT", "NPU", "DEV")
 
 
 @dataclass(frozen=True)

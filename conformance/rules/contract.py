@@ -75,7 +75,7 @@ def input_shapes(e: Evidence) -> Verdict:
     remedy="export with float32 images and int32 token ids; convert inside the model if need be",
 )
 def input_dtypes(e: Evidence) -> Verdict:
-    """Every input has the contract's type: float32 pictures, int32 token ids.
+    """Every input has the contract's type, on every track float32 pictures and int32 token ids.
 
     Retrieval also takes int64 ids, which `--truncate_64bit_io` makes int32 (erratum E2).
     """
@@ -144,7 +144,9 @@ def output_shape(e: Evidence) -> Verdict:
     remedy="end the model with .float(); QNN cannot return bool, and the evaluator reads float32",
 )
 def output_dtype(e: Evidence) -> Verdict:
-    """The output is float32: not bool, not an integer type, not float16 or float64."""
+    """The output has the contract's type, on every track float32: neither bool nor an integer type,
+    float16 or float64.
+    """
 
     offences = (
         failed(part.output.label, value.label, of_part(part))
