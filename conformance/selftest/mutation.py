@@ -45,6 +45,7 @@ MODULES = (
     "retrieval",
     "depth",
     "pidnet",
+    "values",
 )
 # They say more of Python than of a rule, or change what is not judged here.
 LEFT_OUT = ("RemoveDecorator", "VariableReplacer", "VariableInserter", "ExceptionReplacer")
@@ -221,7 +222,7 @@ def main(arguments: list[str]) -> int:
         parser.error(f"no such module: {', '.join(unknown)}")
     others = [name for name in chosen if name in OWN_TESTS]
     if others:
-        killed, total = judge_by_tests(others, options.most)
+        killed, total = judge_by_tests(others, options.most, changes)
         print(f"{killed} of {total} killed, {killed / total:.1%}")
     rules = [name for name in chosen if name in MODULES]
     return _judge_rules(rules) if rules else 0

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -91,13 +91,13 @@ def _replace(path: Path, source: str) -> None:
         compiled.unlink()
 
 
-def judge_by_tests(modules: Sequence[str], most: int | None) -> tuple[int, int]:
+def judge_by_tests(
+    modules: Sequence[str], most: int | None, changes: Callable[[Path], Iterable[tuple[str, str]]]
+) -> tuple[int, int]:
     """(changes that were noticed, changes), the survivors printed.
 
-    Of a module at most `most` changes are tried, evenly spaced, None for all of them.
+    Of the `changes` of a module at most `most` are tried, evenly spaced, None for all of them.
     """
-    from conformance.selftest.mutation import changes
-
     total = killed = 0
     with Copy() as copy:
         for module in modules:
