@@ -43,12 +43,8 @@ def test_the_gate_holds_its_reference_to_its_rules(project) -> None:
     assert "bright, reference model, random weights: 23 pass" in gate.out
     assert "BRI-8   advice      pass  up to " in gate.out
     report = json.loads((folder / "out" / "report.json").read_text("utf-8"))
-    assert {rule["rule"] for subject in report["subjects"] for rule in subject["rules"]} >= {
-        "BRI-1",
-        "BRI-8",
-        "IMG-1",
-        "COM-1",
-    }
+    (subject,) = report["subjects"]
+    assert (subject["title"], subject["verdict"]) == ("What is bright", "passing")
 
 
 def test_a_rule_of_its_own_fails(project, tmp_path: Path) -> None:
