@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from conformance.fault import guarded
-from conformance.verbs import device, doctor, estimate, hub, models, rules, score
+from conformance.verbs import device, doctor_parser, estimate_parser, hub, models, rules, score
 from reference.errors import one_line, printable
 
 
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="lpcvc", description=__doc__)
     verbs = parser.add_subparsers(required=True, metavar="VERB")
-    for group in (rules, models, estimate, score, device, hub, doctor):
+    for group in (rules, models, estimate_parser, score, device, hub, doctor_parser):
         group.add_to(verbs)
     return parser
 

@@ -13,13 +13,13 @@ import pytest
 import torch
 import yaml
 
-from conformance.check import check_files, static_rules
 from conformance.cli import main
 from conformance.rulebook import all_rules, every_track
 from conformance.selftest.models import conforming, write
 from conformance.selftest.mutants import MUTANTS, depth_modules
 from conformance.selftest.mutants.mutant import Mutant
 from conformance.selftest.test_gate import poison, save_mutant
+from conformance.verbs.check import check_files, static_rules
 from reference.depth.contract import DEPTH_2025
 from reference.registry import default_tracks, find_track
 from reference.retrieval.contract import RETRIEVAL_2026

@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 from conformance.cli import main
-from conformance.scoring.check import check_dataset
 from conformance.scoring.datasets import Dataset, open_dataset
 from conformance.selftest.make_samples import OUTLINES, filled, make
 from conformance.selftest.samples import (
@@ -25,6 +24,7 @@ from conformance.selftest.samples import (
     swapped_columns,
     truncate,
 )
+from conformance.verbs.data import check_dataset
 from reference.data import fixture
 from reference.errors import SubmissionError
 from reference.registry import default_tracks, find_track

@@ -10,7 +10,6 @@ import pytest
 
 from conformance.device.assessment import DeviceAssessment
 from conformance.device.bench import Bench
-from conformance.device.card import profile_block, table_row
 from conformance.device.history import (
     Saved,
     SavedPart,
@@ -22,12 +21,13 @@ from conformance.device.history import (
     save,
 )
 from conformance.device.jobs import ORGANISERS, upload_form
-from conformance.estimate import Question
 from conformance.rulebook import Verdict, all_rules, device_rules_for
 from conformance.selftest.assess import broken
 from conformance.selftest.models import conforming, write
 from conformance.selftest.scripted_hub import MB, Script, ScriptedHub
 from conformance.submission.opening import Model, Submission
+from conformance.verbs.estimate import Question
+from conformance.verbs.export_card import profile_block, table_row
 from reference.depth.contract import DEPTH_2025
 from reference.errors import SubmissionError
 from reference.npu.anchors import published_anchors

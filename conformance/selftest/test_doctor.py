@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from conformance import cli, doctor
-from conformance.doctor import Finding, examine
+from conformance import cli
+from conformance.verbs import doctor
+from conformance.verbs.doctor import Finding, examine
 from reference.npu.devices import all_devices
 
 TOKEN = "8b7c1d-secret"

@@ -8,11 +8,11 @@ from pathlib import Path
 import onnx
 import pytest
 
-from conformance.check import check_files
 from conformance.contract.assessment import Assessment
 from conformance.selftest.damage import damaged, damaged_file
 from conformance.selftest.models import conforming
 from conformance.submission.opening import open_submission
+from conformance.verbs.check import check_files
 from reference.depth.contract import DEPTH_2025
 from reference.errors import SubmissionError
 from reference.process import Limits

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from onnx import ModelProto
 
-from conformance.check import check_files
 from conformance.selftest.hostile_files import READ, REFUSED, doubling_shape
 from conformance.selftest.models import conforming
 from conformance.submission.graph import read_graph
+from conformance.verbs.check import check_files
 from reference.errors import SubmissionError
 from reference.process import Limits
 from reference.registry import all_tracks

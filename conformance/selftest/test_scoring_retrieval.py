@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from conformance.cli import main
-from conformance.scoring.check import check_dataset
 from conformance.scoring.datasets import open_dataset
 from conformance.scoring.kept import read_scores
 from conformance.selftest import models
@@ -27,6 +26,7 @@ from conformance.selftest.samples import (
     swapped_columns,
     table,
 )
+from conformance.verbs.data import check_dataset
 from reference.datasets.items import Item
 from reference.errors import SubmissionError
 from reference.registry import find_track

@@ -12,7 +12,6 @@ import numpy as np
 import onnx
 import pytest
 
-from conformance import submit as submitting
 from conformance.cli import main
 from conformance.device import assessment
 from conformance.device.assessment import DeviceOptions
@@ -29,6 +28,7 @@ from conformance.selftest.scripted_hub import MB, Script, ScriptedHub
 from conformance.selftest.surgery import redeclare
 from conformance.submission.opening import Model
 from conformance.suite import Suite
+from conformance.verbs import submit as submitting
 from reference.aihub.local import LocalHub, local_hub
 from reference.depth.contract import DEPTH_2025
 from reference.errors import SubmissionError

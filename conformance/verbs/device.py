@@ -69,7 +69,7 @@ def _add_subject(parser: argparse.ArgumentParser, hub: str) -> None:
 
 
 def _submit(options: argparse.Namespace) -> Answer:
-    from conformance.submit import Request, submit
+    from conformance.verbs.submit import Request, submit
 
     request = Request(
         options.track,
@@ -85,7 +85,7 @@ def _submit(options: argparse.Namespace) -> Answer:
 
 def _card(options: argparse.Namespace) -> Answer:
     from conformance.device.assessment import DeviceOptions
-    from conformance.device.card import export_card
+    from conformance.verbs.export_card import export_card
 
     asked = DeviceOptions(hub=options.hub, repeats=max(1, options.profile_runs))
     return export_card(

@@ -83,7 +83,7 @@ def _export(options: argparse.Namespace) -> Answer:
 
 
 def _compile(options: argparse.Namespace) -> Answer:
-    from conformance.compile import choose_devices, compile_for_devices
+    from conformance.verbs.compile import choose_devices, compile_for_devices
 
     track = find_track(options.track)
     return compile_for_devices(
@@ -97,7 +97,7 @@ def _compile(options: argparse.Namespace) -> Answer:
 
 
 def _quantize(options: argparse.Namespace) -> Answer:
-    from conformance.quantize import quantize_part
+    from conformance.verbs.quantize import quantize_part
 
     text = quantize_part(
         find_track(options.track),

@@ -45,7 +45,7 @@ def _rules(options: argparse.Namespace) -> Answer:
 
 
 def _check(options: argparse.Namespace) -> Answer:
-    from conformance.check import check_files
+    from conformance.verbs.check import check_files
 
     track = find_track(options.track) if options.track else None
     return check_files(options.models, track, strict=options.strict, limits=limits_of(options))

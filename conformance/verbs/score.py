@@ -61,7 +61,7 @@ def add_to(verbs: "Verbs") -> None:
 
 
 def _check(options: argparse.Namespace) -> Answer:
-    from conformance.scoring.check import check_dataset
+    from conformance.verbs.data import check_dataset
 
     return check_dataset(find_track(options.track), options.folder)
 
