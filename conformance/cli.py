@@ -1,18 +1,71 @@
-"""`lpcvc`: the rulebook, the reference models and scores on the command line."""
+"""`lpcvc` on the command line.
 
-import argparse
+Each file of `verbs/` is a verb. It is imported when it is asked for; until then it is the first
+line of its file.
+"""
+
+import importlib
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from pathlib import Path
 
-from conformance.fault import guarded
-from conformance.verbs import device, doctor_parser, estimate_parser, hub, models, rules, score
-from reference.errors import one_line, printable
+import click
+
+from conformance.fault import USER, guarded, own_version
+from reference.errors import SubmissionError, printable
+
+_SETTINGS = {
+    "help_option_names": ["-h", "--help"],
+    "max_content_width": 100,
+    "show_default": True,
+}
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        super().error(one_line(message))
+class _Verbs(click.Group):
+    """Knows its verbs by their files alone, and takes one from its file when it is to run."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, known, rest = super().resolve_command(ctx, args)
+        if known is not None:
+            module = str(name).replace("-", "_")
+            known = importlib.import_module(f"conformance.verbs.{module}").command
+        return name, known, rest
+
+
+def _listed() -> list[click.Command]:
+    """A command without options for each file."""
+    found = []
+    for path in Path(__file__).with_name("verbs").glob("[!_]*.py"):
+        with path.open(encoding="utf-8") as file:
+            summary = file.readline().strip('"\n')
+        found.append(click.Command(path.stem.replace("_", "-"), short_help=summary))
+    return found
+
+
+def _tell_version(context: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked:
+        click.echo(f"lpcvc {own_version()}")
+        context.exit()
+
+
+lpcvc = _Verbs(
+    "lpcvc",
+    commands=_listed(),
+    params=[
+        click.Option(
+            ["--version"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_tell_version,
+            help="Show the version and exit.",
+        )
+    ],
+    help="Hold models to the contract of a track; compile, estimate and score them offline.",
+    context_settings=_SETTINGS,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,22 +73,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     whole, an item has no score or what is installed is broken. Otherwise one line on stderr: 2 for
     what the user can put right, 130 for Ctrl-C, 3 for a fault of this program or of a tool.
     """
-    options = _parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
 
     def run() -> int:
-        text, code = options.verb(options)
+        try:
+            with lpcvc.make_context("lpcvc", given) as context:
+                text, code = lpcvc.invoke(context)
+        except click.exceptions.Exit as done:  # --help and --version have printed
+            return done.exit_code
+        except click.exceptions.NoArgsIsHelpError as bare:
+            text, code = bare.message, USER
+        except click.UsageError as error:
+            raise _mistake(error) from None
         print(printable(text), flush=True)
         return int(code)
 
     return guarded(run, lambda line: print(f"lpcvc: {line}", file=sys.stderr))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="lpcvc", description=__doc__)
-    verbs = parser.add_subparsers(required=True, metavar="VERB")
-    for group in (rules, models, estimate_parser, score, device, hub, doctor_parser):
-        group.add_to(verbs)
-    return parser
+def _mistake(error: click.UsageError) -> SubmissionError:
+    """What is wrong with the words of a command, and the closest that are right."""
+    close = getattr(error, "possibilities", None)
+    if close:
+        return SubmissionError(error.message.rstrip("."), f"did you mean {' or '.join(close)}?")
+    path = error.ctx.command_path if error.ctx else "lpcvc"
+    return SubmissionError(error.format_message().rstrip("."), f"see `{path} --help`")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 
 from reference.errors import SubmissionError, ToolError, one_line
 
@@ -32,6 +31,16 @@ def guarded(work: Callable[[], int], tell: Callable[[str], None]) -> int:
         return USER if mendable and not isinstance(error, ToolError) else FAULT
 
 
+def own_version() -> str:
+    """The version of this program."""
+    from importlib.metadata import PackageNotFoundError, version  # takes longer than the rest
+
+    try:
+        return version("lpcvc-conformance")
+    except PackageNotFoundError:  # on PYTHONPATH alone
+        return "not installed"
+
+
 def told(error: Exception) -> str:
     """One line for whatever was raised; the trace of what should not have happened is kept."""
     match error:
@@ -55,12 +64,9 @@ def _refused(error: OSError) -> str:
 
 def _kept(error: BaseException) -> str:
     """Where the trace is, or if no file can be written the last place of it."""
-    try:
-        own = version("lpcvc-conformance")
-    except PackageNotFoundError:
-        own = "not installed"
     text = "".join(traceback.format_exception(error))
-    head = f"lpcvc-conformance {own}, Python {sys.version}, {sys.platform}\n{sys.argv!r}\n\n"
+    own = f"lpcvc-conformance {own_version()}"
+    head = f"{own}, Python {sys.version}, {sys.platform}\n{sys.argv!r}\n\n"
     try:
         with tempfile.NamedTemporaryFile(
             "w",

@@ -64,7 +64,7 @@ def _reference(track: Track, folder: Path, limits: Limits, weights: Path | None)
     def build(progress: Progress) -> Submission:
         if not built:
             what = f"building the reference of {track.id}"
-            with ModelProcess(what, folder, _ticking(progress, what), limits) as process:
+            with ModelProcess(what, folder, ticking(progress, what), limits) as process:
                 paths = process.reference(track.spec, folder, weights)
             models = {part: Model(part, "onnx", path) for part, path in paths.items()}
             source = f"{track.spec}:{{}}:{weights or ''}"
@@ -89,7 +89,7 @@ def onnx_files(
         for part, model in submission.models.items()
     }
     for path in files.values():
-        read_graph(path, limits, _ticking(progress, f"reading {path.name}"))
+        read_graph(path, limits, ticking(progress, f"reading {path.name}"))
     return files
 
 
@@ -99,9 +99,10 @@ def onnx_file(model: Model, track: Track, folder: Path, limits: Limits, progress
         return model.path
     path = folder / f"{model.part}.onnx"
     what = f"exporting {model.path.name} to ONNX"
-    export_onnx(model, track.spec, path, limits, _ticking(progress, what))
+    export_onnx(model, track.spec, path, limits, ticking(progress, what))
     return path
 
 
-def _ticking(progress: Progress, what: str) -> Tick:
+def ticking(progress: Progress, what: str) -> Tick:
+    """Shows `what` and the seconds that it has taken."""
     return lambda seconds: progress(f"{what} {seconds:.0f} s")

@@ -10,7 +10,6 @@ from reference.npu.budget import add_up, judge
 from reference.npu.latency import Estimate
 from reference.npu.schedule import Operator, Schedule
 from reference.npu.simulation import SIMULATED_DEVICE, Simulation
-from reference.tracks import Track
 
 _HEADINGS = ("part", "device", "estimate", "80 % interval", "budget", "verdict", "confidence")
 _RIGHT = {"estimate", "budget"}
@@ -54,21 +53,28 @@ class PartEstimate:
 
 
 def estimate_report(
-    label: str, track: Track, parts: Sequence[PartEstimate], *, why: bool = False
+    label: str,
+    parts: Sequence[PartEstimate],
+    *,
+    budget: float | None,
+    note: str = "",
+    why: bool = False,
 ) -> str:
-    """The table, why each estimate is not good, changes, and with `why` what takes the time."""
+    """The table, why each estimate is not good, changes, and with `why` what takes the time.
+
+    `budget` is in milliseconds, for all parts together; `note` says why there is none.
+    """
     rows: list[tuple[str, ...]] = [_HEADINGS]
     for part in parts:
         whole = len(parts) == 1
-        rows += [_row(part.part, e, track.budget_ms if whole else None) for e in part.estimates]
+        rows += [_row(part.part, e, budget if whole else None) for e in part.estimates]
     if len(parts) > 1:
         together = zip(*(part.estimates for part in parts), strict=True)
-        rows += [_together(estimates, track.budget_ms) for estimates in together]
+        rows += [_together(estimates, budget) for estimates in together]
     first = parts[0].estimates[0]
     lines = [f"{label}: latency estimates, not measurements", *_table(rows, _RIGHT)]
     lines.append(f"  {first.toolchain}, calibration {first.calibration}")
-    if track.budget_ms is None:
-        lines.append(f"  the limit of the track is not in milliseconds: {track.budget}")
+    lines += [f"  {note}"] if note else []
     lines += _remarks(parts)
     for part in parts:
         for change in part.changes:

@@ -4,11 +4,12 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
-
-import pytest
+from typing import TYPE_CHECKING, Any, Self
 
 from reference.errors import one_line
+
+if TYPE_CHECKING:
+    import pytest
 
 _QUIET_SECONDS = 2.0
 _EVERY_TERMINAL, _EVERY_LOG = 0.2, 15.0
@@ -18,7 +19,7 @@ class ProgressLine:
     """Shows progress once it takes more than two seconds.
 
     On a terminal one line is rewritten; in a log a line appears every 15 seconds. `write` puts the
-    text there, `tty` says which of the two it is.
+    text there, `tty` says which of the two it is. A context manager, which wipes it at the end.
     """
 
     def __init__(self, write: Callable[[str], None], tty: bool) -> None:
@@ -36,6 +37,12 @@ class ProgressLine:
         self._write(one_line(text))
         self._shown = self._tty
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.clear()
+
     def clear(self) -> None:
         """Wipes the line, so that what is printed next stands alone."""
         if self._shown:
@@ -43,7 +50,7 @@ class ProgressLine:
             self._shown = False
 
 
-def pytest_progress(config: pytest.Config) -> ProgressLine:
+def pytest_progress(config: "pytest.Config") -> ProgressLine:
     """Progress in the terminal that pytest reports to."""
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
     capture: Any = config.pluginmanager.get_plugin("capturemanager")

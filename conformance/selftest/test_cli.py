@@ -1,15 +1,111 @@
 """`lpcvc` on the command line, and the page that it writes."""
 
+import os
 import re
+import subprocess
+import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-from conformance.cli import main
+from conformance.cli import lpcvc, main
 from conformance.rulebook import all_rules, device_rules_for, npu_rules_for, rules_for, tracks_of
 from reference.registry import find_track
 
 ROOT = Path(__file__).parents[2]
+VERBS = {
+    *("check", "compile", "data", "devices", "doctor", "estimate", "export", "export-card"),
+    *("hub", "quantize", "rules", "score", "selftest", "submit"),
+}
+# Imported for work alone, not for a verb's options.
+HEAVY = {"cv2", "matplotlib", "numba", "onnxruntime", "qai_hub", "ray", "torch", "transformers"}
+
+
+def loaded(*commands: str) -> set[str]:
+    """The modules that a process has after these commands, which must succeed."""
+    script = (
+        "import sys; from conformance.cli import main\n"
+        "codes = [main(command.split()) for command in sys.argv[1:]]\n"
+        "print(*sys.modules, file=sys.stderr); sys.exit(any(codes))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *commands],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return set(done.stderr.split())
+
+
+def test_the_start_imports_no_verb() -> None:
+    """Neither for the list of verbs nor for the version, nor any verb but the one asked for."""
+    modules = loaded("--help", "--version")
+    assert "conformance.cli" in modules
+    assert not {name for name in modules if name.startswith("conformance.verbs")}
+    assert "numpy" not in modules
+    modules = loaded("rules --help")
+    assert {name for name in modules if name.startswith("conformance.verbs.")} == {
+        "conformance.verbs.rules"
+    }
+
+
+def test_no_verb_imports_what_only_its_work_needs() -> None:
+    modules = loaded(*(f"{verb} --help" for verb in VERBS))
+    assert {f"conformance.verbs.{verb.replace('-', '_')}" for verb in VERBS} <= modules
+    assert not modules & HEAVY
+
+
+def test_each_verb_is_a_file_with_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    _, _, listed = capsys.readouterr().out.partition("Commands:\n")
+    assert set(re.findall(r"^  (\S+) +[A-Z].+\.$", listed, re.MULTILINE)) == VERBS
+    assert lpcvc.commands.keys() == VERBS
+
+
+@pytest.mark.parametrize("group", [[], ["hub"], ["data"]])
+def test_bare_is_help(group: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """And no success: a script that means a verb has named none."""
+    assert main(group) == 2
+    told = capsys.readouterr()
+    assert told.out.startswith(f"Usage: {' '.join(['lpcvc', *group])} ")
+    assert "\nCommands:\n" in told.out
+    assert told.err == ""
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"lpcvc {version('lpcvc-conformance')}\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("chek", "No such command 'chek'; did you mean check?"),
+        ("hub serv", "No such command 'serv'; did you mean serve or users?"),
+        ("compile a.onnx --trak depth", "No such option '--trak'; did you mean --track?"),
+        ("data check", "Missing argument 'DIR'; see `lpcvc data check --help`"),
+        ("quantize a.onnx b.onnx", "Missing option '--track'; see `lpcvc quantize --help`"),
+        (
+            "score --workers many",
+            "Invalid value for '--workers': 'many' is not a valid integer;"
+            " see `lpcvc score --help`",
+        ),
+        (
+            "export --form h5 .",
+            "Invalid value for '--form': 'h5' is not one of 'onnx', 'torchscript';"
+            " see `lpcvc export --help`",
+        ),
+    ],
+)
+def test_misspelt_commands_are_one_line(
+    command: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command.split()) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == f"lpcvc: {told}\n"
 
 
 def test_rules_lists_every_rule_once(capsys: pytest.CaptureFixture[str]) -> None:

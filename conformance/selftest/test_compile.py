@@ -12,7 +12,7 @@ from conformance.selftest.models import conforming
 from conformance.selftest.surgery import after, step
 from reference.npu.toolchain import find_toolchain
 from reference.tests import npu_models as models
-from reference.tests.npu_models import needs_compiler, save
+from reference.tests.npu_models import FLOAT, needs_compiler, node, save
 
 TRACK = ("--track", "pidnet")
 
@@ -149,6 +149,77 @@ def test_a_pytorch_model_and_two_parts(place: Path, capsys: pytest.CaptureFixtur
     assert "retrieval-2026, image.onnx: 1 of 1 compile whole" in out
     assert "retrieval-2026, net.onnx: 1 of 1 compile whole" in out
     assert out.count("XR2 Gen 2 (Proxy)") == 2
+
+
+def two_inputs() -> onnx.ModelProto:
+    """A picture, and a gain for each channel."""
+    return models.after_conv(
+        node("Mul", "c gain", "y"),
+        more=[("gain", FLOAT, (1, 8, 1, 1))],
+        out=("y", FLOAT, (1, 8, 32, 32)),
+    )
+
+
+@needs_compiler
+def test_any_models_without_a_track(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """For the devices that are named; of ranges nothing, as nothing says what they are fed."""
+    save(models.net, place)
+    save(two_inputs, place)
+    devices = ("--device", "SA8775P ADP", "--device", "Samsung Galaxy S24")
+    command = ["compile", "net.onnx", "two_inputs.onnx", *devices, "--output", "out"]
+    assert main(command) == 0
+    for name, table in zip(
+        ("net", "two_inputs"), capsys.readouterr().out.split("\n\n"), strict=True
+    ):
+        lines = table.rstrip("\n").splitlines()
+        assert lines[0] == f"{name}.onnx: 2 of 2 compile whole"
+        assert lines[2].split()[:3] == ["SA8775P", "ADP", "whole"]
+        assert lines[3].split()[:4] == ["Samsung", "Galaxy", "S24", "whole"]
+        assert lines[-1] == "  ranges not seen: nothing says what the model is fed"
+        assert (place / "out" / name / "SA8775P-ADP" / "model_qnn.bin").is_file()
+    save(models.mask_head, place)
+    assert main(["compile", "mask_head.onnx", *devices[:2]]) == 1
+    assert capsys.readouterr().out.startswith("mask_head.onnx: 0 of 1 compile whole\n")
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (
+            ["net.onnx"],
+            "nothing says for which device; give --device NAME (`lpcvc devices` lists them),"
+            " --all-devices or --track",
+        ),
+        ([], "no model is given; give one, or --track for its reference"),
+        (["--all-devices"], "no model is given; give one, or --track for its reference"),
+        (
+            ["net.onnx", "--all-devices", "--device", "SA8775P ADP"],
+            "--device and --all-devices are two answers; give one of them",
+        ),
+        (
+            ["mine:Model", "--device", "SA8775P ADP"],
+            "mine:Model is no ONNX file and is exported for the inputs of a track; add --track",
+        ),
+        (
+            ["net.onnx", "other/net.onnx", "--device", "SA8775P ADP"],
+            "two models are called net; give each in a run of its own",
+        ),
+        (["no.onnx", "--device", "SA8775P ADP"], "no such file: no.onnx; "),
+    ],
+)
+@pytest.mark.parametrize("verb", ["compile", "estimate"])
+def test_what_only_a_track_would_say(
+    verb: str, arguments: list[str], told: str, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(models.net, place)
+    (place / "other").mkdir()
+    save(models.net, place / "other")
+    assert main([verb, *arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(f"lpcvc: {told}")
+    assert captured.err.count("\n") == 1
 
 
 @needs_compiler

@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 from conformance.cli import main
+from conformance.selftest.test_compile import two_inputs
 from reference.npu.budget import judge
 from reference.npu.simulation import simulate
 from reference.tests import npu_models as models
@@ -81,6 +82,38 @@ def test_two_parts_are_added_up(place: Path, capsys: pytest.CaptureFixture[str])
     ms = [float(row[4]) for row in (image, text, together)]
     assert ms[0] + ms[1] == pytest.approx(ms[2], rel=0.02)
     assert (image[-2], text[-2]) == ("-", "-"), "no part has a limit of its own"
+
+
+@needs_compiler
+def test_any_models_without_a_track(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """For the devices that are named, as a context binary, without a budget."""
+    save(models.net, place)
+    save(two_inputs, place)
+    first, *lines = estimate(capsys, "net.onnx", "--device", S24, "--device", S23)
+    assert first == "net.onnx, qnn_context_binary: latency estimates, not measurements"
+    assert lines[1].split()[:4] == ["net", *S24.split()]
+    assert lines[1].split()[-3:] == ["-", "-", "low"]
+    assert lines[2].split()[:4] == ["net", *S23.split()]
+    assert not any("limit" in line for line in lines)
+    first, *lines = estimate(
+        capsys, "net.onnx", "two_inputs.onnx", "--device", S24, "--runtime", "qnn_dlc"
+    )
+    assert first == "net.onnx two_inputs.onnx, qnn_dlc: latency estimates, not measurements"
+    assert [line.split()[0] for line in lines[1:4]] == ["net", "two_inputs", "together"]
+    ms = [float(line.split()[4]) for line in lines[1:4]]
+    assert ms[0] + ms[1] == pytest.approx(ms[2], rel=0.02)
+    track = estimate(capsys, "net.onnx", "--device", S24, "--track", "pidnet")
+    assert float(track[2].split()[4]) == ms[0], "the same model in the same runtime"
+
+
+@needs_compiler
+def test_a_change_without_a_track(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(normalised, place)
+    lines = estimate(capsys, "normalised.onnx", "--device", S24, "--what-if", "fold-normalisation")
+    assert any(
+        line.startswith("normalised, what if fold-normalisation: /s/Sub, /x/Div folded, ")
+        for line in lines
+    )
 
 
 @needs_compiler

@@ -1,58 +1,155 @@
-"""The verbs of `lpcvc`, a module for each group of them.
+"""The verbs of `lpcvc`: a file each, with its `command` and its work.
 
-Each module has `add_to(verbs)`, which adds its parsers; a parser's default `verb` takes the parsed
-options and returns the text to print with the exit code. What a verb needs is imported when it is
-called, so that starting `lpcvc` stays quick.
+The first line of the file is what `lpcvc --help` says of it. A command takes its options and
+returns the text to print with the exit code. Here is what several of them share.
 """
 
-import argparse
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from functools import wraps
+from pathlib import Path
 
+import click
+
+from conformance.subject import Progress, onnx_files, subject_of, ticking
+from conformance.submission.graph import read_graph
+from conformance.submission.opening import Model, models_in
+from reference.errors import SubmissionError
+from reference.npu.devices import Device, all_devices, find_device
 from reference.process import Limits
-
-if TYPE_CHECKING:
-    Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
+from reference.registry import find_track
+from reference.tracks import Track
 
 Answer = tuple[str, int]
+Command = Callable[..., Answer]
+
+PATH = click.Path(path_type=Path)
 
 
-def add_models_and_devices(parser: argparse.ArgumentParser) -> None:
-    """Adds what is compiled, for which track, and for which devices."""
-    parser.add_argument(
-        "model",
-        nargs="*",
+def held_to_a_track(command: Command) -> Command:
+    """Adds --track and --submission, as the suite has them."""
+    submission = click.option(
+        "--submission",
+        multiple=True,
+        required=True,
         metavar="[PART=]MODEL",
-        help="as for --submission; default: the reference of the track with random weights",
+        help="The model, as for the suite; once for each part.",
     )
-    parser.add_argument("--track", required=True)
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument(
+    return click.option("--track", required=True, metavar="TRACK")(submission(command))
+
+
+def for_devices(command: Command) -> Command:
+    """Adds what is taken, for which track and for which devices.
+
+    The command gets the `models` as they were typed, the `track` or None, and the `devices`. Raises
+    SubmissionError where neither a track nor the user says them.
+    """
+
+    @click.argument("models", nargs=-1, metavar="[[PART=]MODEL]...")
+    @click.option(
+        "--track",
+        metavar="TRACK",
+        help="Whose parts, inputs and device; without it MODEL is any ONNX file.",
+    )
+    @click.option(
         "--device",
-        action="append",
-        default=[],
+        multiple=True,
         metavar="NAME",
-        help="as AI Hub calls it; repeatable; default: the track's",
+        help="As AI Hub calls it; repeatable; default: the track's.",
     )
-    which.add_argument("--all-devices", action="store_true", help="every device that is known")
+    @click.option("--all-devices", is_flag=True, help="Every device that is known.")
+    @wraps(command)
+    def chosen(
+        models: Sequence[str],
+        track: str | None,
+        device: Sequence[str],
+        all_devices: bool,
+        **others: object,
+    ) -> Answer:
+        contract = find_track(track) if track else None
+        if not models and contract is None:
+            raise SubmissionError("no model is given", "give one, or --track for its reference")
+        devices = _devices(contract, device, all_devices)
+        return command(models=models, track=contract, devices=devices, **others)
+
+    return chosen
 
 
-def add_limits(parser: argparse.ArgumentParser, what: str) -> None:
-    """Adds --timeout and --memory for `what`."""
-    parser.add_argument(
-        "--timeout",
-        type=float,
-        default=Limits.timeout,
-        metavar="SECONDS",
-        help=f"the longest that {what} may take; default: %(default).0f",
+def limited(what: str) -> Callable[[Command], Command]:
+    """Adds --timeout and --memory for `what`; the command gets both as `limits`."""
+
+    def add(command: Command) -> Command:
+        @click.option(
+            "--timeout",
+            default=Limits.timeout,
+            metavar="SECONDS",
+            help=f"The longest that {what} may take.",
+        )
+        @click.option(
+            "--memory",
+            type=float,
+            metavar="GIB",
+            help="The most memory that it may take; default: what the machine has to spare.",
+        )
+        @wraps(command)
+        def within(timeout: float, memory: float | None, **others: object) -> Answer:
+            return command(limits=Limits.of(timeout, memory), **others)
+
+        return within
+
+    return add
+
+
+def on_hub(kind: str) -> Callable[[Command], Command]:
+    """Adds --hub, which is `kind` by default."""
+    return click.option(
+        "--hub",
+        type=click.Choice(["auto", "remote", "local"]),
+        default=kind,
+        help="AI Hub as qai-hub is configured, or a local one that emulates.",
     )
-    parser.add_argument(
-        "--memory",
-        type=float,
-        metavar="GIB",
-        help="the most memory that it may take; default: what the machine has to spare",
-    )
 
 
-def limits_of(options: argparse.Namespace) -> Limits:
-    """What those two say."""
-    return Limits.of(options.timeout, options.memory)
+def files_by_part(
+    track: Track | None, specs: Sequence[str], folder: Path, limits: Limits, progress: Progress
+) -> dict[str, Path]:
+    """The ONNX file of each part of a submission, or of the reference where `specs` is empty.
+
+    Without a track it is the file of each model by its name, and none is exported. What is written
+    goes to `folder`. Raises SubmissionError for what cannot be opened.
+    """
+    if track is not None:
+        return onnx_files(subject_of(track, specs, folder, limits), folder, limits, progress)
+    files: dict[str, Path] = {}
+    for model in (model for spec in specs for model in models_in(spec, folder, limits)):
+        need_onnx(model)
+        if model.path.stem in files:
+            raise SubmissionError(
+                f"two models are called {model.path.stem}", "give each in a run of its own"
+            )
+        read_graph(model.path, limits, ticking(progress, f"reading {model.path.name}"))
+        files[model.path.stem] = model.path
+    return files
+
+
+def need_onnx(model: Model) -> None:
+    """Raises SubmissionError for a model that only a track could export."""
+    if model.format != "onnx":
+        raise SubmissionError(
+            f"{model.path.name} is no ONNX file and is exported for the inputs of a track",
+            "add --track",
+        )
+
+
+def _devices(track: Track | None, names: Sequence[str], everything: bool) -> tuple[Device, ...]:
+    if everything and names:
+        raise SubmissionError("--device and --all-devices are two answers", "give one of them")
+    if everything:
+        return all_devices()
+    if names:
+        return tuple(map(find_device, names))
+    if track is None:
+        raise SubmissionError(
+            "nothing says for which device",
+            "give --device NAME (`lpcvc devices` lists them), --all-devices or --track",
+        )
+    return (find_device(track.device),)

@@ -1,20 +1,44 @@
-"""Holds models to the rules that can be read off their graphs; no model is run."""
+"""Hold models to the rules that need no run."""
 
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
+
 from conformance.gate import Gate
+from conformance.report.progress import stderr_progress
 from conformance.rulebook import Rule, all_rules, every_track, rules_for
+from conformance.subject import onnx_file
 from conformance.submission.graph import Graph, read_graph
 from conformance.submission.opening import Model, as_parts, models_in, split_spec, told_part
+from conformance.verbs import Answer, limited, need_onnx
 from reference.errors import SubmissionError, ToolError, one_line
 from reference.process import Limits
+from reference.registry import find_track
 from reference.tracks import Part, Tensor, Track
 
 # Stands for the part of a file whose track is not known; the rules of every track do not ask.
 _ANY = Part("model", (), Tensor(None, (), (), ""))
+
+
+@click.command()
+@click.argument("models", nargs=-1, required=True, metavar="[PART=]MODEL...")
+@click.option(
+    "--track", metavar="TRACK", help="Its rules too; default: those of every track alone."
+)
+@click.option("--strict", is_flag=True, help="Advice fails too.")
+@limited("opening or exporting a model")
+def command(models: Sequence[str], track: str | None, strict: bool, limits: Limits) -> Answer:
+    """Hold models to the rules that can be read off their graphs. Exit code 1: one of them fails
+    the gate.
+
+    Each MODEL is what the suite takes for --submission, on its own; PyTorch models are exported for
+    --track.
+    """
+    contract = find_track(track) if track else None
+    return check_files(models, contract, strict=strict, limits=limits)
 
 
 @dataclass(frozen=True)
@@ -49,7 +73,7 @@ def check_files(
     *,
     strict: bool,
     limits: Limits = Limits(),  # noqa: B008 - frozen
-) -> tuple[str, int]:
+) -> Answer:
     """What the models break, a line each with its remedy; the code is 1 if that fails the gate.
 
     `specs` are `PATH` or `PART=PATH` as for a submission, each on its own; of two parts a model is
@@ -103,24 +127,12 @@ def _opened(
 
 
 def _onnx(model: Model, track: Track | None, scratch: Path, limits: Limits) -> Path:
-    if model.format == "onnx":
-        return model.path
     if track is None:
-        raise SubmissionError(
-            f"{model.path.name} is no ONNX file and is exported for the inputs of a track",
-            "add --track",
-        )
-    from conformance.report.progress import stderr_progress
-    from conformance.runtimes.process import export_onnx
-
-    line = stderr_progress()
-    path = Path(tempfile.mkdtemp(dir=scratch)) / f"{model.part}.onnx"
-    try:
-        tick = lambda seconds: line(f"exporting {model.path.name} to ONNX {seconds:.0f} s")  # noqa: E731
-        export_onnx(model, track.spec, path, limits, tick)
-    finally:
-        line.clear()
-    return path
+        need_onnx(model)
+        return model.path
+    with stderr_progress() as progress:
+        folder = Path(tempfile.mkdtemp(dir=scratch))
+        return onnx_file(model, track, folder, limits, progress)
 
 
 def _broken(

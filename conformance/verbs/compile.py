@@ -1,4 +1,4 @@
-"""`lpcvc compile`: a model, or the reference of a track, compiled for devices."""
+"""Compile for the NPU of a device, offline."""
 
 import re
 import shutil
@@ -6,138 +6,89 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import click
+
 from conformance.contract.feeding import feed, match_inputs
 from conformance.contract.probes import probes_for
 from conformance.report.compile import Attempt, compile_report
 from conformance.report.progress import stderr_progress
-from conformance.runtimes.process import ModelProcess, export_onnx
 from conformance.runtimes.ranges import Ranges, measure_ranges
+from conformance.subject import Progress, ticking
 from conformance.submission.graph import read_graph
-from conformance.submission.opening import Model, open_submission
+from conformance.verbs import PATH, Answer, files_by_part, for_devices, limited
 from reference.errors import SubmissionError
 from reference.npu.cache import model_digest
 from reference.npu.compile import compile_model
-from reference.npu.devices import Device, all_devices, find_device
+from reference.npu.devices import Device
 from reference.npu.toolchain import find_toolchain
 from reference.process import Limits
 from reference.tracks import Track
 
 
-def choose_devices(track: Track, names: Sequence[str], everything: bool) -> tuple[Device, ...]:
-    """The devices called `names`, or all of them; by default the one of the track.
-
-    Raises SubmissionError for an unknown name.
-    """
-    if everything:
-        return all_devices()
-    return tuple(find_device(name) for name in names or [track.device])
-
-
-def compile_for_devices(
-    track: Track,
-    specs: Sequence[str],
+@click.command()
+@for_devices
+@click.option("--dlc", is_flag=True, help="Write a DLC too.")
+@click.option("--output", type=PATH, metavar="FOLDER", help="Copy what was made into FOLDER.")
+@limited("one compilation")
+def command(
+    models: Sequence[str],
+    track: Track | None,
     devices: Sequence[Device],
-    *,
     dlc: bool,
-    limits: Limits,
     output: Path | None,
-) -> tuple[str, int]:
-    """Compiles each part for each device; the report, and 1 where something is not whole.
+    limits: Limits,
+) -> Answer:
+    """Compile each MODEL for the NPU of each device, offline, and say what to fix. Exit code 1: one
+    does not run on the NPU as a whole.
 
-    `specs` are `PATH` or `PART=PATH` as for a submission; without any it is the track's reference
-    with random weights. What was made is copied to a folder for each device below `output`. Raises
-    SubmissionError for what cannot be opened.
+    A MODEL is what the suite takes for --submission; with --track alone it is the track's reference
+    with random weights. Without --track it is any ONNX file, --device or --all-devices says what it
+    is for, and nothing is said of the ranges in it.
     """
     toolchain = find_toolchain()
-    with tempfile.TemporaryDirectory(prefix="lpcvc-") as scratch, Steps() as progress:
-        models = onnx_files(track, specs, Path(scratch), limits, progress)
+    with tempfile.TemporaryDirectory(prefix="lpcvc-") as scratch, stderr_progress() as progress:
+        files = files_by_part(track, models, Path(scratch), limits, progress)
         reports, whole = [], True
-        for part, model in models.items():
+        for part, model in files.items():
             model_digest(model)  # what cannot be read is told at once, not for every device
             attempts = []
             for count, device in enumerate(devices, 1):
-                progress.step = f"compiling {model.name} for {device.name} ({count}/{len(devices)})"
-                attempts.append(_attempt(model, device, dlc, limits, progress))
+                what = f"compiling {model.name} for {device.name} ({count}/{len(devices)})"
+                attempts.append(_attempt(model, device, dlc, limits, progress, what))
                 if output is not None:
                     _copy(attempts[-1], output / part)
-            label = f"{track.id}, {model.name}" + ("" if specs else " (random weights)")
-            progress.step = f"looking at the ranges in {model.name}"
+            label = f"{track.id}, {model.name}" if track else model.name
+            label += "" if models else " (random weights)"
             ranges = _ranges(track, part, model, limits, progress)
             reports.append(compile_report(label, model, attempts, toolchain, ranges))
             whole = whole and all(attempt.whole for attempt in attempts)
     return "\n\n".join(reports), 0 if whole else 1
 
 
-class Steps:
-    """A line on stderr: the present `step` and the seconds that it has taken. A context manager."""
-
-    def __init__(self) -> None:
-        self.step = ""
-        self._line = stderr_progress()
-
-    def __call__(self, seconds: float) -> None:
-        """Shows both."""
-        self._line(f"{self.step} {seconds:.0f} s")
-
-    def __enter__(self) -> "Steps":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._line.clear()
-
-
-def onnx_files(
-    track: Track, specs: Sequence[str], scratch: Path, limits: Limits, progress: Steps
-) -> dict[str, Path]:
-    """The ONNX file of each part of a submission; PyTorch models are exported.
-
-    Without `specs` it is the track's reference with random weights. What is written goes to
-    `scratch`. Raises SubmissionError for what cannot be opened.
-    """
-    if not specs:
-        if not track.has("model"):
-            raise SubmissionError(f"{track.id} has no reference model", "give your own model")
-        progress.step = f"building the reference of {track.id}"
-        with ModelProcess(progress.step, scratch, progress, limits) as process:
-            paths = process.reference(track.spec, scratch, None)
-        return {part: Path(path) for part, path in paths.items()}
-    models = open_submission(track, specs, scratch, limits).models
-    files = {
-        part: model.path
-        if model.format == "onnx"
-        else _export(track, part, model, scratch, limits, progress)
-        for part, model in models.items()
-    }
-    for path in files.values():  # what is within limits there is so here
-        progress.step = f"reading {path.name}"
-        read_graph(path, limits, progress)
-    return files
-
-
-def _export(
-    track: Track, part: str, model: Model, scratch: Path, limits: Limits, progress: Steps
-) -> Path:
-    path = scratch / f"{part}.onnx"
-    progress.step = f"exporting {model.path.name} to ONNX"
-    export_onnx(model, track.spec, path, limits, progress)
-    return path
-
-
-def _attempt(model: Path, device: Device, dlc: bool, limits: Limits, progress: Steps) -> Attempt:
+def _attempt(
+    model: Path, device: Device, dlc: bool, limits: Limits, progress: Progress, what: str
+) -> Attempt:
     try:
-        compiled = compile_model(model, device, dlc=dlc, limits=limits, tick=progress)
+        tick = ticking(progress, what)
+        compiled = compile_model(model, device, dlc=dlc, limits=limits, tick=tick)
     except SubmissionError as error:
         return Attempt(device, None, error.problem, error.remedy)
     return Attempt(device, compiled)
 
 
 def _ranges(
-    track: Track, name: str, model: Path, limits: Limits, progress: Steps
+    track: Track | None, name: str, model: Path, limits: Limits, progress: Progress
 ) -> Ranges | SubmissionError:
-    """The ranges in one part, on the first photograph or text."""
-    part = track.part(name)
+    """The ranges in one part, on the first photograph or text.
+
+    Without a track there are none: on noise of the wrong range they would mislead.
+    """
+    tick = ticking(progress, f"looking at the ranges in {model.name}")
     try:
-        inputs = read_graph(model, limits, progress).inputs
+        if track is None:
+            raise SubmissionError("nothing says what the model is fed", "add --track")
+        part = track.part(name)
+        inputs = read_graph(model, limits, tick).inputs
         matched = match_inputs(part, inputs, raw_pixels=track.image_high > 1)
         if matched is None:
             raise SubmissionError(
@@ -145,7 +96,7 @@ def _ranges(
                 "give the model the inputs of the track",
             )
         feeds = feed(probes_for(track, part)[0].feeds(), matched)
-        return measure_ranges(model, [feeds], limits, progress)
+        return measure_ranges(model, [feeds], limits, tick)
     except SubmissionError as error:
         return error
 

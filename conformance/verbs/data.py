@@ -1,27 +1,43 @@
-"""`lpcvc data check`: everything that is wrong with a data set, with the file and the remedy."""
+"""Say what there is to score on."""
 
 from pathlib import Path
 
+import click
+
 from conformance.report.progress import stderr_progress
 from conformance.scoring.datasets import Dataset
+from conformance.verbs import PATH, Answer
 from reference.errors import one_line
+from reference.registry import find_track
 from reference.tracks import Track
 
 _SHOWN = 100
 
 
-def check_dataset(track: Track, folder: Path) -> tuple[str, int]:
+@click.group()
+def command() -> None:
+    """Say what there is to score on."""
+
+
+@command.command()
+@click.argument("folder", type=PATH, metavar="DIR")
+@click.option("--track", required=True, metavar="TRACK")
+def check(folder: Path, track: str) -> Answer:
+    """Say what is wrong with the data set in DIR, with the file and the remedy. Exit code 1: it
+    cannot be scored on.
+    """
+    return check_dataset(find_track(track), folder)
+
+
+def check_dataset(track: Track, folder: Path) -> Answer:
     """What is wrong, as text, and 1 where an error is among it; every file is read once.
 
     Raises SubmissionError where the folder has not the form of the track at all.
     """
-    progress = stderr_progress()
     dataset = Dataset(track, folder)
-    try:
+    with stderr_progress() as progress:
         inside = dataset.faults(lambda done, total: progress(f"reading item {done}/{total}"))
         findings = [*dict.fromkeys([*dataset.findings, *inside])]
-    finally:
-        progress.clear()
     counts = ", ".join(
         f"{len(dataset.of(part.name))} {'items' if part.name == 'model' else part.name + 's'}"
         for part in track.parts

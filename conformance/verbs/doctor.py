@@ -1,21 +1,27 @@
-"""What this machine can check, what is missing for the rest, and which versions clash."""
+"""Say what this machine can check, and what is missing."""
 
 import configparser
+import dataclasses
+import json
 import os
 import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import click
+
 from conformance.device.hub import Hub, configuration
 from conformance.environment import installed
+from conformance.report.progress import stderr_progress
 from conformance.rules.common import MAX_IR, MAX_OPSET
 from conformance.submission.graph import megabytes
+from conformance.verbs import Answer
 from reference.errors import SubmissionError, one_line
 from reference.install import PROJECT, install_command
 from reference.npu.devices import all_devices
@@ -48,6 +54,31 @@ class Finding:
     seen: str
     remedy: str = ""
     broken: bool = False
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--online", is_flag=True, help="Ask AI Hub too, if it is configured.")
+def command(as_json: bool, online: bool) -> Answer:
+    """Say what this machine can check, what is missing for the rest, and which versions clash. Exit
+    code 1: something is installed and does not work.
+    """
+    with stderr_progress() as progress:
+        found = examine(online=online, progress=progress)
+    code = int(any(finding.broken for finding in found))
+    if as_json:
+        return json.dumps([dataclasses.asdict(finding) for finding in found], indent=1), code
+    return "\n".join(_lines(found)), code
+
+
+def _lines(found: Sequence[Finding]) -> list[str]:
+    width = max(len(finding.topic) for finding in found)
+    lines = []
+    for finding in found:
+        lines.append(f"{finding.state:<7}  {finding.topic:<{width}}  {finding.seen}")
+        if finding.remedy:
+            lines.append(f"{'':<7}  {'':<{width}}  -> {finding.remedy}")
+    return lines
 
 
 def examine(*, online: bool, progress: Callable[[str], None]) -> list[Finding]:

@@ -1,20 +1,23 @@
-"""`lpcvc estimate`: how fast a submission would be, and what takes the time, without a device."""
+"""Estimate the latency on a device, offline."""
 
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import numpy as np
 import onnx
 
-from conformance.device.history import Saved
+from conformance.device.history import Saved, read_saved
 from conformance.report.estimate import Change, PartEstimate, estimate_report
+from conformance.report.progress import stderr_progress
 from conformance.runtimes.process import ModelProcess
+from conformance.subject import Progress, ticking
 from conformance.submission.opening import Model
-from conformance.verbs.compile import Steps, onnx_files
+from conformance.verbs import PATH, Answer, files_by_part, for_devices, limited
 from reference.errors import SubmissionError
-from reference.npu.anchors import Anchor
+from reference.npu.anchors import Anchor, read_anchors
 from reference.npu.cache import file_digest
 from reference.npu.calibration import RUNTIMES
 from reference.npu.devices import Device, find_device
@@ -22,12 +25,13 @@ from reference.npu.fold import find_normalisation, fold_normalisation
 from reference.npu.latency import estimate_on
 from reference.npu.layout import save_model
 from reference.npu.simulation import Simulation, simulate, simulate_anchors
-from reference.process import ChildError, Limits
-from reference.tracks import Part, Track
+from reference.process import ChildError, Limits, Tick
+from reference.tracks import Track
 
 FOLD, NCHW = "fold-normalisation", "nchw"
 WHAT_IFS = (FOLD, NCHW)
 
+_RUNTIME = "qnn_context_binary"  # where no track says another
 _ROUNDING = 1e-3  # of the largest output: what folding may change on the host
 
 
@@ -57,91 +61,125 @@ class Question:
         return [*self.anchors, *found]
 
 
-def estimate_parts(
-    track: Track,
-    specs: Sequence[str],
-    question: Question,
-    *,
+@click.command()
+@for_devices
+@click.option(
+    "--runtime",
+    type=click.Choice(list(RUNTIMES)),
+    help=f"Default: the track's; without a track {_RUNTIME}.",
+)
+@click.option(
+    "--what-if",
+    "what_ifs",
+    multiple=True,
+    metavar="CHANGE",
+    help=f"Simulate a change too: {' or '.join(WHAT_IFS)}; repeatable.",
+)
+@click.option(
+    "--anchors", type=PATH, metavar="FILE", help="JSON list of model, device, ms you measured."
+)
+@click.option(
+    "--measured",
+    type=PATH,
+    metavar="FILE",
+    help="What `pytest -m device --save FILE` kept of this model on other devices.",
+)
+@click.option("--plot", type=PATH, metavar="FILE.png", help="Draw the estimates.")
+@click.option("--why", is_flag=True, help="Say what takes the time.")
+@limited("one simulation")
+def command(
+    models: Sequence[str],
+    track: Track | None,
+    devices: Sequence[Device],
+    runtime: str | None,
+    what_ifs: Sequence[str],
+    anchors: Path | None,
+    measured: Path | None,
+    plot: Path | None,
+    why: bool,
     limits: Limits,
-    why: bool = False,
-    plot: Path | None = None,
-) -> tuple[str, int]:
-    """The report on each part of a submission, and 1 where there is no estimate at all.
+) -> Answer:
+    """Estimate how many milliseconds each MODEL takes on each device, offline. Exit code 1: there
+    is no estimate at all.
 
-    `specs` are `PATH` or `PART=PATH` as for a submission; without any it is the track's reference
-    with random weights. Raises SubmissionError for what cannot be opened.
+    A MODEL is what the suite takes for --submission; with --track alone it is the track's reference
+    with random weights. Without --track it is any ONNX file, --device or --all-devices says what it
+    is for, and there is no budget.
     """
+    question = Question(
+        devices,
+        runtime or (track.runtime if track else _RUNTIME),
+        read_anchors(anchors) if anchors else (),
+        what_ifs,
+        read_saved(measured, must_exist=True) if measured else (),
+    )
     for name in question.what_ifs:
         if name not in WHAT_IFS:
             raise SubmissionError(f"no change {name!r}", f"choose one of: {', '.join(WHAT_IFS)}")
-    with tempfile.TemporaryDirectory(prefix="lpcvc-") as scratch, Steps() as steps:
-        models = onnx_files(track, specs, Path(scratch), limits, steps)
+    with tempfile.TemporaryDirectory(prefix="lpcvc-") as scratch, stderr_progress() as progress:
+        files = files_by_part(track, models, Path(scratch), limits, progress)
         parts = [
-            _estimate(track.part(part), model, question, Path(scratch), limits, steps)
-            for part, model in models.items()
+            _estimate(part, model, question, Path(scratch), limits, progress)
+            for part, model in files.items()
         ]
-    label = f"{track.id}, {question.runtime}" + ("" if specs else ", random weights")
+    budget = track.budget_ms if track else None
     if plot is not None:
         from conformance.report.estimate_plot import plot_estimates
 
-        plot_estimates(parts, track.budget_ms, plot)
-    text = estimate_report(label, track, parts, why=why)
+        plot_estimates(parts, budget, plot)
+    subject = track.id if track else " ".join(path.name for path in files.values())
+    label = f"{subject}, {question.runtime}" + ("" if models else ", random weights")
+    note = ""
+    if track and budget is None:
+        note = f"the limit of the track is not in milliseconds: {track.budget}"
+    text = estimate_report(label, parts, budget=budget, note=note, why=why)
     known = any(e.milliseconds is not None for part in parts for e in part.estimates)
     return text, 0 if known else 1
 
 
 def _estimate(
-    part: Part, model: Path, question: Question, scratch: Path, limits: Limits, steps: Steps
+    part: str, model: Path, question: Question, scratch: Path, limits: Limits, progress: Progress
 ) -> PartEstimate:
     runtime = question.runtime
-    steps.step = f"simulating the anchors of {model.name}"
-    known = simulate_anchors(
-        question.anchors_of(part.name, model), runtime, limits=limits, tick=steps
-    )
-    steps.step = f"simulating {model.name}"
-    simulation = simulate(model, runtime, limits=limits, tick=steps)
+    tick = ticking(progress, f"simulating the anchors of {model.name}")
+    known = simulate_anchors(question.anchors_of(part, model), runtime, limits=limits, tick=tick)
+    tick = ticking(progress, f"simulating {model.name}")
+    simulation = simulate(model, runtime, limits=limits, tick=tick)
     estimates = [estimate_on(simulation, device, known) for device in question.devices]
     changes = []
     for name in question.what_ifs:
-        steps.step = f"simulating {model.name} with {name}"
-        after, note = _changed(name, part, model, runtime, scratch, limits, steps)
+        folder = scratch / f"{part}-{name}"
+        after, note = _changed(name, model, runtime, folder, limits, progress)
         guesses = [estimate_on(after, device, known) for device in question.devices]
         changes.append(Change(name, note, after, guesses))
     nodes = find_normalisation(onnx.load(model)) if simulation.compiled else ()
-    return PartEstimate(part.name, simulation, estimates, changes, nodes)
+    return PartEstimate(part, simulation, estimates, changes, nodes)
 
 
 def _changed(
-    name: str,
-    part: Part,
-    model: Path,
-    runtime: str,
-    scratch: Path,
-    limits: Limits,
-    steps: Steps,
+    name: str, model: Path, runtime: str, folder: Path, limits: Limits, progress: Progress
 ) -> tuple[Simulation, str]:
     """The simulation of the changed model and how it was changed; what cannot be is told."""
+    tick = ticking(progress, f"simulating {model.name} with {name}")
     if name == NCHW:
-        return simulate(model, "onnx", limits=limits, tick=steps), "images as exported"
+        return simulate(model, "onnx", limits=limits, tick=tick), "images as exported"
     try:
-        return _folded(part, model, runtime, scratch, limits, steps)
+        path, note = _folded(model, folder, limits, progress)
+        return simulate(path, runtime, limits=limits, tick=tick), note
     except SubmissionError as error:
         failed = Simulation(model, "", runtime, None, error.problem, error.remedy)
         return failed, "cannot be done"
 
 
-def _folded(
-    part: Part, model: Path, runtime: str, scratch: Path, limits: Limits, steps: Steps
-) -> tuple[Simulation, str]:
-    """The simulation without the normalisation, and how close its answers are on the host."""
+def _folded(model: Path, folder: Path, limits: Limits, progress: Progress) -> tuple[Path, str]:
+    """The model without its normalisation, and how close its answers are on the host."""
     changed = onnx.load(model)
     fold = fold_normalisation(changed)
-    folder = scratch / f"{part.name}-folded"
     folder.mkdir()
     path = save_model(changed, folder / model.name)
-    steps.step = f"comparing {model.name} with its folded form"
+    tick = ticking(progress, f"comparing {model.name} with its folded form")
     feeds = _feeds(changed)
-    before, after = (_answer(file, feeds, folder, limits, steps) for file in (model, path))
+    before, after = (_answer(file, feeds, folder, limits, tick) for file in (model, path))
     largest = max(float(np.abs(output).max()) for output in before)
     off = max(float(np.abs(a - b).max()) for a, b in zip(before, after, strict=True))
     if not off <= _ROUNDING * largest:
@@ -149,10 +187,9 @@ def _folded(
             f"the folded {model.name} differs by {off:.2g} of {largest:.2g} on the host",
             "fold the normalisation by hand, and compare the outputs",
         )
-    steps.step = f"simulating {model.name} with {FOLD}"
     how = "with a channel of ones for the padding" if fold.ones else "without padding to mind"
     note = f"{', '.join(fold.nodes)} folded, {how}; outputs differ by {off:.1g} of {largest:.2g}"
-    return simulate(path, runtime, limits=limits, tick=steps), note
+    return path, note
 
 
 def _feeds(model: onnx.ModelProto) -> dict[str, np.ndarray]:
@@ -172,9 +209,9 @@ def _feeds(model: onnx.ModelProto) -> dict[str, np.ndarray]:
 
 
 def _answer(
-    path: Path, feeds: dict[str, np.ndarray], folder: Path, limits: Limits, steps: Steps
+    path: Path, feeds: dict[str, np.ndarray], folder: Path, limits: Limits, tick: Tick
 ) -> list[np.ndarray]:
-    with ModelProcess(path.name, folder, steps, limits) as process:
+    with ModelProcess(path.name, folder, tick, limits) as process:
         process.load(Model("model", "onnx", str(path)))
         try:
             outputs = process.run(feeds, folder / f"answer-{len(list(folder.iterdir()))}").outputs

@@ -1,13 +1,18 @@
-"""`lpcvc export-card`: a submission as AI Hub's model cards show one."""
+"""Profile, and write what a model card shows."""
 
 from collections.abc import Sequence
+from contextlib import closing
+
+import click
 
 from conformance.device.assessment import DeviceAssessment, DeviceOptions
 from conformance.device.evidence import DeviceEvidence
 from conformance.device.history import runtime_of
+from conformance.device.hub import HubKind
 from conformance.device.jobs import fault_of
 from conformance.report.progress import stderr_progress
 from conformance.suite import Suite
+from conformance.verbs import Answer, held_to_a_track, limited, on_hub
 from reference.errors import SubmissionError
 from reference.process import Limits
 
@@ -26,21 +31,32 @@ _UNITS = ("NPU", "GPU", "CPU")
 _MB = 2**20
 
 
-def export_card(
+@click.command()
+@held_to_a_track
+@on_hub("auto")
+@click.option("--device", multiple=True, metavar="NAME", help="Repeatable; default: the track's.")
+@click.option(
+    "--profile-runs",
+    default=1,
+    metavar="N",
+    help="Profile jobs of each part, of which the median counts.",
+)
+@limited("loading the model or one forward pass")
+def command(
     track: str,
     submission: Sequence[str],
-    devices: Sequence[str],
-    options: DeviceOptions,
+    hub: HubKind,
+    device: Sequence[str],
+    profile_runs: int,
     limits: Limits,
-) -> str:
-    """Compiles and profiles a submission on each device; its blocks and its table in Markdown.
-
-    Raises SubmissionError where a part does not compile or cannot be profiled.
+) -> Answer:
+    """Compile and profile a submission on each device; write what a model card shows of it, as
+    blocks and as a table in Markdown.
     """
-    line = stderr_progress()
-    suite = Suite([track], submission, None, devices, limits=limits, on_devices=options)
+    options = DeviceOptions(hub=hub, repeats=max(1, profile_runs))
+    suite = Suite([track], submission, None, device, limits=limits, on_devices=options)
     blocks, rows = [], [_HEADER, tuple("---" for _ in _HEADER)]
-    try:
+    with closing(suite), stderr_progress() as line:
         for own in {case.assessment.id: case.assessment for case in suite.device_cases()}.values():
             assert isinstance(own, DeviceAssessment)
             own.progress = line
@@ -54,10 +70,8 @@ def export_card(
             name = own.submission.removesuffix(".onnx")
             blocks.append(profile_block(name, e))
             rows.append(table_row(name, e))
-    finally:
-        line.clear()
-        suite.close()
-    return "\n\n".join([*blocks, "\n".join(f"| {' | '.join(row)} |" for row in rows)])
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return "\n\n".join([*blocks, table]), 0
 
 
 def profile_block(name: str, e: DeviceEvidence) -> str:

@@ -1,20 +1,24 @@
-"""`lpcvc quantize`: a quantised model from a float one and pictures of the task."""
+"""Make an int8 model of a float one."""
 
 import itertools
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import click
 import numpy as np
 
 from conformance.contract.probes import PHOTOS, TEXTS
-from conformance.report.progress import ProgressLine, stderr_progress
+from conformance.report.progress import stderr_progress
+from conformance.subject import Progress, ticking
 from conformance.submission.graph import Graph, megabytes, read_graph
 from conformance.submission.opening import open_models
+from conformance.verbs import PATH, Answer, limited
 from reference.data import fixture
 from reference.errors import SubmissionError, one_line
 from reference.npu.quantize import Feeds, Precision, Quantized, quantize
 from reference.process import Limits
+from reference.registry import find_track
 from reference.tracks import Part, Track, fits
 
 # Of an embedding: below it, rankings are no longer those of the float model.
@@ -22,48 +26,52 @@ COLLAPSED = 0.9
 _PICTURES = {".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
 
-def quantize_part(
-    track: Track,
-    name: str | None,
+@click.command()
+@click.argument("model")
+@click.argument("output", type=PATH, metavar="OUT.onnx")
+@click.option("--track", required=True, metavar="TRACK")
+@click.option("--part", metavar="PART", help="Which model of the track it is, where there are two.")
+@click.option("--images", type=PATH, metavar="DIR", help="Pictures to calibrate on; default: four.")
+@click.option("--texts", type=PATH, metavar="FILE", help="Texts to calibrate on, one a line.")
+@click.option(
+    "--precision",
+    type=click.Choice(["w8a8", "w8a16"]),
+    default="w8a8",
+    help="Bits of the weights and activations.",
+)
+@limited("quantising")
+def command(
     model: str,
     output: Path,
-    *,
+    track: str,
+    part: str | None,
     images: Path | None,
     texts: Path | None,
     precision: Precision,
     limits: Limits,
-) -> str:
-    """Quantises `model`, the part `name` of a submission to `track`; what became of it, as text.
+) -> Answer:
+    """Make a quantised model, OUT.onnx, of the float MODEL: an .onnx file, or a folder or zip with
+    one.
 
-    It is calibrated on the pictures below the folder `images` and the lines of the file `texts`,
-    prepared as the track prepares them; without them on the suite's own. Raises SubmissionError
-    for what cannot be opened, prepared or quantised.
+    It is calibrated on examples of the task, prepared as the track prepares them; without --images
+    and --texts on the suite's own.
     """
-    part = _part(track, name)
-    pictures = _pictures(images) if part.image else []
-    lines = _lines(texts) if part.text else []
-    progress = stderr_progress()
-    with tempfile.TemporaryDirectory(prefix="lpcvc-") as scratch:
-        source = _onnx_file(track, part, model, Path(scratch), limits)
+    contract = find_track(track)
+    own = _part(contract, part)
+    pictures = _pictures(images) if own.image else []
+    lines = _lines(texts) if own.text else []
+    with tempfile.TemporaryDirectory(prefix="lpcvc-") as scratch, stderr_progress() as progress:
+        source = _onnx_file(contract, own, model, Path(scratch), limits)
         if output.resolve() == source.resolve():
             raise SubmissionError(
                 f"{output} is the float model", "choose another name for OUT.onnx"
             )
-        examples = _examples(track, part, read_graph(source, limits), pictures, lines, progress)
-        try:
-            made = quantize(
-                source,
-                output,
-                examples,
-                precision,
-                limits=limits,
-                tick=lambda seconds: progress(f"quantising {source.name} {seconds:.0f} s"),
-            )
-        finally:
-            progress.clear()
-        options = (("--images", images, part.image), ("--texts", texts, part.text))
+        examples = _examples(contract, own, read_graph(source, limits), pictures, lines, progress)
+        tick = ticking(progress, f"quantising {source.name}")
+        made = quantize(source, output, examples, precision, limits=limits, tick=tick)
+        options = (("--images", images, own.image), ("--texts", texts, own.text))
         missing = [option for option, given, tensor in options if tensor and not given]
-        return _report(track, part, source, made, missing)
+        return _report(contract, own, source, made, missing), 0
 
 
 def _part(track: Track, name: str | None) -> Part:
@@ -120,7 +128,7 @@ def _examples(
     graph: Graph,
     pictures: Sequence[Path],
     lines: Sequence[str],
-    progress: ProgressLine,
+    progress: Progress,
 ) -> Iterator[Feeds]:
     """The inputs of one forward pass for each picture, or for each text without pictures."""
     dtypes = _dtypes(track, part, graph)

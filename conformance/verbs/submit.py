@@ -1,14 +1,17 @@
-"""`lpcvc submit`: the gate, the compile jobs, the sharing, and what the form then asks for."""
+"""Check, compile and share with the organisers."""
 
 import datetime
 import hashlib
 import json
 import tempfile
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import click
 
 from conformance.contract.evidence import Evidence
 from conformance.device.hub import Hub, HubKind, import_client
@@ -16,6 +19,7 @@ from conformance.device.jobs import ORGANISERS, share, submit_compile, wait
 from conformance.report.progress import ProgressLine, stderr_progress
 from conformance.report.terminal import Row
 from conformance.suite import Case, Suite
+from conformance.verbs import PATH, Answer, held_to_a_track, limited, on_hub
 from reference.errors import SubmissionError
 from reference.process import Limits
 from reference.tracks import Part
@@ -36,6 +40,27 @@ class Request:
     force: bool = False
 
 
+@click.command()
+@held_to_a_track
+@on_hub("remote")
+@click.option("--device", metavar="NAME", help="Default: the track's.")
+@click.option("--team", required=True, metavar="NAME", help="The name on the form.")
+@click.option(
+    "--receipt",
+    type=PATH,
+    default=Path("receipt.json"),
+    metavar="FILE",
+    help="Where to keep what was submitted.",
+)
+@click.option("--force", is_flag=True, help="Submit although the gate fails.")
+@limited("loading the model or one forward pass")
+def command(limits: Limits, **asked: Any) -> Answer:
+    """Hold a submission to the gate, compile it on AI Hub and share the jobs with the organisers;
+    then say what their form asks for.
+    """
+    return submit(Request(**asked), limits), 0
+
+
 def submit(request: Request, limits: Limits) -> str:
     """Holds the models to the contract, compiles them on AI Hub and shares the jobs; what to say.
 
@@ -46,10 +71,9 @@ def submit(request: Request, limits: Limits) -> str:
         problem = "is there already" if request.receipt.exists() else "has no folder to stand in"
         raise SubmissionError(f"{request.receipt} {problem}", "give --receipt another file")
     import_client()
-    line = stderr_progress()
     suite = Suite([request.track], request.submission, None, [], limits=limits)
     hub = Hub(request.hub, limits)
-    try:
+    with closing(suite), closing(hub), stderr_progress() as line:
         local = hub.local  # asked first: the gate takes minutes, and nothing may answer
         rows, evidence = _gate(suite, line)
         broken = [row.rule for row in rows if row.status == "FAIL"]
@@ -62,10 +86,6 @@ def submit(request: Request, limits: Limits) -> str:
         jobs = _compile(hub, request, evidence, line)
         for job in jobs.values():
             share(hub, job)
-    finally:
-        line.clear()
-        hub.close()
-        suite.close()
     receipt = _receipt(request, evidence, rows, jobs, local)
     request.receipt.write_text(json.dumps(receipt, indent=1) + "\n", encoding="utf-8")
     return _form(request, jobs, broken, local)
