@@ -6,6 +6,7 @@ from typing import Literal
 
 from conformance.report.terminal import Row
 from conformance.rulebook import all_rules
+from reference.pictures import Legend, Scale
 from reference.registry import known_track
 
 SCHEMA = 1
@@ -24,16 +25,6 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     right: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class Scale:
-    """A colour bar: its colours in CSS from `low` to `high`, and what they stand for."""
-
-    colours: tuple[str, ...]
-    low: str
-    high: str
-    meaning: str
 
 
 @dataclass(frozen=True)
@@ -64,7 +55,7 @@ class Figure:
     image: bytes = field(repr=False)
     size: tuple[int, int]
     scale: Scale | None = None
-    legend: tuple[tuple[str, str], ...] = ()
+    legend: Legend = ()
     chart: Chart | None = None
 
 

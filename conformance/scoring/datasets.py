@@ -16,7 +16,7 @@ import numpy as np
 
 from reference.datasets.items import Finding, Index, Item
 from reference.errors import SubmissionError
-from reference.images import open_pillow
+from reference.images import open_opencv, open_pillow
 from reference.tracks import Part, Track
 
 _BLOCK_BYTES = 2**20
@@ -65,6 +65,13 @@ class Dataset:
             else self._inputs.prepare_text(item.text)
             for tensor in part.inputs
         }
+
+    def content(self, item: Item) -> tuple[int, int] | None:
+        """The height and width that a picture takes of a letterboxed input, None without one."""
+        if item.image is None or not hasattr(self._inputs, "letterbox"):
+            return None
+        content: tuple[int, int] = self._inputs.letterbox(open_opencv(item.image).shape[:2])
+        return content
 
     def truth(self, item: Item) -> Any:
         """What the item is held against; raises SubmissionError where that cannot be."""

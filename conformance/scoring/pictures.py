@@ -1,51 +1,40 @@
-"""The worst items as pictures: what was fed, what the model made of it, and the truth."""
+"""The worst items as PNG sheets: what was fed, what the model made of it, and the truth."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageColor, ImageDraw
 
 from conformance.scoring.datasets import Dataset
 from conformance.scoring.job import Job
 from conformance.scoring.summary import Summary
 from conformance.scoring.worker import Worker
-from reference.datasets.items import Item
 from reference.errors import SubmissionError
 from reference.images import open_pillow
+from reference.pictures import Colour, Drawing, cropped, photograph, resized
 from reference.process import ChildError
-from reference.scores import Result
-
-if TYPE_CHECKING:
-    from reference.depth.dataset import Truth
+from reference.scores import Metric, Result
 
 WORST = 8
-_SIDE = 480
-_RED, _GREEN = (230, 60, 40), (40, 180, 90)
-_MARGIN, _LINE = 6, 14
-
-Pixels = np.ndarray
-# Panels, with their captions, of a picture as it was fed.
-Drawer = Callable[[Pixels, np.ndarray, Any], list[tuple[str, Pixels]]]
+_SIDE, _MARGIN, _INDENT, _LINE, _FONT, _CHIP = 480, 6, 30, 18, 12, 10
 
 
 def draw(dataset: Dataset, job: Job, summary: Summary, folder: Path) -> list[Path]:
     """Writes a PNG for each of the worst items into `folder`; the files, the worst first.
 
-    The model runs again on those items, for retrieval the ranking that is known is written out.
+    The model runs again on those items; a ranking that is known is written out.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    items = dataset.of(job.part_name)
-    index = {item.id: number for number, item in enumerate(items)}
     worst = summary.worst(WORST)
-    if dataset.track.name == "retrieval":
-        texts = dataset.of("text")
-        sheets = [_ranking(items[index[result.item]], texts, result) for result in worst]
+    metric: Metric = dataset.track.room("metric").METRIC
+    if metric.joint:
+        sheets = [_ranked(dataset, result, summary) for result in worst]
     else:
         with Worker(job) as worker:
-            sheets = [_compared(dataset, worker, items, index[r.item], r, summary) for r in worst]
+            sheets = [_compared(dataset, worker, job, result, summary) for result in worst]
     written = []
     for number, (result, sheet) in enumerate(zip(worst, sheets, strict=True), 1):
         name = re.sub(r"[^\w.-]+", "-", result.item)[:80]
@@ -55,118 +44,106 @@ def draw(dataset: Dataset, job: Job, summary: Summary, folder: Path) -> list[Pat
 
 
 def _compared(
-    dataset: Dataset,
-    worker: Worker,
-    items: list[Item],
-    index: int,
-    result: Result,
-    summary: Summary,
+    dataset: Dataset, worker: Worker, job: Job, result: Result, summary: Summary
 ) -> Image.Image:
+    """The picture as it was fed, the prediction and the truth, of an item that is scored alone."""
+    room: Any = dataset.track.room("pictures")
+    items, image = dataset.of(job.part_name), job.part.image
+    assert image is not None, "a model of pictures"
+    index = next(index for index, item in enumerate(items) if item.id == result.item)
     item = items[index]
-    column = summary.headline.column
-    title = f"{item.id}  {column} {result.numbers[column]:.4f}  {item.text}"
+    title = f"{_title(result, summary)}  {item.text}"
     try:
         prediction, truth = worker.predict(index), dataset.truth(item)
     except (SubmissionError, ChildError) as error:
-        return _sheet(title, [(str(error), np.zeros((_SIDE // 4, _SIDE, 3), np.uint8))])
-    feeds = dataset.feeds(dataset.track.parts[0], item)
-    fed = next(array for array in feeds.values() if array.ndim == 4)
-    pixels = (fed[0].transpose(1, 2, 0) * (255 / dataset.track.image_high)).astype(np.uint8)
-    panels = [("picture", pixels), *_DRAWERS[dataset.track.name](pixels, prediction, truth)]
-    return _sheet(title, panels)
+        blank = np.zeros((_SIDE // 4, _SIDE, 3), np.uint8)
+        return _sheet(title, [(str(error), Drawing((blank,), ""))])
+    fed, content = dataset.feeds(job.part, item)[str(image.name)], dataset.content(item)
+    photo = photograph(fed, dataset.track.image_high, content)
+    inside = cropped(prediction, fed.shape[-2:], content)
+    if isinstance(truth, np.ndarray):
+        truth = cropped(truth, fed.shape[-2:], content)
+    return _sheet(
+        title,
+        [
+            ("picture", Drawing((photo,), "")),
+            ("prediction", room.answer(photo, inside)),
+            ("truth", room.truth(photo, truth)),
+        ],
+    )
 
 
-def _masks(pixels: Pixels, prediction: np.ndarray, truth: np.ndarray) -> list[tuple[str, Pixels]]:
-    return [
-        ("prediction", _tinted(pixels, prediction > 0.5, _RED)),
-        ("truth", _tinted(pixels, truth > 0, _GREEN)),
-    ]
+def _ranked(dataset: Dataset, result: Result, summary: Summary) -> Image.Image:
+    """The picture and what was found for it, of an item that all parts score together."""
+    items = {part.name: dataset.of(part.name) for part in dataset.track.parts}
+    own = next(item for each in items.values() for item in each if item.id == result.item)
+    assert own.image is not None, "a picture is ranked"
+    room: Any = dataset.track.room("pictures")
+    drawing = room.ranked(np.asarray(open_pillow(own.image)), items, result)
+    return _sheet(_title(result, summary), [("picture", drawing)])
 
 
-def _depths(pixels: Pixels, prediction: np.ndarray, truth: "Truth") -> list[tuple[str, Pixels]]:
-    depth = truth.depth.astype(np.float32)
-    return [
-        ("prediction", _grey(prediction[0, 0], np.ones(prediction.shape[2:], bool))),
-        ("truth, black where confidence is 0", _grey(depth, truth.confidence > 0)),
-    ]
+def _title(result: Result, summary: Summary) -> str:
+    column = summary.headline.column
+    return f"{result.item}  {column} {result.numbers[column]:.4f}"
 
 
-def _class_maps(
-    pixels: Pixels, prediction: np.ndarray, truth: np.ndarray
-) -> list[tuple[str, Pixels]]:
-    from reference.pidnet.upsample import labels
-
-    classes = labels(np.ascontiguousarray(prediction[0], np.float32), *truth.shape)
-    return [("prediction", _coloured(classes)), ("truth", _coloured(truth))]
-
-
-_DRAWERS: dict[str, Drawer] = {"segmentation": _masks, "depth": _depths, "pidnet": _class_maps}
-
-
-def _tinted(pixels: Pixels, mask: np.ndarray, colour: tuple[int, int, int]) -> Pixels:
-    tinted = pixels // 2
-    tinted[mask] += np.array(colour, np.uint8) // 2
-    return tinted
-
-
-def _grey(values: np.ndarray, there: np.ndarray) -> Pixels:
-    """Near to far as dark to light, between the 2nd and 98th percentile of what is there."""
-    known = values[there & np.isfinite(values)]
-    low, high = np.percentile(known, [2, 98]) if known.size else (0.0, 1.0)
-    level = np.clip((values - low) / max(float(high - low), 1e-9), 0, 1)
-    grey = np.where(there, 40 + 215 * np.nan_to_num(level), 0).astype(np.uint8)
-    return np.repeat(grey[:, :, None], 3, axis=2)
-
-
-def _coloured(classes: np.ndarray) -> Pixels:
-    """A colour a class, the same in every picture; ignored pixels are black."""
-    palette = np.random.default_rng(19).integers(60, 256, (256, 3)).astype(np.uint8)
-    palette[255] = 0
-    coloured: Pixels = palette[classes]
-    return coloured
-
-
-def _sheet(title: str, panels: list[tuple[str, Pixels]]) -> Image.Image:
-    """The panels side by side, each below its caption and all below the title."""
-    pictures = [ImageOps.contain(Image.fromarray(p), (_SIDE, _SIDE)) for _, p in panels]
-    top = _MARGIN + 2 * (_LINE + _MARGIN)
-    width = sum(picture.width + _MARGIN for picture in pictures) + _MARGIN
-    height = max(picture.height for picture in pictures) + top + _MARGIN
+def _sheet(title: str, drawings: Sequence[tuple[str, Drawing]]) -> Image.Image:
+    """The pictures side by side, each between its caption and its key, all below the title."""
+    tall, wide, _ = drawings[0][1].panels[0].shape
+    size = _shrunk(wide, max(tall, wide)), _shrunk(tall, max(tall, wide))
+    keys = [_key(drawing, size[0]) for _, drawing in drawings]
+    ranking = [rank for _, drawing in drawings for rank in drawing.ranking]
+    top, beside = 2 * (_LINE + _MARGIN), _SIDE if ranking else 0
+    width = len(drawings) * (size[0] + _MARGIN) + _MARGIN + beside
+    pictures = size[1] + _MARGIN + max(key.height for key in keys)
+    height = top + max(pictures, len(ranking) * _LINE) + _MARGIN
     sheet = Image.new("RGB", (width, height), "white")
-    pen = ImageDraw.Draw(sheet)
-    pen.text((_MARGIN, _MARGIN), _plain(title, width), "black")
+    _write(sheet, (_MARGIN, _MARGIN), title, width)
     left = _MARGIN
-    for (caption, _), picture in zip(panels, pictures, strict=True):
-        pen.text((left, 2 * _MARGIN + _LINE), _plain(caption, picture.width), "black")
-        sheet.paste(picture, (left, top))
-        left += picture.width + _MARGIN
+    for (caption, drawing), key in zip(drawings, keys, strict=True):
+        _write(sheet, (left, _LINE + _MARGIN), caption, size[0])
+        sheet.paste(resized(drawing.panels[0], size), (left, top))
+        sheet.paste(key, (left, top + size[1] + _MARGIN))
+        left += size[0] + _MARGIN
+    for line, rank in enumerate(ranking):
+        at = top + line * _LINE
+        _write(sheet, (left + _MARGIN, at), rank.place, _INDENT, rank.colour)
+        _write(sheet, (left + _INDENT, at), rank.text, beside - _INDENT, rank.colour)
     return sheet
 
 
-def _ranking(item: Item, texts: list[Item], result: Result) -> Image.Image:
-    """The picture beside its ten nearest texts, the truth's in green, then what is missed."""
-    assert item.image is not None, "a picture is ranked"
-    picture = open_pillow(item.image)
-    picture.thumbnail((_SIDE, _SIDE))
-    wanted = set(item.truth)
-    top = [] if result.array is None else [texts[int(number)] for number in result.array]
-    missed = [text for text in texts if text.group in wanted - {each.group for each in top}]
-    lines = [
-        (f"{rank:2}  {text.text}", _GREEN if text.group in wanted else _RED)
-        for rank, text in enumerate(top, 1)
-    ] + [(f" -  {text.text}", (90, 90, 90)) for text in missed]
-    height = max(picture.height, (len(lines) + 1) * (_LINE + 2)) + 2 * _MARGIN + _LINE
-    sheet = Image.new("RGB", (picture.width + _SIDE + 3 * _MARGIN, height), "white")
-    pen = ImageDraw.Draw(sheet)
-    title = f"{item.id}  recall {result.numbers['recall']:.4f}"
-    pen.text((_MARGIN, _MARGIN), _plain(title, sheet.width), "black")
-    sheet.paste(picture, (_MARGIN, 2 * _MARGIN + _LINE))
-    for number, (text, colour) in enumerate(lines):
-        place = (picture.width + 2 * _MARGIN, 2 * _MARGIN + _LINE + number * (_LINE + 2))
-        pen.text(place, _plain(text, _SIDE), colour)
-    return sheet
+def _key(drawing: Drawing, width: int) -> Image.Image:
+    """What the colours of a drawing mean, in as many lines of `width` as it takes."""
+    entries = [(Image.new("RGB", (_CHIP, _CHIP), colour), name) for colour, name in drawing.legend]
+    if drawing.scale:
+        scale = drawing.scale
+        stops = np.array([[ImageColor.getrgb(colour) for colour in scale.colours]], np.uint8)
+        bar = Image.fromarray(stops).resize((8 * _CHIP, _CHIP), Image.Resampling.BILINEAR)
+        entries.insert(0, (bar, f"{scale.low} to {scale.high}, {scale.meaning}"))
+    key = Image.new("RGB", (width, len(entries) * _LINE), "white")
+    left, top = 0, 0
+    for swatch, name in entries:
+        start = swatch.width + _MARGIN
+        length = start + round(ImageDraw.Draw(key).textlength(name, font_size=_FONT))
+        if left and left + length > width:
+            left, top = 0, top + _LINE
+        key.paste(swatch, (left, top + (_LINE - _CHIP) // 2))
+        _write(key, (left + start, top), name, width - left - start)
+        left += length + 2 * _MARGIN
+    return key.crop((0, 0, width, top + _LINE if entries else 0))
 
 
-def _plain(text: str, width: int) -> str:
-    """What the built-in font can show of it, cut to the width."""
-    return text.encode("latin-1", "replace").decode("latin-1")[: width // 6]
+def _shrunk(edge: int, longest: int) -> int:
+    return max(1, round(_SIDE * edge / longest))
+
+
+def _write(
+    image: Image.Image, place: tuple[int, int], text: str, width: int, colour: Colour = (0, 0, 0)
+) -> None:
+    """What the built-in font can show of a text, cut to the width."""
+    pen = ImageDraw.Draw(image)
+    plain = text.encode("latin-1", "replace").decode("latin-1")
+    while plain and pen.textlength(plain, font_size=_FONT) > width:
+        plain = plain[:-1]
+    pen.text(place, plain, colour, font_size=_FONT)

@@ -63,6 +63,8 @@ def score_submission(
             "scoring needs numba, which is not installed", install_command("score")
         )
     # What is wrong with the options is told before hours of work.
+    if options.pictures is not None:
+        track.room("pictures")
     if options.runtime not in RUNTIMES:
         raise SubmissionError(
             f"unknown runtime {options.runtime!r}", f"choose one of: {', '.join(RUNTIMES)}"

@@ -12,16 +12,15 @@ from conformance.report.document import (
     Chart,
     Other,
     Report,
-    Scale,
     Section,
     Table,
     merged,
     subjects_of,
 )
-from conformance.report.palette import stops
 from conformance.report.terminal import Row
 from conformance.selftest.facts import answered
 from reference.depth.contract import DEPTH_2025
+from reference.pictures import Scale, stops
 from reference.pidnet.contract import PIDNET
 from reference.segmentation.contract import SEGMENTATION_2025
 

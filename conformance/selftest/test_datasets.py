@@ -1,5 +1,6 @@
 """Data sets as people have them, and every way in which they have been wrong."""
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -250,6 +251,12 @@ def test_another_layout_is_one_line(
     damage(folder)
     with pytest.raises(SubmissionError, match=told):
         open_dataset(find_track(track), folder)
+
+
+def test_a_track_without_a_reader_is_one_line() -> None:
+    track = dataclasses.replace(find_track("depth"), home="")
+    with pytest.raises(SubmissionError, match="depth-2025 has no data set that can be read"):
+        check_dataset(track, SAMPLES / "depth")
 
 
 def test_the_four_forms_of_a_mask_agree(tmp_path: Path) -> None:

@@ -20,14 +20,16 @@ from conformance.report import document, writers
 from conformance.report.badge import badge
 from conformance.report.charts import bars
 from conformance.report.document import Chart, Section, merged, subjects_of
-from conformance.report.palette import BADGE, CITYSCAPES, THEME, coloured
+from conformance.report.palette import BADGE, THEME
 from conformance.report.terminal import Row
 from conformance.report.writers import as_html, as_json, as_markdown, write_report
 from conformance.selftest.page import read_page
 from conformance.selftest.reports import RAMP, ROWS, classes_of, depth_of, made_up, masks_of
 from conformance.selftest.test_report import FILES, SCHEMA
 from reference.depth.contract import DEPTH_2025
+from reference.pictures import NOT_A_NUMBER, coloured
 from reference.pidnet.contract import PIDNET
+from reference.pidnet.pictures import CITYSCAPES
 from reference.segmentation.contract import SEGMENTATION_2025
 
 
@@ -168,7 +170,7 @@ def opened(figure: document.Figure) -> np.ndarray:
 
 
 def test_depth_pictures() -> None:
-    """Yellow where it is far, violet where near; what is not finite is magenta."""
+    """Yellow where it is far, violet where near; what is not finite has a colour of its own."""
     (run, *_) = depth_of(RAMP).kept("photo")
     figure = answer(DEPTH_2025, run)
     pixels = opened(figure)
@@ -179,7 +181,7 @@ def test_depth_pictures() -> None:
     constant = answer(DEPTH_2025, depth_of(RAMP * 0).kept("photo")[0])
     assert (constant.scale.low, constant.scale.high) == ("0", "0")
     nothing = answer(DEPTH_2025, depth_of(RAMP * np.nan).kept("photo")[0])
-    assert np.abs(opened(nothing)[100, -100] - (255, 0, 255)).max() < 25
+    assert np.abs(opened(nothing)[100, -100] - NOT_A_NUMBER).max() < 25
 
 
 def test_a_mask_is_drawn_without_the_padding() -> None:
@@ -231,7 +233,7 @@ def test_bars_lie_within_their_cell(values: list[float]) -> None:
 @given(st.integers(-5, 5), st.integers(-5, 5), st.floats(allow_nan=True))
 def test_colours_are_defined_for_every_number(low: int, high: int, value: float) -> None:
     pixels = coloured(np.array([[value]]), low, high, "viridis")
-    assert ((pixels == (255, 0, 255)).all()) == (not np.isfinite(value))
+    assert ((pixels == NOT_A_NUMBER).all()) == (not np.isfinite(value))
 
 
 def test_of_two_processes_the_one_that_saw_more(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,88 @@
+"""Classes in the colours of Cityscapes, and where two answers give different ones."""
+
+import numpy as np
+
+from reference.pictures import (
+    NOT_A_NUMBER,
+    Array,
+    Drawing,
+    Pixels,
+    css,
+    listed,
+    overlay,
+    painted,
+    told,
+)
+from reference.pidnet.metric import IGNORED
+
+NOTE = "Colours of Cityscapes. The suite's photographs are no street scenes."
+
+# The 19 classes of training with their colours: cityscapesScripts, helpers/labels.py.
+CITYSCAPES = (
+    ("road", (128, 64, 128)),
+    ("sidewalk", (244, 35, 232)),
+    ("building", (70, 70, 70)),
+    ("wall", (102, 102, 156)),
+    ("fence", (190, 153, 153)),
+    ("pole", (153, 153, 153)),
+    ("traffic light", (250, 170, 30)),
+    ("traffic sign", (220, 220, 0)),
+    ("vegetation", (107, 142, 35)),
+    ("terrain", (152, 251, 152)),
+    ("sky", (70, 130, 180)),
+    ("person", (220, 20, 60)),
+    ("rider", (255, 0, 0)),
+    ("car", (0, 0, 142)),
+    ("truck", (0, 0, 70)),
+    ("bus", (0, 60, 100)),
+    ("train", (0, 80, 100)),
+    ("motorcycle", (0, 0, 230)),
+    ("bicycle", (119, 11, 32)),
+)
+_RARE = 0.005  # the share of the picture below which a class is not in the legend
+_ODD = 254  # beside the classes and what is ignored
+_BLACK = (0, 0, 0)
+_TABLE = np.zeros((256, 3), np.uint8)
+_TABLE[: len(CITYSCAPES)] = [colour for _, colour in CITYSCAPES]
+_TABLE[_ODD] = NOT_A_NUMBER
+
+
+def answer(photo: Pixels, output: Array) -> Drawing:
+    """The likeliest classes of logits (1, 19, h, w)."""
+    return _drawn(_classes(output))
+
+
+def truth(photo: Pixels, truth: Array) -> Drawing:
+    """Train ids (H, W); 255, which does not count, is black."""
+    return _drawn(truth)
+
+
+def difference(host: Array, other: Array) -> Drawing:
+    """The classes of two answers, and the pixels that have another in each."""
+    one, two = (_classes(output) for output in (host, other))
+    odd = (one == _ODD) | (two == _ODD)
+    moved = (one != two) & ~odd
+    panels = [_TABLE[one], _TABLE[two]]
+    share = f"{moved.mean():.3%} of the pixels have another class"
+    return Drawing(
+        (*panels, painted(overlay(panels[0] // 3, moved), odd)),
+        listed(f"{share}, in red", legend=told(odd)),
+        listed(share, legend=told(odd)),
+        told(odd),
+    )
+
+
+def _classes(output: Array) -> Array:
+    return np.where(np.isnan(output[0]).any(axis=0), _ODD, output[0].argmax(axis=0))
+
+
+def _drawn(classes: Array) -> Drawing:
+    shares = np.bincount(classes.ravel(), minlength=256)[: len(CITYSCAPES)] / classes.size
+    order = [i for i in np.argsort(-shares, kind="stable") if shares[i] >= _RARE]
+    legend = (
+        *((css(CITYSCAPES[i][1]), f"{CITYSCAPES[i][0]} {shares[i]:.0%}") for i in order),
+        *told(classes == IGNORED, "ignored", _BLACK),
+        *told(classes == _ODD),
+    )
+    alt = f"its classes: {', '.join(name for _, name in legend)}"
+    return Drawing((_TABLE[classes],), alt, legend=legend)
