@@ -11,6 +11,7 @@ from conformance.rulebook import (
     device_rules_for,
     npu_rules_for,
     rules_for,
+    rules_of,
     tracks_of,
 )
 from reference.errors import SubmissionError
@@ -39,24 +40,30 @@ def rules_table(track: Track | None) -> str:
         rules = rules_for(track, torch=True) + npu_rules_for(track) + device_rules_for(track)
     width = shutil.get_terminal_size((100, 24)).columns
     lines = []
+    longest = max(len(rule.id) for rule in rules)
     for rule in rules:
-        head = f"{rule.id:<7} {rule.level.value:<10}  "
+        head = f"{rule.id:<{longest}}  {rule.level.value:<10}  "
         lines += textwrap.wrap(
             rule.summary, width, initial_indent=head, subsequent_indent=" " * len(head)
         )
     return "\n".join(lines)
 
 
-def rules_explained(rule_id: str) -> str:
-    """Everything about one rule. Raises SubmissionError if there is none of that id."""
-    rule = all_rules().get(rule_id.upper())
+def rules_explained(rule_id: str, track: Track | None = None) -> str:
+    """Everything about one rule, which may be of a `track` that is not installed.
+
+    Raises SubmissionError if there is none of that id.
+    """
+    own = {rule.id: rule for rule in rules_of(track)} if track else {}
+    rule = (all_rules() | own).get(rule_id.upper())
     if rule is None:
         raise SubmissionError(f"no rule is called {rule_id!r}", "`lpcvc rules` lists them all")
+    tracks = tracks_of(rule) or ([track] if track else [])
     fields = {
         "level": f"{rule.level.value}: {LEVEL_MEANING[rule.level]}",
-        "tracks": ", ".join(_names(rule)),
+        "tracks": ", ".join(_names(tracks)),
         "looks at": _looks_at(rule),
-        "source": "; ".join(dict.fromkeys(_sources(rule))),
+        "source": _sources(rule, tracks),
         "remedy": rule.remedy,
     }
     body = (f"{name:<9} {text}" for name, text in fields.items())
@@ -108,7 +115,8 @@ def _track_markdown(track: Track) -> str:
 
 
 def _rule_markdown(rule: Rule) -> str:
-    names = _names(rule)
+    tracks = tracks_of(rule)
+    names = _names(tracks)
     where = "" if len(names) in (1, len(default_tracks())) else f" Tracks: {', '.join(names)}."
     return "\n".join(
         [
@@ -117,7 +125,7 @@ def _rule_markdown(rule: Rule) -> str:
             rule.text,
             "",
             f"- Looks at: {_looks_at(rule)}.{where}",
-            f"- Source: {'; '.join(dict.fromkeys(_sources(rule)))}.",
+            f"- Source: {_sources(rule, tracks)}.",
             f"- Remedy: {rule.remedy}.",
         ]
     )
@@ -128,9 +136,9 @@ def _looks_at(rule: Rule) -> str:
     return f"{what} (PyTorch submissions only)" if rule.kind == "torch" else what
 
 
-def _sources(rule: Rule) -> list[str]:
-    return [rule.source_for(track) for track in tracks_of(rule)]
+def _sources(rule: Rule, tracks: list[Track]) -> str:
+    return "; ".join(dict.fromkeys(rule.source_for(track) for track in tracks))
 
 
-def _names(rule: Rule) -> list[str]:
-    return list(dict.fromkeys(track.name for track in tracks_of(rule)))
+def _names(tracks: list[Track]) -> list[str]:
+    return list(dict.fromkeys(track.name for track in tracks))

@@ -154,7 +154,10 @@ def token_ids_in_range(e: NpuEvidence) -> Verdict:
     remedy="threshold or rescale as the last step, and keep what leads there within float16",
 )
 def values(e: NpuEvidence) -> Verdict:
-    """On the NPU a mask is 0 or 1 to one unit in the last place, and depth in [0, 1] to 1e-6."""
+    """On the NPU a mask is 0 or 1 to one unit in the last place, and depth in [0, 1] to 1e-6.
+
+    So are the values of any other contract that states a range, to 1e-6 of it.
+    """
     return judge_values(e.runs()) or _nothing(e)
 
 

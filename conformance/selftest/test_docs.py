@@ -22,6 +22,7 @@ import pytest
 
 from conformance.cli import lpcvc
 from conformance.selftest.models import conforming, write
+from conformance.selftest.outside import write_pictures, write_titled
 from conformance.selftest.test_gate import save_mutant
 from reference.data import fixture
 from reference.depth.contract import DEPTH_2025
@@ -94,6 +95,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(fixture("photos"), folder / "my_pictures", ignore=_not_pictures)
     for name, track in {"my_data": DEPTH_2025, "my_texts": RETRIEVAL_2026}.items():
         shutil.copytree(fixture("samples") / track.name, folder / name)
+    write_pictures(folder / "my_bright")
     measured = [{"model": "my.onnx", "device": "Samsung Galaxy S24", "ms": 2.5}]
     (folder / "measured.json").write_text(json.dumps(measured))
     (folder / "captions.txt").write_text("a cat\na cup of coffee\n")
@@ -115,12 +117,14 @@ def test_commands_run(block: Block, shelf: Path, tmp_path: Path) -> None:
     work = tmp_path / "work"
     out = ""
     shutil.copytree(shelf, work, copy_function=os.link)
+    installed = write_titled(ROOT / block.page, work)
     for command in block.commands:
         done = subprocess.run(
             ["bash", "-c", command],
             cwd=work,
             env={
                 **{k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST")},
+                **installed,
                 "HOME": str(tmp_path),
                 "LPCVC_CACHE": str(shelf.parent / "cache"),
                 "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",

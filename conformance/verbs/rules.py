@@ -13,7 +13,7 @@ from reference.registry import find_track
 @click.option("--markdown", is_flag=True, help="The text of docs/rules.md.")
 def command(track: str | None, explain: str | None, markdown: bool) -> Answer:
     """Print the rulebook."""
-    if explain:
-        return rules_explained(explain), 0
     only = find_track(track) if track else None
+    if explain:
+        return rules_explained(explain, only), 0
     return rules_markdown() if markdown else rules_table(only), 0
