@@ -336,16 +336,16 @@ def test_what_a_device_measured_anchors_an_estimate(tmp_path: Path) -> None:
     kept = own.saved()
     assert kept is not None
     ((_, graph),) = own.evidence.each_graph()
-    (anchor,) = Question((), "qnn_dlc", measured=[kept]).anchors_of("model", graph.path)
+    (anchor,) = Question((), "qnn_dlc", measured=[kept]).anchors_of(graph.path)
     assert (anchor.device.name, anchor.ms, anchor.runtime) == (
         "Samsung Galaxy S24",
         27.0,
         "qnn_dlc",
     )
     other = write(DEPTH_2025, tmp_path)["model"]
-    assert Question((), "qnn_dlc", measured=[kept]).anchors_of("model", other) == []
+    assert Question((), "qnn_dlc", measured=[kept]).anchors_of(other) == []
     emulated = prepare(PIDNET, tmp_path, Script(emulated=True))
     verdicts_of(emulated)
     kept = emulated.saved()
     assert kept is not None
-    assert Question((), "qnn_dlc", measured=[kept]).anchors_of("model", graph.path) == []
+    assert Question((), "qnn_dlc", measured=[kept]).anchors_of(graph.path) == []

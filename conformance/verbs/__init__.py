@@ -10,9 +10,6 @@ from pathlib import Path
 
 import click
 
-from conformance.subject import Progress, onnx_files, subject_of, ticking
-from conformance.submission.graph import read_graph
-from conformance.submission.opening import Model, models_in
 from reference.errors import SubmissionError
 from reference.npu.devices import Device, all_devices, find_device
 from reference.process import Limits
@@ -65,7 +62,7 @@ def for_devices(command: Command) -> Command:
         all_devices: bool,
         **others: object,
     ) -> Answer:
-        contract = find_track(track) if track else None
+        contract = None if track is None else find_track(track)
         if not models and contract is None:
             raise SubmissionError("no model is given", "give one, or --track for its reference")
         devices = _devices(contract, device, all_devices)
@@ -107,37 +104,6 @@ def on_hub(kind: str) -> Callable[[Command], Command]:
         default=kind,
         help="AI Hub as qai-hub is configured, or a local one that emulates.",
     )
-
-
-def files_by_part(
-    track: Track | None, specs: Sequence[str], folder: Path, limits: Limits, progress: Progress
-) -> dict[str, Path]:
-    """The ONNX file of each part of a submission, or of the reference where `specs` is empty.
-
-    Without a track it is the file of each model by its name, and none is exported. What is written
-    goes to `folder`. Raises SubmissionError for what cannot be opened.
-    """
-    if track is not None:
-        return onnx_files(subject_of(track, specs, folder, limits), folder, limits, progress)
-    files: dict[str, Path] = {}
-    for model in (model for spec in specs for model in models_in(spec, folder, limits)):
-        need_onnx(model)
-        if model.path.stem in files:
-            raise SubmissionError(
-                f"two models are called {model.path.stem}", "give each in a run of its own"
-            )
-        read_graph(model.path, limits, ticking(progress, f"reading {model.path.name}"))
-        files[model.path.stem] = model.path
-    return files
-
-
-def need_onnx(model: Model) -> None:
-    """Raises SubmissionError for a model that only a track could export."""
-    if model.format != "onnx":
-        raise SubmissionError(
-            f"{model.path.name} is no ONNX file and is exported for the inputs of a track",
-            "add --track",
-        )
 
 
 def _devices(track: Track | None, names: Sequence[str], everything: bool) -> tuple[Device, ...]:

@@ -13,7 +13,8 @@ from conformance.rulebook import Rule, all_rules, every_track, rules_for
 from conformance.subject import onnx_file
 from conformance.submission.graph import Graph, read_graph
 from conformance.submission.opening import Model, as_parts, models_in, split_spec, told_part
-from conformance.verbs import Answer, limited, need_onnx
+from conformance.verbs import Answer, limited
+from conformance.verbs._models import need_onnx
 from reference.errors import SubmissionError, ToolError, one_line
 from reference.process import Limits
 from reference.registry import find_track

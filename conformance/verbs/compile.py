@@ -15,7 +15,8 @@ from conformance.report.progress import stderr_progress
 from conformance.runtimes.ranges import Ranges, measure_ranges
 from conformance.subject import Progress, ticking
 from conformance.submission.graph import read_graph
-from conformance.verbs import PATH, Answer, files_by_part, for_devices, limited
+from conformance.verbs import PATH, Answer, for_devices, limited
+from conformance.verbs._models import files_by_part
 from reference.errors import SubmissionError
 from reference.npu.cache import model_digest
 from reference.npu.compile import compile_model

@@ -15,7 +15,8 @@ from conformance.report.progress import stderr_progress
 from conformance.runtimes.process import ModelProcess
 from conformance.subject import Progress, ticking
 from conformance.submission.opening import Model
-from conformance.verbs import PATH, Answer, files_by_part, for_devices, limited
+from conformance.verbs import PATH, Answer, for_devices, limited
+from conformance.verbs._models import files_by_part
 from reference.errors import SubmissionError
 from reference.npu.anchors import Anchor, read_anchors
 from reference.npu.cache import file_digest
@@ -48,13 +49,14 @@ class Question:
     what_ifs: Sequence[str] = ()
     measured: Sequence[Saved] = ()
 
-    def anchors_of(self, part: str, model: Path) -> list[Anchor]:
+    def anchors_of(self, model: Path) -> list[Anchor]:
         """The anchors given, and what devices measured of this very file."""
         own = file_digest(model) if self.measured else ""
         found = []
         for run in self.measured:
-            figures = run.parts.get(part)
-            if figures and figures.sha256 == own and figures.milliseconds is not None:
+            for figures in run.parts.values():
+                if figures.sha256 != own or figures.milliseconds is None:
+                    continue
                 runtime = run.runtime if run.runtime in RUNTIMES else None
                 device = find_device(run.device)
                 found.append(Anchor(model, device, figures.milliseconds, runtime))
@@ -110,7 +112,7 @@ def command(
         devices,
         runtime or (track.runtime if track else _RUNTIME),
         read_anchors(anchors) if anchors else (),
-        what_ifs,
+        tuple(dict.fromkeys(what_ifs)),
         read_saved(measured, must_exist=True) if measured else (),
     )
     for name in question.what_ifs:
@@ -142,7 +144,7 @@ def _estimate(
 ) -> PartEstimate:
     runtime = question.runtime
     tick = ticking(progress, f"simulating the anchors of {model.name}")
-    known = simulate_anchors(question.anchors_of(part, model), runtime, limits=limits, tick=tick)
+    known = simulate_anchors(question.anchors_of(model), runtime, limits=limits, tick=tick)
     tick = ticking(progress, f"simulating {model.name}")
     simulation = simulate(model, runtime, limits=limits, tick=tick)
     estimates = [estimate_on(simulation, device, known) for device in question.devices]
