@@ -17,6 +17,7 @@ AGREEMENTS = {
     "binary": "reference.segmentation.agreement",
     "embedding": "reference.retrieval.agreement",
 }
+MASKS = "reference.segmentation.pictures"
 _DTYPES = ("float32", "float16", "float64", "int8", "uint8", "int16", "int32", "int64")
 _ANY = "any"
 _WORDS = {float: "a number above 0", str: "a text", list: "a list", dict: "a table"}
@@ -60,6 +61,8 @@ class _Reader:
         if like is not None:
             rooms.append(("inputs", like.room("inputs").__name__))
             parts = tuple(self._prepared(table, like, part) for part in parts)
+            if all(map(_covers, parts)):
+                rooms.append(("pictures", MASKS))
         track = Track(
             name=name,
             edition="",
@@ -155,6 +158,12 @@ class _Reader:
                 for tensor in part.inputs
             ),
         )
+
+
+def _covers(part: Part) -> bool:
+    """Whether the answer is a mask of the picture's own size."""
+    sizes = [t.shape[-2:] for t in (part.image, part.output) if t]
+    return part.output.kind == "binary" and len(sizes) == 2 and sizes[0] == sizes[1]
 
 
 class _Table:

@@ -142,6 +142,8 @@ def test_what_is_read(tmp_path: Path) -> None:
     assert (part.output.kind, part.output.label) == ("binary", "mask float32 1x1x480x640")
     assert find_track(track.spec) == track, "as a child process finds it"
     assert known_track("doors") == track
+    assert track.room("pictures").__name__ == "reference.segmentation.pictures"
+    assert not find_track(save(tmp_path, ENCODERS)).has("pictures")
     roles = [probe.role for probe in probes_for(track, part)]
     depth = find_track("depth")
     assert roles == [probe.role for probe in probes_for(depth, depth.parts[0])]
@@ -231,7 +233,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         find_track(str(tmp_path / "nothing.toml"))
 
 
-@pytest.mark.parametrize("room", ["model", "metric", "dataset", "pictures"])
+@pytest.mark.parametrize("room", ["model", "metric", "dataset"])
 def test_what_such_a_track_has_not_is_told(room: str, tmp_path: Path) -> None:
     track = find_track(save(tmp_path, MASK))
     assert not track.has(room)
