@@ -24,8 +24,9 @@ Colour = tuple[int, int, int]
 Legend = tuple[tuple[str, str], ...]
 
 # In no colour map, class or photograph in grey.
-NOT_A_NUMBER = (0, 255, 255)
-MASK = (230, 60, 20)
+NOT_A_NUMBER: Colour = (0, 255, 255)
+MASK: Colour = (230, 60, 20)
+BLACK: Colour = (0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Rank:
     place: str
     text: str
     value: float | None = None
-    colour: Colour = (0, 0, 0)
+    colour: Colour = BLACK
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,20 @@ def stops(name: str, count: int = 9) -> tuple[str, ...]:
     return tuple(css(table[i]) for i in np.linspace(0, 255, count).round().astype(int))
 
 
+def moved(one: Pixels, two: Pixels, where: Where, odd: Where, what: str) -> Drawing:
+    """Two answers, and in red over the first one, darker, the pixels that have moved.
+
+    `what` says what those have done; those of `odd` are no numbers and count for themselves.
+    """
+    share = f"{where.mean():.3%} of the pixels {what}"
+    return Drawing(
+        (one, two, painted(overlay(one // 2, where), odd)),
+        listed(f"{share}, in red", told(odd)),
+        listed(share, told(odd)),
+        ((css(MASK), share), *told(odd)),
+    )
+
+
 def value_range(values: Array) -> tuple[float, float]:
     """The least and the largest finite value, 0 and 0 where there is none."""
     finite = values[np.isfinite(values)]
@@ -110,9 +125,9 @@ def told(where: Where, name: str = "not a number", colour: Colour = NOT_A_NUMBER
     return ((css(colour), f"{name}, {100 * where.mean():.3g}%"),) if where.any() else ()
 
 
-def listed(*words: str, legend: Legend = ()) -> str:
+def listed(words: str, legend: Legend) -> str:
     """`words` and the names of `legend` in one text."""
-    return "; ".join([*words, *(name for _, name in legend)])
+    return "; ".join([words, *(name for _, name in legend)])
 
 
 def cropped(output: Array, canvas: Shape, content: tuple[int, int] | None) -> Array:

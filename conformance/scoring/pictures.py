@@ -12,9 +12,9 @@ from conformance.scoring.datasets import Dataset
 from conformance.scoring.job import Job
 from conformance.scoring.summary import Summary
 from conformance.scoring.worker import Worker
-from reference.errors import SubmissionError
+from reference.errors import SubmissionError, one_line
 from reference.images import open_pillow
-from reference.pictures import Colour, Drawing, cropped, photograph, resized
+from reference.pictures import BLACK, Colour, Drawing, cropped, photograph, resized
 from reference.process import ChildError
 from reference.scores import Metric, Result
 
@@ -94,12 +94,12 @@ def _sheet(title: str, drawings: Sequence[tuple[str, Drawing]]) -> Image.Image:
     size = _shrunk(wide, max(tall, wide)), _shrunk(tall, max(tall, wide))
     keys = [_key(drawing, size[0]) for _, drawing in drawings]
     ranking = [rank for _, drawing in drawings for rank in drawing.ranking]
-    top, beside = 2 * (_LINE + _MARGIN), _SIDE if ranking else 0
+    top, beside = 2 * (_LINE + _MARGIN), _SIDE + _MARGIN if ranking else 0
     width = len(drawings) * (size[0] + _MARGIN) + _MARGIN + beside
     pictures = size[1] + _MARGIN + max(key.height for key in keys)
     height = top + max(pictures, len(ranking) * _LINE) + _MARGIN
     sheet = Image.new("RGB", (width, height), "white")
-    _write(sheet, (_MARGIN, _MARGIN), title, width)
+    _write(sheet, (_MARGIN, _MARGIN), title, width - 2 * _MARGIN)
     left = _MARGIN
     for (caption, drawing), key in zip(drawings, keys, strict=True):
         _write(sheet, (left, _LINE + _MARGIN), caption, size[0])
@@ -109,7 +109,7 @@ def _sheet(title: str, drawings: Sequence[tuple[str, Drawing]]) -> Image.Image:
     for line, rank in enumerate(ranking):
         at = top + line * _LINE
         _write(sheet, (left + _MARGIN, at), rank.place, _INDENT, rank.colour)
-        _write(sheet, (left + _INDENT, at), rank.text, beside - _INDENT, rank.colour)
+        _write(sheet, (left + _INDENT, at), rank.text, _SIDE - _INDENT, rank.colour)
     return sheet
 
 
@@ -125,11 +125,12 @@ def _key(drawing: Drawing, width: int) -> Image.Image:
     left, top = 0, 0
     for swatch, name in entries:
         start = swatch.width + _MARGIN
-        length = start + round(ImageDraw.Draw(key).textlength(name, font_size=_FONT))
+        entry = Image.new("RGB", (width, _LINE), "white")
+        entry.paste(swatch, (0, (_LINE - _CHIP) // 2))
+        length = start + _write(entry, (start, 0), name, width - start)
         if left and left + length > width:
             left, top = 0, top + _LINE
-        key.paste(swatch, (left, top + (_LINE - _CHIP) // 2))
-        _write(key, (left + start, top), name, width - left - start)
+        key.paste(entry, (left, top))
         left += length + 2 * _MARGIN
     return key.crop((0, 0, width, top + _LINE if entries else 0))
 
@@ -139,11 +140,12 @@ def _shrunk(edge: int, longest: int) -> int:
 
 
 def _write(
-    image: Image.Image, place: tuple[int, int], text: str, width: int, colour: Colour = (0, 0, 0)
-) -> None:
-    """What the built-in font can show of a text, cut to the width."""
+    image: Image.Image, place: tuple[int, int], text: str, width: int, colour: Colour = BLACK
+) -> int:
+    """Writes a text on one line, cut to the width; how wide it is then."""
     pen = ImageDraw.Draw(image)
-    plain = text.encode("latin-1", "replace").decode("latin-1")
-    while plain and pen.textlength(plain, font_size=_FONT) > width:
-        plain = plain[:-1]
-    pen.text(place, plain, colour, font_size=_FONT)
+    shown = one_line(text).encode("latin-1", "replace").decode("latin-1")
+    while shown and pen.textlength(shown, font_size=_FONT) > width:
+        shown = shown[:-1]
+    pen.text(place, shown, colour, font_size=_FONT)
+    return round(pen.textlength(shown, font_size=_FONT))

@@ -19,6 +19,7 @@ from conformance.cli import main
 from conformance.scoring.datasets import open_dataset
 from conformance.scoring.engines import local
 from conformance.scoring.kept import read_scores
+from conformance.scoring.pictures import _sheet
 from conformance.scoring.score import Options, score_submission
 from conformance.scoring.store import Run, Store
 from conformance.scoring.summary import compare, summarise
@@ -26,6 +27,7 @@ from conformance.selftest import models
 from conformance.selftest.samples import MISBEHAVING, copied, grey_depth, many_texts
 from reference.data import fixture
 from reference.errors import SubmissionError
+from reference.pictures import Drawing, Rank
 from reference.pidnet.pictures import CITYSCAPES
 from reference.process import Limits
 from reference.registry import find_track
@@ -114,6 +116,19 @@ def test_the_number_is_the_metrics(
             colours = {colour for _, colour in right.getcolors(sheet.width * sheet.height)}
             known = dict(CITYSCAPES)
             assert colours > {known["sky"], known["pole"], (0, 0, 0)}, "the report's own"
+
+
+def test_a_sheet_takes_any_text_and_shape() -> None:
+    """Those of a data set may have several lines, or none of the font's letters."""
+    text = "two\nlines, \N{WATERMELON} " * 50
+    for shape in ((1, 3000, 3), (3000, 1, 3), (40, 60, 3)):
+        photo = np.full(shape, 200, np.uint8)
+        drawing = Drawing((photo,), "", legend=(("#ff0000", text),), ranking=(Rank("1", text),))
+        sheet = _sheet(text, [("picture", Drawing((photo,), "")), (text, drawing)])
+        pixels = np.asarray(sheet)
+        assert sheet.width <= 3 * 480 + 4 * 6
+        assert (pixels == (200, 200, 200)).all(axis=2).any()
+        assert (pixels[:, -6:] == 255).all(), "nothing runs over the edge"
 
 
 def test_recall_is_the_metrics(

@@ -2,17 +2,8 @@
 
 import numpy as np
 
-from reference.pictures import (
-    NOT_A_NUMBER,
-    Array,
-    Drawing,
-    Pixels,
-    css,
-    listed,
-    overlay,
-    painted,
-    told,
-)
+from reference import pictures as draw
+from reference.pictures import NOT_A_NUMBER, Array, Drawing, Pixels
 from reference.pidnet.metric import IGNORED
 
 NOTE = "Colours of Cityscapes. The suite's photographs are no street scenes."
@@ -41,7 +32,6 @@ CITYSCAPES = (
 )
 _RARE = 0.005  # the share of the picture below which a class is not in the legend
 _ODD = 254  # beside the classes and what is ignored
-_BLACK = (0, 0, 0)
 _TABLE = np.zeros((256, 3), np.uint8)
 _TABLE[: len(CITYSCAPES)] = [colour for _, colour in CITYSCAPES]
 _TABLE[_ODD] = NOT_A_NUMBER
@@ -61,15 +51,7 @@ def difference(host: Array, other: Array) -> Drawing:
     """The classes of two answers, and the pixels that have another in each."""
     one, two = (_classes(output) for output in (host, other))
     odd = (one == _ODD) | (two == _ODD)
-    moved = (one != two) & ~odd
-    panels = [_TABLE[one], _TABLE[two]]
-    share = f"{moved.mean():.3%} of the pixels have another class"
-    return Drawing(
-        (*panels, painted(overlay(panels[0] // 3, moved), odd)),
-        listed(f"{share}, in red", legend=told(odd)),
-        listed(share, legend=told(odd)),
-        told(odd),
-    )
+    return draw.moved(_TABLE[one], _TABLE[two], (one != two) & ~odd, odd, "have another class")
 
 
 def _classes(output: Array) -> Array:
@@ -80,9 +62,9 @@ def _drawn(classes: Array) -> Drawing:
     shares = np.bincount(classes.ravel(), minlength=256)[: len(CITYSCAPES)] / classes.size
     order = [i for i in np.argsort(-shares, kind="stable") if shares[i] >= _RARE]
     legend = (
-        *((css(CITYSCAPES[i][1]), f"{CITYSCAPES[i][0]} {shares[i]:.0%}") for i in order),
-        *told(classes == IGNORED, "ignored", _BLACK),
-        *told(classes == _ODD),
+        *((draw.css(CITYSCAPES[i][1]), f"{CITYSCAPES[i][0]} {shares[i]:.0%}") for i in order),
+        *draw.told(classes == IGNORED, "ignored", draw.BLACK),
+        *draw.told(classes == _ODD),
     )
     alt = f"its classes: {', '.join(name for _, name in legend)}"
     return Drawing((_TABLE[classes],), alt, legend=legend)

@@ -2,19 +2,8 @@
 
 import numpy as np
 
-from reference.pictures import (
-    MASK,
-    Array,
-    Drawing,
-    Pixels,
-    Where,
-    coloured,
-    css,
-    listed,
-    overlay,
-    painted,
-    told,
-)
+from reference import pictures as draw
+from reference.pictures import Array, Drawing, Pixels, Where
 
 
 def answer(photo: Pixels, output: Array) -> Drawing:
@@ -31,23 +20,16 @@ def truth(photo: Pixels, truth: Array) -> Drawing:
 def difference(host: Array, other: Array) -> Drawing:
     """Two masks, and the pixels that are in one of them alone."""
     maps = [output.reshape(output.shape[-2:]) for output in (host, other)]
-    masks = [np.where(np.isnan(values), np.nan, values > 0.5) for values in maps]
-    odd = np.isnan(masks[0]) | np.isnan(masks[1])
-    flipped = (masks[0] != masks[1]) & ~odd
-    panels = [coloured(mask, 0, 1, "bone") for mask in masks]
-    share = f"{flipped.mean():.3%} of the pixels flipped"
-    return Drawing(
-        (*panels, painted(overlay(panels[0] // 2, flipped), odd)),
-        listed(f"{share}, in red", legend=told(odd)),
-        listed(share, legend=told(odd)),
-        ((css(MASK), share), *told(odd)),
-    )
+    one, two = (np.where(np.isnan(values), np.nan, values > 0.5) for values in maps)
+    odd = np.isnan(one) | np.isnan(two)
+    first, second = (draw.coloured(mask, 0, 1, "bone") for mask in (one, two))
+    return draw.moved(first, second, (one != two) & ~odd, odd, "flipped")
 
 
 def _drawn(photo: Pixels, mask: Where, odd: Where) -> Drawing:
-    share = f"{mask.mean():.1%} of the picture"
+    share, legend = f"{mask.mean():.1%} of the picture", draw.told(odd)
     return Drawing(
-        (painted(overlay(photo, mask), odd),),
-        listed(f"the mask in red: {share}", legend=told(odd)),
-        legend=((css(MASK), f"mask, {share}"), *told(odd)),
+        (draw.painted(draw.overlay(photo, mask), odd),),
+        draw.listed(f"the mask in red: {share}", legend),
+        legend=((draw.css(draw.MASK), f"mask, {share}"), *legend),
     )
