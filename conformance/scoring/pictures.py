@@ -52,7 +52,7 @@ def _compared(
     assert image is not None, "a model of pictures"
     index = next(index for index, item in enumerate(items) if item.id == result.item)
     item = items[index]
-    title = f"{_title(result, summary)}  {item.text}"
+    title = f"{_title(result, summary)}{f': {item.text}' if item.text else ''}"
     try:
         prediction, truth = worker.predict(index), dataset.truth(item)
     except (SubmissionError, ChildError) as error:
@@ -85,7 +85,7 @@ def _ranked(dataset: Dataset, result: Result, summary: Summary) -> Image.Image:
 
 def _title(result: Result, summary: Summary) -> str:
     column = summary.headline.column
-    return f"{result.item}  {column} {result.numbers[column]:.4f}"
+    return f"{result.item}, {column} {result.numbers[column]:.4f}"
 
 
 def _sheet(title: str, drawings: Sequence[tuple[str, Drawing]]) -> Image.Image:
