@@ -1,4 +1,4 @@
-"""Holds one submission to some of the rules of its track, each rule once, the cheap ones first."""
+"""Holds one submission to some of the rules of its track, each rule once."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -7,37 +7,35 @@ from pathlib import Path
 from typing import Any
 
 from conformance.rulebook import Rule, Verdict
-from conformance.subject import Opener, Progress
+from conformance.subject import Progress, Subject
+from conformance.submission.opening import Submission
 from reference.errors import one_line
 from reference.process import Limits
-from reference.tracks import Track
 
 
 class BaseAssessment(ABC):
     """One submission to one track.
 
-    `opener` brings the submission when it is first needed. Exports and answers are written to
-    `folder`, which must exist. `where` is what beside the track it is held to, such as a device.
+    It is opened when it is first needed. Exports and answers are written to `folder`, which must
+    exist. `where` is what beside the track it is held to, such as a device.
     """
 
     def __init__(
         self,
-        track: Track,
-        label: str,
-        opener: Opener,
+        subject: Subject,
         folder: Path,
         rules: Sequence[Rule],
         *,
         where: str = "",
         limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> None:
-        self.track = track
-        self.submission = label
-        self._place = f"{track.id} on {where}" if where else track.id
-        self.id = f"{track.id}::{where}" if where else track.id
+        self.track = subject.track
+        self.submission = subject.label
+        self._place = f"{self.track.id} on {where}" if where else self.track.id
+        self.id = f"{self.track.id}::{where}" if where else self.track.id
         self.rules = rules
         self.progress: Progress = lambda text: None
-        self._opener = opener
+        self.subject = subject
         self._folder = folder
         self._limits = limits
         self._verdicts: dict[str, Verdict] = {}
@@ -65,6 +63,9 @@ class BaseAssessment(ABC):
 
     def _judge(self, rule: Rule) -> Verdict:
         return rule.check(self.evidence)
+
+    def _open(self) -> Submission:
+        return self.subject.opener(self._report)
 
     def _report(self, text: str) -> None:
         self.progress(text)

@@ -1,12 +1,14 @@
-"""What an item of the suite does with its rule: ask for the verdict, record it, fail or skip."""
+"""What the test modules of the wings do with an item: record what comes of it, fail or skip."""
 
 from collections.abc import Callable
 
 import pytest
 
-from conformance.report.terminal import explain_failure
-from conformance.suite import Case
+from conformance.wing import Case
 from reference.errors import SubmissionError, ToolError
+
+# What to make an item with where there is nothing for it to be about: the plugin drops it.
+NOTHING = (None,)
 
 
 class ERROR(pytest.exit.Exception):  # type: ignore[name-defined, misc]
@@ -16,19 +18,18 @@ class ERROR(pytest.exit.Exception):  # type: ignore[name-defined, misc]
 
 
 def judge(case: Case, record_property: Callable[[str, object], None]) -> None:
-    """Fails or skips the running test as the verdict says."""
-    rule = case.rule
+    """Fails or skips the running test as what comes of the case says."""
     try:
-        verdict = case.assessment.verdict(rule)
+        found = case.judged()
     except ToolError:
-        raise  # the run goes on; this rule has no verdict
+        raise  # the run goes on; this item has no answer
     except SubmissionError as error:
         raise ERROR(str(error), returncode=pytest.ExitCode.USAGE_ERROR) from None
-    for name, value in case.row(verdict).properties():
+    for name, value in found.row.properties():
         record_property(name, value)
-    if verdict.outcome == "skip":
-        pytest.skip(verdict.seen)
-    if verdict.outcome == "fail" and case.suite.gate.fails(rule.level):
-        options = case.suite.options
-        text = explain_failure(case.assessment.track, rule, verdict, options)
-        pytest.fail(text, pytrace=False)
+    for name, value in found.beside.items():
+        record_property(f"lpcvc_{name}", value)
+    if found.row.status == "skip":
+        pytest.skip(found.row.seen)
+    if found.row.status == "FAIL":
+        pytest.fail(found.story, pytrace=False)

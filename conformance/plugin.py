@@ -1,7 +1,9 @@
-"""The pytest plugin: options, the items of the contract suite, and what is printed of them."""
+"""The pytest plugin: options, the items of the wings, and what is printed of them."""
 
+import importlib
 from argparse import ArgumentError
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,29 +11,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from conformance.fault import told
-from conformance.items import ERROR
-from conformance.parity.rows import branch_table
-from conformance.regression.rows import version_lines
+from conformance.items import ERROR, NOTHING
+from conformance.marker import Marker
 from conformance.report.terminal import Row, table
-from reference.errors import printable
+from conformance.wing import Case, Wing
+from reference.errors import SubmissionError, printable
 
 if TYPE_CHECKING:
-    from conformance.suite import Suite
+    from conformance.report.document import Section
 
-_SUITE = pytest.StashKey["Suite"]()
+# Each is a folder with a marker, items and a test module.
+WINGS = ("contract", "npu", "parity", "device", "regression")
+
+_RUN = pytest.StashKey[dict[str, Wing]]()
 _SAVED = pytest.StashKey[list[str]]()
-_FILES = ("baseline", "save_baseline")
 _GIVEN = ("track", "submission", "weights", "device", "as_evaluated")
-# The arguments of items that hold a submission to one rule, with the method that lists them.
-_CASES = {
-    "contract_case": "cases",
-    "npu_case": "npu_cases",
-    "parity_case": "parity_cases",
-    "device_case": "device_cases",
-    "regression_case": "regression_cases",
-}
-# Suites that take minutes at full size, an account, or a baseline.
-_LONG = ("npu", "parity", "device", "regression")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -83,24 +77,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         " emulates; auto, the default: the first where there is a configuration",
     )
     group.addoption(
-        "--share",
-        action="store_true",
-        help="share the compile jobs of -m device with the organisers",
-    )
-    group.addoption(
-        "--profile-runs",
-        type=int,
-        default=3,
-        metavar="N",
-        help="profile jobs of each part, of which the median counts; default: %(default)s",
-    )
-    group.addoption(
-        "--save",
-        type=Path,
-        metavar="FILE",
-        help="compare with the last results of -m device in FILE, and add those of this run",
-    )
-    group.addoption(
         "--report",
         metavar="DIR",
         help="write report.html, .md and .json and badge.svg into DIR",
@@ -110,38 +86,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="let documented rules that the evaluator does not enforce warn only",
     )
-    group.addoption(
-        "--baseline",
-        type=Path,
-        metavar="FILE",
-        help="the baseline that -m regression compares with",
-    )
-    group.addoption(
-        "--save-baseline",
-        type=Path,
-        metavar="FILE",
-        help="keep what -m regression finds in FILE; other submissions there stay",
-    )
-    group.addoption(
-        "--with",
-        action="append",
-        choices=("compile", "npu", "parity"),
-        help="what -m regression looks at beside the contract: what the NPU compiler makes of it,"
-        " that and the emulated NPU's answers, or how far those are from the host's; repeatable",
-    )
-    group.addoption(
-        "--scores",
-        type=Path,
-        metavar="FILE",
-        help="for -m regression: what `lpcvc score --keep FILE` kept of the submission",
-    )
-    group.addoption(
-        "--tolerance",
-        action="append",
-        metavar="ENTRY=VALUE",
-        help="how far an entry of the baseline may be off, * in its key stands for anything:"
-        " 'outputs/*=0.01', 'rules/DEP-8=inf'; repeatable",
-    )
+    for marker in _markers().values():
+        for name, how in marker.options.items():
+            group.addoption(name, **how)
+
+
+def _markers() -> dict[str, Marker]:
+    return {name: importlib.import_module(f"conformance.{name}.marker").MARKER for name in WINGS}
 
 
 @pytest.hookimpl(wrapper=True)
@@ -158,52 +109,58 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
 
 def pytest_configure(config: pytest.Config) -> None:
     """Opens what can be opened at once, so that bad input is one line and nothing else."""
-    config.addinivalue_line("markers", "contract: does the submission keep the rules of its track?")
-    config.addinivalue_line("markers", "npu: does Qualcomm's compiler take it, and the NPU answer?")
-    config.addinivalue_line("markers", "parity: do PyTorch, ONNX and the emulated NPU agree?")
-    config.addinivalue_line("markers", "device: does it hold on a device of AI Hub?")
-    config.addinivalue_line("markers", "regression: is anything lost against a baseline?")
-    _check_regression(config)
+    for name, marker in _markers().items():
+        config.addinivalue_line("markers", f"{name}: {marker.question}")
+        given = [option for option in marker.options if config.getoption(option)]
+        if given and marker.strict and not _asked(config, name, marker):
+            raise pytest.UsageError(f"{given[0]} is for -m {name}; add that")
+        alone = [option for option in marker.alone if option in given]
+        if alone and config.getoption("numprocesses", None):
+            raise pytest.UsageError(f"{alone[0]} needs one process; leave -n out")
     if config.getoption("report"):
         _follow(config, Path(config.getoption("report")))
     if any(config.getoption(name) for name in _GIVEN):
-        _suite(config)
+        _wings(config)
+
+
+def _asked(config: pytest.Config, name: str, marker: Marker) -> bool:
+    return marker.unasked or name in config.getoption("markexpr")
+
+
+def _asked_items(config: pytest.Config) -> dict[str, Any]:
+    """The modules of the wings that are asked for; no other is imported."""
+    return {
+        name: importlib.import_module(f"conformance.{name}.items")
+        for name, marker in _markers().items()
+        if _asked(config, name, marker)
+    }
 
 
 def _follow(config: pytest.Config, folder: Path) -> None:
     """Has a report of this run written."""
     from conformance.report.session import ReportSession
-    from reference.errors import SubmissionError
 
     try:
-        session = ReportSession(folder, lambda: config.stash.get(_SUITE, None))
+        session = ReportSession(folder, partial(_sections, config))
     except (SubmissionError, OSError) as error:
         raise pytest.UsageError(told(error)) from None
     config.pluginmanager.register(session, "lpcvc-report")
 
 
-def _check_regression(config: pytest.Config) -> None:
-    """Raises UsageError where the options of a baseline do not fit the rest."""
-    given = [name for name in (*_FILES, "with", "tolerance", "scores") if config.getoption(name)]
-    if given and "regression" not in config.getoption("markexpr"):
-        raise pytest.UsageError(f"--{given[0].replace('_', '-')} is for -m regression; add that")
-    if config.getoption("save_baseline") and config.getoption("numprocesses", None):
-        raise pytest.UsageError("--save-baseline needs one process; leave -n out")
+def _sections(config: pytest.Config) -> "Iterable[Section]":
+    return (part for wing in config.stash.get(_RUN, {}).values() for part in wing.sections())
 
 
-def _suite(config: pytest.Config) -> "Suite":
-    """The suite of this run; made when first needed, for most pytest runs are not about it."""
-    if _SUITE not in config.stash:
-        from conformance.device.assessment import DeviceOptions
+def _wings(config: pytest.Config) -> dict[str, Wing]:
+    """The wings of this run; made when first needed, for most pytest runs are not about them."""
+    if _RUN not in config.stash:
         from conformance.gate import Gate
-        from conformance.regression.assessment import RegressionOptions
         from conformance.suite import Suite
         from reference.process import Limits
 
         timeout = config.getoption("timeout", default=None) or None  # pytest-timeout's 0: none
         try:
-            limits = Limits.of(timeout, config.getoption("memory"))
-            config.stash[_SUITE] = Suite(
+            suite = Suite(
                 tracks=config.getoption("track") or [],
                 submission=config.getoption("submission") or [],
                 weights=config.getoption("weights"),
@@ -212,85 +169,78 @@ def _suite(config: pytest.Config) -> "Suite":
                     as_evaluated=config.getoption("as_evaluated"),
                     strict=bool(config.getoption("strict", default=False)),
                 ),
-                limits=limits,
-                on_devices=DeviceOptions(
-                    hub=config.getoption("hub"),
-                    share=config.getoption("share"),
-                    repeats=max(1, config.getoption("profile_runs")),
-                    results=config.getoption("save"),
-                ),
-                regression=RegressionOptions(
-                    config.getoption("baseline"),
-                    config.getoption("save_baseline"),
-                    config.getoption("with") or (),
-                    config.getoption("tolerance") or (),
-                    latencies=config.getoption("save"),
-                    scores=config.getoption("scores"),
-                ),
+                limits=Limits.of(timeout, config.getoption("memory")),
+                remote=config.getoption("hub") == "remote",
             )
+            config.stash[_RUN] = {
+                name: items.WING.of(suite, config.getoption)
+                for name, items in _asked_items(config).items()
+            }
         except Exception as error:
             raise pytest.UsageError(told(error)) from None
-    return config.stash[_SUITE]
+    return config.stash[_RUN]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Keeps what was asked for, before the summary says so."""
-    if _SUITE in session.config.stash:
-        try:
-            suite = session.config.stash[_SUITE]
-            session.config.stash[_SAVED] = [*suite.save_baseline(), *suite.save_device_runs()]
-        except Exception as error:
-            session.config.stash[_SAVED] = [f"ERROR: {told(error)}"]
-            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+    try:
+        wings = session.config.stash.get(_RUN, {}).values()
+        session.config.stash[_SAVED] = [line for wing in wings for line in wing.save()]
+    except Exception as error:
+        session.config.stash[_SAVED] = [f"ERROR: {told(error)}"]
+        session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Leaves nothing behind."""
-    if _SUITE in config.stash:
-        config.stash[_SUITE].close()
+    for wing in config.stash.get(_RUN, {}).values():
+        wing.close()
+        wing.suite.close()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """One item a rule and submission, and one a track for what depends on the track alone."""
-    for argument in _CASES.keys() & set(metafunc.fixturenames):
-        cases = _listed(_suite(metafunc.config), _CASES[argument])
-        metafunc.parametrize(argument, cases, ids=[case.id for case in cases])
-    if "text_track" in metafunc.fixturenames:
-        tracks = _suite(metafunc.config).text_tracks
-        metafunc.parametrize("text_track", tracks, ids=[track.id for track in tracks])
+    """One item a case; none where the wing is not asked for."""
+    for name, marker in _markers().items():
+        if f"{name}_case" in metafunc.fixturenames:
+            cases = _listed(metafunc.config, name) if _asked(metafunc.config, name, marker) else ()
+            ids = [case.id for case in cases]
+            metafunc.parametrize(f"{name}_case", cases or NOTHING, ids=ids or ["none"])
 
 
-def _listed(suite: "Suite", method: str) -> list[Any]:
-    """The cases of one kind; what goes wrong ends the run with one line."""
+def _listed(config: pytest.Config, name: str) -> Sequence[Case]:
+    """The cases of one wing; what goes wrong ends the run with one line."""
+    wings = _wings(config)
     try:
-        return list(getattr(suite, method)())
+        return wings[name].cases()
     except Exception as error:
         raise ERROR(told(error), returncode=pytest.ExitCode.USAGE_ERROR) from None
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Drops the tokenizer's items where no chosen track has a text, and those of the long suites
-    unless they are asked for.
-    """
-    unwanted = set()
-    if _SUITE in config.stash and not config.stash[_SUITE].text_tracks:
-        unwanted.add("text_track")
-    unwanted |= {f"{name}_case" for name in _LONG if name not in config.getoption("markexpr")}
-    items[:] = [i for i in items if not unwanted & set(getattr(i, "fixturenames", ()))]
-    compared = any("regression_case" in getattr(item, "fixturenames", ()) for item in items)
-    if compared and not any(config.getoption(name) for name in _FILES):
-        raise pytest.UsageError(
-            "-m regression needs a baseline; add --baseline FILE, or --save-baseline FILE for a"
-            " first one"
-        )
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Drops what is about nothing, before anything counts it."""
+    items[:] = [item for item in items if None not in _params(item).values()]
 
 
-def _case(item: pytest.Item) -> Any:
-    """What the item holds against a rule, a pair of runtimes or a baseline; None for any other."""
-    callspec = getattr(item, "callspec", None)
-    params = callspec.params if callspec else {}
-    return next((params[argument] for argument in _CASES if argument in params), None)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Tells the wings whose items are left that these are about to run."""
+    try:
+        for name, wing in session.config.stash.get(_RUN, {}).items():
+            if any(f"{name}_case" in _params(item) for item in session.items):
+                wing.start()
+    except SubmissionError as error:
+        raise pytest.UsageError(told(error)) from None
+
+
+def _params(item: pytest.Item) -> Mapping[str, object]:
+    """What an item of a wing was made with, by argument; nothing for any other."""
+    callspec: Any = getattr(item, "callspec", None)
+    ours = callspec and any(item.get_closest_marker(name) for name in WINGS)
+    return callspec.params if ours else {}
+
+
+def _case(item: pytest.Item) -> Case | None:
+    return next((value for value in _params(item).values() if isinstance(value, Case)), None)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -302,7 +252,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     from conformance.report.progress import pytest_progress
 
     line = pytest_progress(item.config)
-    case.assessment.progress = line
+    case.follow(line)
     try:
         return (yield)
     finally:
@@ -350,5 +300,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(printable(line), **markup)
         properties = [{k: str(v) for k, v in r.user_properties} for r in reports]
         saved = terminalreporter.config.stash.get(_SAVED, [])
-        for line in (*branch_table(properties), *version_lines(properties), *saved):
+        asked = _asked_items(terminalreporter.config).values()
+        below = (line for items in asked for line in items.WING.summary(properties))
+        for line in (*below, *saved):
             terminalreporter.write_line(printable(line))

@@ -12,7 +12,8 @@ from reference.registry import all_tracks
 from reference.tracks import SHARED_PREFIXES, Track
 
 # Rules that several tracks have, a module each; a track's own are in the module that it names.
-ROOMS = ("common", "operators", "behaviour", "contract", "image", "text", "npu", "device")
+_CONTRACT = ("common", "operators", "behaviour", "contract", "image", "text")
+ROOMS = (*_CONTRACT, "npu", "device")
 
 Needs = Literal["graph", "runs", "npu", "device"]
 Kind = Literal["any", "torch"]
@@ -200,9 +201,11 @@ def all_rules() -> dict[str, Rule]:
     return dict(sorted(found.items(), key=lambda entry: _place(entry[0], rooms)))
 
 
-def rules_of(track: Track) -> list[Rule]:
-    """Every rule for a submission to `track`, as they are written."""
-    modules = [f"{__package__}.rules.{room}" for room in ROOMS]
+def rules_of(track: Track, rooms: Sequence[str] = ROOMS) -> list[Rule]:
+    """Every rule for a submission to `track`, its own and those of `rooms`, as they are written;
+    other rooms, and what their rules look at, are not imported.
+    """
+    modules = [f"{__package__}.rules.{room}" for room in rooms]
     modules += [track.rules] if track.rules else []
     for module in modules:
         importlib.import_module(module)
@@ -212,8 +215,8 @@ def rules_of(track: Track) -> list[Rule]:
         if module in modules and rule.when(track)
     ]
     first, *rest = SHARED_PREFIXES
-    rooms = [first, track.prefix, *rest]
-    return sorted(found, key=lambda rule: _place(rule.id, rooms))
+    prefixes = [first, track.prefix, *rest]
+    return sorted(found, key=lambda rule: _place(rule.id, prefixes))
 
 
 def tracks_of(rule: Rule) -> list[Track]:
@@ -224,18 +227,19 @@ def tracks_of(rule: Rule) -> list[Track]:
 def rules_for(track: Track, *, torch: bool = False) -> list[Rule]:
     """The rules of the contract for a submission to `track`, without a forward pass first."""
     kinds = {"any", "torch"} if torch else {"any"}
-    chosen = [r for r in rules_of(track) if r.needs in ("graph", "runs") and r.kind in kinds]
+    own = rules_of(track, _CONTRACT)
+    chosen = [r for r in own if r.needs in ("graph", "runs") and r.kind in kinds]
     return sorted(chosen, key=lambda r: (not r.fatal, r.needs != "graph"))
 
 
 def npu_rules_for(track: Track) -> list[Rule]:
     """The rules for a submission to `track` on the NPU of a device."""
-    return [r for r in rules_of(track) if r.needs == "npu"]
+    return [r for r in rules_of(track, ("npu",)) if r.needs == "npu"]
 
 
 def device_rules_for(track: Track) -> list[Rule]:
     """The rules for a submission to `track` on a device of AI Hub."""
-    return [r for r in rules_of(track) if r.needs == "device"]
+    return [r for r in rules_of(track, ("device",)) if r.needs == "device"]
 
 
 def _place(id: str, prefixes: Sequence[str]) -> tuple[int, int]:

@@ -6,33 +6,28 @@ from pathlib import Path
 from conformance.assessment import BaseAssessment
 from conformance.contract.evidence import Evidence
 from conformance.rulebook import Level, Rule, Verdict, rules_for, skipped
-from conformance.subject import Opener
+from conformance.subject import Subject
 from reference.errors import SubmissionError
 from reference.process import Limits
-from reference.tracks import Track
 
 
 class Assessment(BaseAssessment):
-    """One submission held to the contract; `torch` says whether some part is not an ONNX file."""
+    """One submission held to the contract."""
 
     def __init__(
         self,
-        track: Track,
-        label: str,
-        opener: Opener,
+        subject: Subject,
         folder: Path,
         *,
-        torch: bool = False,
         limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> None:
-        rules = rules_for(track, torch=torch)
-        super().__init__(track, label, opener, folder, rules, limits=limits)
+        rules = rules_for(subject.track, torch=subject.torch)
+        super().__init__(subject, folder, rules, limits=limits)
 
     @cached_property
     def evidence(self) -> Evidence:
         """What the rules look at."""
-        submission = self._opener(self._report)
-        return Evidence(self.track, submission, self._folder, self._report, self._limits)
+        return Evidence(self.track, self._open(), self._folder, self._report, self._limits)
 
     def open(self) -> None:
         """Reads the files; raises SubmissionError where nothing more can be checked."""

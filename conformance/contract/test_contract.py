@@ -3,7 +3,7 @@
 import pytest
 
 from conformance.items import judge
-from conformance.suite import Case
+from conformance.wing import Case
 
 
 @pytest.mark.contract

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from conformance.items import NOTHING
+from conformance.suite import chosen_tracks
 from reference.data import fixture
 from reference.tokenizer import decode
 from reference.tracks import Track
@@ -16,6 +18,14 @@ pytestmark = pytest.mark.contract
 CONTEXT, PADDING = 77, 49407
 # Rules pages of both text tracks, section 4.5; erratum E1: not the ids of the text beside them.
 DOCUMENTED_DOG = [49406, 2308, 1774, 15762, 269, 49407]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One item for each of the chosen tracks that feed a text."""
+    chosen = chosen_tracks(metafunc.config.getoption("track") or ())
+    tracks = [track for track in chosen if any(part.text for part in track.parts)]
+    ids = [track.id for track in tracks]
+    metafunc.parametrize("text_track", tracks or NOTHING, ids=ids or ["none"])
 
 
 def text_input(track: Track, text: str) -> np.ndarray[Any, Any]:

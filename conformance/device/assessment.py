@@ -1,7 +1,7 @@
-"""Submissions held to the rules of the device, on one bench so that their jobs run together."""
+"""Holds one submission to the rules of the device, its jobs on the bench that others share."""
 
 import datetime
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,26 +10,16 @@ from conformance.assessment import BaseAssessment
 from conformance.contract.evidence import Evidence
 from conformance.device.bench import Bench, Entry
 from conformance.device.evidence import DeviceEvidence
-from conformance.device.history import (
-    Saved,
-    SavedPart,
-    compared,
-    last_like,
-    last_measured,
-    read_saved,
-    runtime_of,
-    save,
-)
-from conformance.device.hub import Hub, HubKind, import_client
+from conformance.device.history import Saved, SavedPart, last_measured, runtime_of
+from conformance.device.hub import HubKind, import_client
 from conformance.device.jobs import median
 from conformance.npu.evidence import npu_probes
 from conformance.rulebook import Rule, Verdict, device_rules_for, skipped
-from conformance.subject import Opener, Subject
+from conformance.subject import Subject
 from reference.errors import SubmissionError, one_line
 from reference.npu.cache import file_digest
 from reference.npu.toolchain import find_toolchain
 from reference.process import Limits
-from reference.tracks import Track
 
 
 @dataclass(frozen=True)
@@ -50,25 +40,23 @@ class DeviceAssessment(BaseAssessment):
     """One submission on one device.
 
     Where the client is missing, or a local hub has no toolchain to compile with, every rule is
-    skipped, with the reason. `opener`, `folder` and `limits` are as for every assessment.
+    skipped, with the reason. `folder` and `limits` are as for every assessment.
     """
 
     def __init__(
         self,
         bench: Bench,
         device: str,
-        track: Track,
-        label: str,
-        opener: Opener,
+        subject: Subject,
         folder: Path,
         *,
         reference: bool,
         previous: Sequence[Saved] = (),
         limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> None:
-        rules = device_rules_for(track)
-        super().__init__(track, label, opener, folder, rules, where=device, limits=limits)
-        self.entry = Entry(track, device, self._host, reference)
+        rules = device_rules_for(subject.track)
+        super().__init__(subject, folder, rules, where=device, limits=limits)
+        self.entry = Entry(subject.track, device, self._host, reference)
         self.baseline: Entry | None = None
         self._bench, self._previous = bench, previous
         bench.entries.append(self.entry)
@@ -116,9 +104,8 @@ class DeviceAssessment(BaseAssessment):
         )
 
     def _host(self) -> Evidence:
-        submission = self._opener(self._report)
         return Evidence(
-            self.track, submission, self._folder, self._report, self._limits, choose=npu_probes
+            self.track, self._open(), self._folder, self._report, self._limits, choose=npu_probes
         )
 
     def _judge(self, rule: Rule) -> Verdict:
@@ -134,64 +121,3 @@ class DeviceAssessment(BaseAssessment):
         if self._bench.hub.own:
             find_toolchain()
         self._bench.progress = self._report
-
-
-class DeviceRun:
-    """All assessments of one run of the suite. To be closed, which keeps the results."""
-
-    def __init__(
-        self,
-        options: DeviceOptions,
-        limits: Limits = Limits(),  # noqa: B008 - frozen
-    ) -> None:
-        self._options = options
-        self._previous = read_saved(options.results) if options.results else []
-        hub = Hub(options.hub, limits)
-        self._bench = Bench(hub, options.repeats, options.share)
-        self._assessments: list[DeviceAssessment] = []
-
-    def assess(
-        self,
-        subject: Subject,
-        device: str,
-        folder: Callable[[], Path],
-        limits: Limits,
-        sample: Subject | None,
-    ) -> DeviceAssessment:
-        """`subject` on `device`, beside the `sample` model where that is its budget.
-
-        `folder` makes one to write to.
-        """
-
-        def enter(own: Subject, *, reference: bool) -> DeviceAssessment:
-            return DeviceAssessment(
-                self._bench,
-                device,
-                own.track,
-                own.label,
-                own.opener,
-                folder(),
-                reference=reference,
-                previous=self._previous,
-                limits=limits,
-            )
-
-        assessment = enter(subject, reference=sample is None)
-        if sample is not None and subject.track.budget_ms is None:
-            assessment.baseline = enter(sample, reference=True).entry
-            assessment.baseline.for_time = True
-        self._assessments.append(assessment)
-        return assessment
-
-    def save(self) -> list[str]:
-        """Adds the results to the file, if one was named; what has changed since, in lines."""
-        file = self._options.results
-        saved = [run for own in self._assessments if (run := own.saved())]
-        if file is None or not saved:
-            return []
-        save(file, saved)
-        return [f"{file.name}: {compared(run, last_like(self._previous, run))}" for run in saved]
-
-    def close(self) -> None:
-        """Ends a local hub."""
-        self._bench.close()

@@ -7,12 +7,11 @@ from conformance.assessment import BaseAssessment
 from conformance.contract.evidence import Evidence
 from conformance.npu.evidence import NpuEvidence, npu_probes
 from conformance.rulebook import Rule, Verdict, npu_rules_for, skipped
-from conformance.subject import Opener
+from conformance.subject import Subject
 from reference.errors import SubmissionError
 from reference.npu.devices import Device
 from reference.npu.toolchain import find_toolchain
 from reference.process import Limits
-from reference.tracks import Track
 
 
 class NpuAssessment(BaseAssessment):
@@ -24,15 +23,13 @@ class NpuAssessment(BaseAssessment):
     def __init__(
         self,
         device: Device,
-        track: Track,
-        label: str,
-        opener: Opener,
+        subject: Subject,
         folder: Path,
         *,
         limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> None:
-        rules = npu_rules_for(track)
-        super().__init__(track, label, opener, folder, rules, where=device.name, limits=limits)
+        rules = npu_rules_for(subject.track)
+        super().__init__(subject, folder, rules, where=device.name, limits=limits)
         self._device = device
 
     @cached_property
@@ -40,7 +37,7 @@ class NpuAssessment(BaseAssessment):
         """What the rules look at."""
         host = Evidence(
             self.track,
-            self._opener(self._report),
+            self._open(),
             self._folder,
             self._report,
             self._limits,

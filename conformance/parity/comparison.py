@@ -27,6 +27,7 @@ from conformance.parity.runners import (
 from conformance.submission.graph import Graph, elements
 from conformance.submission.opening import Model
 from conformance.submission.quantised import operators
+from conformance.wing import NotCompared
 from reference.agreement import Array, Precision, Tolerance, tolerances
 from reference.data import fixture
 from reference.errors import SubmissionError
@@ -61,10 +62,6 @@ class Agreement:
     located: str = ""
     operator: str = ""
     errors: tuple[TensorError, ...] = ()
-
-
-class NotCompared(Exception):  # noqa: N818 - no error
-    """There is nothing to compare; the message says why, and what would change that."""
 
 
 class Comparison:

@@ -1,33 +1,28 @@
-"""The items of the parity suite: one a submission, part and pair of runtimes."""
+"""The items of parity: one a submission, part and pair of runtimes."""
 
-import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 
 from conformance.contract.assessment import Assessment
-from conformance.parity.comparison import PAIRS, Agreement, Comparison, Pair
-from reference.npu.devices import Device, find_device
-from reference.process import Limits
+from conformance.parity.comparison import PAIRS, Comparison, Pair
+from conformance.parity.rows import branch_table, explain_disagreement, measured, told_of
+from conformance.parity.sections import parity_sections
+from conformance.report.document import Section
+from conformance.report.terminal import Row, Status, repeat
+from conformance.subject import Progress
+from conformance.wing import Case, Judged, Wing, attempted
 from reference.tracks import Part
 
 
 @dataclass(frozen=True)
-class ParityCase:
-    """One pair of runtimes for one part of a submission: one item of the suite.
-
-    `options` are those that ask for this submission.
-    """
+class ParityCase(Case):
+    """One pair of runtimes for one part of a submission. `options` ask for this submission."""
 
     comparison: Comparison
     part: Part
     pair: Pair
     options: Sequence[str]
-
-    @property
-    def assessment(self) -> Assessment:
-        """The submission and its track."""
-        return self.comparison.assessment
 
     @property
     def label(self) -> str:
@@ -43,30 +38,69 @@ class ParityCase:
     def id(self) -> str:
         """`depth-2025::model-torch-onnx`, `depth-2025::Samsung Galaxy S24::model-onnx-npu`."""
         device = f"{self.comparison.device.name}::" if "npu" in self.pair else ""
-        return f"{self.assessment.track.id}::{device}{self.item}"
+        return f"{self.comparison.assessment.track.id}::{device}{self.item}"
 
-    def agreement(self) -> Agreement:
-        """What comes of the comparison; raises as `Comparison.agreement` does."""
-        return self.comparison.agreement(self.part, self.pair)
+    def follow(self, progress: Progress) -> None:
+        """Has the assessment tell it."""
+        self.comparison.assessment.progress = progress
+
+    def judged(self) -> Judged:
+        """How far the two sides are apart, and where that begins if it is too far."""
+        return attempted(self.label, self._measure, self._row)
+
+    def _measure(self) -> Judged:
+        track = self.comparison.assessment.track
+        agreement = self.comparison.agreement(self.part, self.pair)
+        figures = measured(track, agreement.measures)
+        located = f"; {agreement.located}" if agreement.located else ""
+        seen = f"{figures} (1 probe, {agreement.probe.name!r}){located}"
+        row = told_of(self._row("FAIL" if agreement.broken else "pass", seen), agreement)
+        story = explain_disagreement(row, track, agreement) if agreement.broken else ""
+        cosine = getattr(agreement.measures, "cosine", None)
+        return Judged(row, story, {} if cosine is None else {"cosine": f"{cosine:.7f}"})
+
+    def _row(self, status: Status, seen: str) -> Row:
+        track = self.comparison.assessment.track
+        again = repeat("parity", track, self.options, self.item)
+        return Row(self.comparison.label, self.label, "", status, seen, "", track.id, again=again)
 
 
-def parity_cases(
-    assessments: Iterable[Assessment],
-    devices: Sequence[Device],
-    folder: Path,
-    limits: Limits,
-    options: Sequence[str],
-) -> list[ParityCase]:
-    """Every pair for every part of every submission, on each NPU: by default the track's."""
-    cases = []
-    for own in assessments:
-        for count, device in enumerate(devices or [find_device(own.track.device)]):
-            place = Path(tempfile.mkdtemp(dir=folder, prefix="parity-"))
-            comparison = Comparison(own, device, place, limits)
+class ParityWing(Wing):
+    """One comparison for each submission and NPU, by default the track's."""
+
+    @cached_property
+    def comparisons(self) -> list[Comparison]:
+        """One submission has one assessment, and what it holds, in all of its comparisons."""
+        return [
+            Comparison(own, device, self.suite.folder("parity"), self.suite.limits)
+            for subject in self.suite.subjects
+            for own in [Assessment(subject, self.suite.folder("parity"), limits=self.suite.limits)]
+            for device in self.suite.devices(subject.track)
+        ]
+
+    def cases(self) -> list[ParityCase]:
+        """Every pair for every part; what needs no NPU once a submission."""
+        seen: set[Assessment] = set()
+        cases = []
+        for own in self.comparisons:
+            pairs = [pair for pair in PAIRS if "npu" in pair or own.assessment not in seen]
+            seen.add(own.assessment)
             cases += [
-                ParityCase(comparison, part, pair, options)
-                for part in own.track.parts
-                for pair in PAIRS
-                if "npu" in pair or count == 0
+                ParityCase(own, part, pair, self.suite.options)
+                for part in own.assessment.track.parts
+                for pair in pairs
             ]
-    return cases
+        return cases
+
+    @classmethod
+    def summary(cls, found: Sequence[Mapping[str, str]]) -> Iterable[str]:
+        """The table of branches."""
+        return branch_table(found)
+
+    def sections(self) -> Iterator[Section]:
+        """The error by layer."""
+        for own in self.comparisons:
+            yield from parity_sections(own)
+
+
+WING = ParityWing

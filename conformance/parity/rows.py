@@ -4,12 +4,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from conformance.report.terminal import Row, Status, repeat
+from conformance.report.terminal import Row
 from reference.tracks import Track
 
 if TYPE_CHECKING:
     from conformance.parity.comparison import Agreement
-    from conformance.parity.items import ParityCase
     from reference.agreement import Precision, Tolerance
 
 _REMEDIES: dict["Precision", str] = {
@@ -35,29 +34,8 @@ def measured(track: Track, measures: object) -> str:
     return ", ".join(figure.words.format(value) for figure, value in found if value is not None)
 
 
-def explain_disagreement(case: "ParityCase", agreement: "Agreement") -> str:
-    """The whole story of two runtimes that disagree: measure, tolerance, probe, node, remedy."""
-    lines = {
-        "expected": "; ".join(map(_bound, agreement.broken)),
-        "source": agreement.broken[0].source,
-        "seen": measured(case.assessment.track, agreement.measures),
-        "at": f"probe {agreement.probe.name!r}",
-        "located": agreement.located,
-        "remedy": _remedy(agreement),
-        "again": _again(case),
-    }
-    head = f"{case.label}: the two sides disagree ({agreement.precision})"
-    return "\n".join([head, *(f"  {name:<9}{text}" for name, text in lines.items())])
-
-
-def parity_row(
-    case: "ParityCase", status: Status, seen: str, agreement: "Agreement | None" = None
-) -> Row:
-    """The line of the table; without an `agreement` nothing could be compared."""
-    track = case.comparison.assessment.track.id
-    row = Row(case.comparison.label, case.label, "", status, seen, "", track, again=_again(case))
-    if agreement is None:
-        return row
+def told_of(row: Row, agreement: "Agreement") -> Row:
+    """The line of the table with the precision, and with what to know where the sides disagree."""
     row = replace(row, level=agreement.precision)
     if not agreement.broken:
         return row
@@ -69,8 +47,19 @@ def parity_row(
     )
 
 
-def _again(case: "ParityCase") -> str:
-    return repeat("parity", case.comparison.assessment.track, case.options, case.item)
+def explain_disagreement(row: Row, track: Track, agreement: "Agreement") -> str:
+    """The whole story of two runtimes that disagree: measure, tolerance, probe, node, remedy."""
+    lines = {
+        "expected": row.expected,
+        "source": row.source,
+        "seen": measured(track, agreement.measures),
+        "at": f"probe {agreement.probe.name!r}",
+        "located": agreement.located,
+        "remedy": row.remedy,
+        "again": row.again,
+    }
+    head = f"{row.rule}: the two sides disagree ({agreement.precision})"
+    return "\n".join([head, *(f"  {name:<9}{text}" for name, text in lines.items())])
 
 
 def branch_table(reports: Iterable[Mapping[str, str]]) -> Iterable[str]:

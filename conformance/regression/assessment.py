@@ -1,27 +1,22 @@
-"""The items of the regression suite: one a submission and group of entries."""
+"""Holds the entries of a submission to those of a baseline, and keeps them for the next one."""
 
-import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from conformance.regression.compare import Change, compare
 from conformance.regression.document import Baseline, Recorded, read_baseline, write_baseline
 from conformance.regression.entries import Entry
 from conformance.regression.environment import differences, versions
+from conformance.regression.gather import Group
+from conformance.regression.rows import explain_regression, tally
 from conformance.regression.tolerances import read_tolerances
-from conformance.subject import Subject
+from conformance.report.terminal import Row, Status, shell_word
+from conformance.subject import Progress, Subject
+from conformance.wing import Case, Judged, attempted
 from reference.errors import SubmissionError
-from reference.npu.devices import Device, find_device
-from reference.process import Limits
-
-if TYPE_CHECKING:
-    from conformance.assessment import BaseAssessment
-    from conformance.contract.assessment import Assessment
-    from conformance.npu.assessment import NpuAssessment
-    from conformance.regression.gather import Group
 
 Beside = Literal["compile", "npu", "parity"]
 
@@ -41,23 +36,25 @@ class RegressionOptions:
     latencies: Path | None = None
     scores: Path | None = None
 
+    @property
+    def words(self) -> list[str]:
+        """As they are given to pytest, but for the file that is saved."""
+        files = {"baseline": self.baseline, "save": self.latencies, "scores": self.scores}
+        return [
+            *(f"--{name} {shell_word(str(file))}" for name, file in files.items() if file),
+            *(f"--with {name}" for name in self.beside),
+            *(f"--tolerance {shell_word(text)}" for text in self.tolerances),
+        ]
+
 
 @dataclass(frozen=True)
-class RegressionCase:
-    """One group of entries of one submission: one item of the suite.
-
-    `options` are those that ask for this submission.
-    """
+class RegressionCase(Case):
+    """One group of entries of one submission. `options` ask for this submission."""
 
     run: "RegressionRun"
     subject: Subject
-    group: "Group"
+    group: Group
     options: Sequence[str]
-
-    @property
-    def assessment(self) -> "BaseAssessment":
-        """What is asked for the group."""
-        return self.group.assessment
 
     @property
     def label(self) -> str:
@@ -75,8 +72,21 @@ class RegressionCase:
         before = self.run.recorded(self.subject)
         return differences(before.environment, self.run.environment) if before else []
 
+    def follow(self, progress: Progress) -> None:
+        """Has the assessment of the group tell it."""
+        self.group.assessment.progress = progress
+
+    def judged(self) -> Judged:
+        """What became of the entries of the group.
+
+        Raises SubmissionError where the baseline has no such submission.
+        """
+        versions = "; ".join(self.versions)
+        found = attempted(self.group.name, self._measure, self._row)
+        return replace(found, beside={"versions": versions})
+
     def changes(self) -> list[Change]:
-        """What became of the entries of the group, which are kept for the file to be saved.
+        """One for each entry; what was found is kept for the file to be saved.
 
         Raises NotCompared where there is nothing to compare, and SubmissionError.
         """
@@ -87,6 +97,19 @@ class RegressionCase:
         changes = compare(kept, entries, self.run.tolerances)
         self.run.compared.append((self, changes))
         return changes
+
+    def _measure(self) -> Judged:
+        changes = self.changes()
+        if not any(change.fails for change in changes):
+            return Judged(self._row("pass", tally(changes)))
+        row = self._row("FAIL", tally(changes))
+        return Judged(row, explain_regression(row, self.versions, changes))
+
+    def _row(self, status: Status, seen: str) -> Row:
+        track, subject = self.subject.track, f"{self.label}: regression"
+        asked = [f"--track {shell_word(track.spec)}", *self.options, *self.run.options.words]
+        again = " ".join(["pytest --pyargs conformance -m regression", *asked])
+        return Row(subject, self.group.name, "baseline", status, seen, "", track.id, again=again)
 
 
 class RegressionRun:
@@ -165,48 +188,6 @@ class RegressionRun:
             ]
         write_baseline(path, document)
         return [*lines, f"saved to {path}: {sum(len(e) for _, _, e in self.gathered)} entries"]
-
-
-@dataclass(frozen=True)
-class Makers:
-    """How the suite makes what is asked for groups."""
-
-    contract: Callable[[Subject], "Assessment"]
-    npu: Callable[[Subject, Device], "NpuAssessment"]
-
-
-def regression_cases(
-    run: RegressionRun,
-    subjects: Sequence[Subject],
-    makers: Makers,
-    devices: Sequence[Device],
-    folder: Path,
-    limits: Limits,
-    options: Sequence[str],
-) -> list[RegressionCase]:
-    """Every group of entries of every submission, on each device: by default the track's."""
-    from conformance.parity.comparison import Comparison
-    from conformance.regression import gather
-
-    cases = []
-    for subject in subjects:
-        own = makers.contract(subject)
-        groups = gather.contract_groups(own)
-        for device in devices or [find_device(subject.track.device)]:
-            if {"compile", "npu"} & set(run.options.beside):
-                on_npu = makers.npu(subject, device)
-                groups += gather.compiled_groups(on_npu, device.name)
-                if "npu" in run.options.beside:
-                    groups += gather.npu_groups(on_npu, device.name)
-            if "parity" in run.options.beside:
-                place = Path(tempfile.mkdtemp(dir=folder, prefix="parity-"))
-                groups += gather.parity_groups(Comparison(own, device, place, limits))
-        if run.options.latencies is not None:
-            groups.append(gather.latency_group(own, subject.label, run.options.latencies))
-        if run.options.scores is not None:
-            groups.append(gather.score_group(own, subject.label, run.options.scores))
-        cases += [RegressionCase(run, subject, group, options) for group in groups]
-    return cases
 
 
 def _of_group(recorded: Recorded, prefix: str) -> dict[str, Entry]:

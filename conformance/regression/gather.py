@@ -11,10 +11,11 @@ from conformance.contract.assessment import Assessment
 from conformance.contract.evidence import Run
 from conformance.device.history import last_measured, read_saved
 from conformance.npu.assessment import NpuAssessment
-from conformance.parity.comparison import Comparison, NotCompared
+from conformance.parity.comparison import Comparison
 from conformance.regression.entries import Answer, Better, Entry, Nodes, Number, short
 from conformance.regression.fingerprint import summarise
 from conformance.scoring.kept import read_scores
+from conformance.wing import NotCompared
 from reference.agreement import tolerances
 from reference.errors import SubmissionError
 from reference.npu.compile import Compiled

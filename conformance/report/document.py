@@ -10,6 +10,7 @@ from reference.pictures import Legend, Scale
 from reference.registry import known_track
 
 SCHEMA = 1
+NOT_MEASURED = "not measured"
 # Of all pictures of a report, so that a page can be mailed and a browser opens it at once.
 MOST_PICTURE_BYTES = 1_900_000
 

@@ -2,24 +2,29 @@
 
 import datetime
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 import pytest
 
 from conformance.environment import environment
 from conformance.fault import told
-from conformance.report.document import Other, Report, Section, Table, merged, subjects_of
-from conformance.report.sections import NOT_MEASURED, sections_of
+from conformance.report.document import (
+    NOT_MEASURED,
+    Other,
+    Report,
+    Section,
+    Table,
+    merged,
+    subjects_of,
+)
 from conformance.report.terminal import Row, shell_word
 from conformance.report.writers import check_folder, write_report
 from reference.errors import one_line, printable
 from reference.registry import known_track
-
-if TYPE_CHECKING:
-    from conformance.suite import Suite
 
 _HANDED_OVER = "lpcvc_sections"
 _WHOLE = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
@@ -28,15 +33,15 @@ _STATUS = {"passed": "pass", "failed": "fail", "skipped": "skip"}
 
 
 class ReportSession:
-    """The hooks of `--report`. `suite` gives the suite of this process, None where it has none.
+    """The hooks of `--report`. `seen` gives the sections of what was seen in this process.
 
     Raises SubmissionError for a folder that cannot be written.
     """
 
-    def __init__(self, folder: Path, suite: Callable[[], "Suite | None"]) -> None:
+    def __init__(self, folder: Path, seen: Callable[[], Iterable[Section]]) -> None:
         check_folder(folder)
         self._folder = folder
-        self._suite = suite
+        self._seen = seen
         self._reports: list[pytest.TestReport] = []
         self._sections: list[Section] = []
         self._lost: list[str] = []
@@ -60,8 +65,7 @@ class ReportSession:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Writes the report, or in a worker hands over what it needs."""
-        suite = self._suite()
-        self._sections += sections_of(suite) if suite else []
+        self._sections += gathered(self._seen)
         output = getattr(session.config, "workeroutput", None)
         if output is not None:
             output[_HANDED_OVER] = pickle.dumps(self._sections)
@@ -100,6 +104,12 @@ class ReportSession:
             merged([*self._sections, *_unmeasured(rows, self._sections)]),
             environment(),
         )
+
+
+def gathered(seen: Callable[[], Iterable[Section]]) -> list[Section]:
+    """What was seen; the answers that it is drawn from may hold anything."""
+    with np.errstate(all="ignore"):
+        return list(seen())
 
 
 def _why(report: pytest.TestReport) -> str:

@@ -8,6 +8,7 @@ from onnx import ModelProto
 from conformance.contract.assessment import Assessment
 from conformance.rulebook import Verdict
 from conformance.selftest.models import write
+from conformance.subject import opened
 from conformance.submission.opening import open_submission
 from reference.tracks import Track
 
@@ -17,7 +18,7 @@ def assess(track: Track, specs: list[str], folder: Path) -> dict[str, Verdict]:
     scratch = folder / "scratch"
     scratch.mkdir(parents=True)
     submission = open_submission(track, specs, scratch)
-    own = Assessment(track, submission.label, lambda _: submission, scratch, torch=submission.torch)
+    own = Assessment(opened(track, submission), scratch)
     return {rule.id: own.verdict(rule) for rule in own.rules}
 
 

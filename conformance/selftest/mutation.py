@@ -29,6 +29,7 @@ from conformance.rulebook import Rule
 from conformance.selftest.models import write
 from conformance.selftest.mutants import MUTANTS
 from conformance.selftest.mutation_by_tests import OWN_TESTS, judge_by_tests
+from conformance.subject import opened
 from conformance.submission.opening import open_submission
 from reference.errors import SubmissionError
 from reference.registry import all_tracks
@@ -88,7 +89,7 @@ def _record(name: str, track: Track, specs: list[str], folder: Path) -> Recorded
     scratch = folder / "recorded"
     scratch.mkdir()
     submission = open_submission(track, specs, scratch)
-    own = Assessment(track, name, lambda _: submission, scratch, torch=submission.torch)
+    own = Assessment(opened(track, submission), scratch)
     verdicts = {rule.id: own.verdict(rule) for rule in own.rules}
     judged = {
         id: verdict.outcome

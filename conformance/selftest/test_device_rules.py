@@ -25,6 +25,7 @@ from conformance.rulebook import Verdict, all_rules, device_rules_for
 from conformance.selftest.assess import broken
 from conformance.selftest.models import conforming, write
 from conformance.selftest.scripted_hub import MB, Script, ScriptedHub
+from conformance.subject import opened
 from conformance.submission.opening import Model, Submission
 from conformance.verbs.estimate import Question
 from conformance.verbs.export_card import profile_block, table_row
@@ -50,9 +51,7 @@ def prepare(
     return DeviceAssessment(
         bench,
         device or track.device,
-        track,
-        "made.onnx",
-        lambda _: Submission("made.onnx", models),
+        opened(track, Submission("made.onnx", models)),
         folder,
         reference=options.pop("reference", False),
         **options,

@@ -238,7 +238,7 @@ def test_a_fault_of_the_suite_is_one_line_too(stage: str, place: Path) -> None:
     """At each place where pytest calls the suite; the run has another exit code than a pass."""
     patches = {
         "opening": "import conformance.subject as m; m.open_submission = fail",
-        "listing": "import conformance.suite as m; m.Suite.cases = fail",
+        "listing": "import conformance.contract.items as m; m.ContractWing.cases = fail",
         "judging": "import conformance.contract.assessment as m; m.Assessment._judge = fail",
         "reporting": "import conformance.report.session as m; m.write_report = fail",
     }

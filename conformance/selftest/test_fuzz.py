@@ -11,6 +11,7 @@ import pytest
 from conformance.contract.assessment import Assessment
 from conformance.selftest.damage import damaged, damaged_file
 from conformance.selftest.models import conforming
+from conformance.subject import opened
 from conformance.submission.opening import open_submission
 from conformance.verbs.check import check_files
 from reference.depth.contract import DEPTH_2025
@@ -31,7 +32,7 @@ def outcome(name: str, data: bytes, folder: Path) -> str:
     start = time.monotonic()
     try:
         submission = open_submission(DEPTH_2025, [str(folder / name)], scratch)
-        own = Assessment(DEPTH_2025, "damaged", lambda _: submission, scratch, limits=LIMITS)
+        own = Assessment(opened(DEPTH_2025, submission), scratch, limits=LIMITS)
         own.open()
         verdicts = {rule.id: own.verdict(rule) for rule in own.rules}
     except SubmissionError:

@@ -17,6 +17,7 @@ from conformance.selftest.assess import broken
 from conformance.selftest.gate import run_gate
 from conformance.selftest.models import conforming, write
 from conformance.selftest.surgery import rename_input
+from conformance.subject import opened
 from conformance.submission.opening import open_submission
 from reference.depth.contract import DEPTH_2025
 from reference.process import Limits
@@ -63,9 +64,7 @@ def assess_hostile(track: Track, spec: str, folder: Path, limits: Limits) -> dic
     scratch = folder / "scratch"
     scratch.mkdir(parents=True)
     submission = open_submission(track, [spec], scratch)
-    own = Assessment(
-        track, "hostile", lambda _: submission, scratch, torch=submission.torch, limits=limits
-    )
+    own = Assessment(opened(track, submission), scratch, limits=limits)
     return {rule.id: own.verdict(rule) for rule in own.rules}
 
 

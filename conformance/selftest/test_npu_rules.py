@@ -20,6 +20,7 @@ from conformance.selftest.models import conforming, write
 from conformance.selftest.mutants import MUTANTS, Mutant
 from conformance.selftest.mutants.mutant import cast
 from conformance.selftest.surgery import after, both, constant, redeclare, side, step
+from conformance.subject import opened
 from conformance.submission.opening import open_submission
 from reference.depth.contract import DEPTH_2025
 from reference.npu.devices import find_device
@@ -54,7 +55,7 @@ def compiled(
     scratch.mkdir()
     submission = open_submission(track, specs, scratch)
     chosen = find_device(device or track.device)
-    own = NpuAssessment(chosen, track, submission.label, lambda _: submission, scratch)
+    own = NpuAssessment(chosen, opened(track, submission), scratch)
     return {r.id: own.verdict(r) for r in own.rules if not rules or r.id in rules}
 
 

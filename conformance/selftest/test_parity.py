@@ -13,10 +13,9 @@ import torch
 from onnx import ModelProto
 
 from conformance.contract.assessment import Assessment
-from conformance.parity.comparison import Agreement, Comparison, NotCompared, find_threshold
+from conformance.parity.comparison import Agreement, Comparison, find_threshold
 from conformance.parity.flow import Flow
 from conformance.parity.items import ParityCase
-from conformance.parity.rows import explain_disagreement
 from conformance.parity.runners import Workplace, torch_modules
 from conformance.runtimes.torch import open_module
 from conformance.selftest import models, small
@@ -24,7 +23,9 @@ from conformance.selftest.gate import run_gate
 from conformance.selftest.models import Builder
 from conformance.selftest.mutants import depth_modules
 from conformance.selftest.surgery import after, step
+from conformance.subject import opened
 from conformance.submission.opening import Model, Submission
+from conformance.wing import NotCompared
 from reference.depth.contract import DEPTH_2025
 from reference.errors import SubmissionError
 from reference.npu.devices import find_device
@@ -48,7 +49,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def comparison(
     track: Track, submission: Submission, folder: Path, device: str = "Samsung Galaxy S24"
 ) -> Comparison:
-    own = Assessment(track, submission.label, lambda _: submission, folder)
+    own = Assessment(opened(track, submission), folder)
     return Comparison(own, find_device(device), folder, LIMITS)
 
 
@@ -164,9 +165,9 @@ def test_conforming_models_agree(tmp_path: Path) -> None:
 )
 def test_what_the_npu_computes_otherwise_is_named(defect, node: str, tmp_path: Path) -> None:
     case = ParityCase(of_model(small.DEPTH, depth_net(defect), tmp_path), PART, NPU, ())
-    found = case.agreement()
     remedy = "depthwise convolution" if node.startswith("AveragePool") else "6e-5 and 65504"
-    assert remedy in explain_disagreement(case, found)
+    assert remedy in case.judged().story
+    found = case.comparison.agreements[PART.name, NPU]
     assert {t.measure for t in found.broken} >= {"mean_error", "psnr"}
     assert found.located.startswith(f"first at {node}, tensor ")
     assert "(1 run of both)" in found.located

@@ -6,15 +6,20 @@ import subprocess
 import sys
 from argparse import ArgumentParser
 from pathlib import Path
+from textwrap import dedent
 from types import SimpleNamespace
 
 import pytest
 
 import lpcvc_pytest
 from conformance import plugin
+from conformance.selftest.models import write
+from reference.depth.contract import DEPTH_2025
 
 ROOT = Path(__file__).parents[2]
 MARKERS = ("contract", "npu", "parity", "device", "regression")
+# What a wing looks at of others, beside the contract.
+NEEDS = {"device": {"device", "npu"}, "regression": set(MARKERS)}
 # Other plugins of this environment, which take seconds to start.
 PLAIN = [f"-pno:{name}" for name in ("cacheprovider", "benchmark", "hypothesispytest", "anyio")]
 
@@ -204,3 +209,130 @@ def test_what_a_run_is_about(
         getini=lambda name: [],
     )
     assert lpcvc_pytest.is_about_the_suite(config) is expected  # type: ignore[arg-type]
+
+
+# A wing as CONTRIBUTING describes one: is the file no larger than asked for?
+SIXTH = {
+    "__init__": "",
+    "marker": """
+        from conformance.marker import Marker
+
+        MARKER = Marker("is it small?", {"--most": {"type": int, "metavar": "BYTES"}})
+    """,
+    "items": """
+        from dataclasses import dataclass
+
+        from conformance.report.document import Section
+        from conformance.report.terminal import Row
+        from conformance.subject import Subject
+        from conformance.wing import Case, Judged, Wing
+
+
+        @dataclass(frozen=True)
+        class SizeCase(Case):
+            subject: Subject
+            most: int
+            seen: list
+
+            @property
+            def id(self):
+                return f"{self.subject.track.id}::TOY-1"
+
+            def follow(self, progress):
+                pass
+
+            def judged(self):
+                models = self.subject.opener(print).models.values()
+                size = sum(model.path.stat().st_size for model in models)
+                self.seen.append(size)
+                status = "FAIL" if size > self.most else "pass"
+                row = Row(self.subject.label, "TOY-1", "toy", status, f"{size} bytes", "cut")
+                return Judged(row, f"TOY-1: {size} bytes, at most {self.most}")
+
+
+        class ToyWing(Wing):
+            def __init__(self, suite, most):
+                super().__init__(suite)
+                self.most, self.seen = most, []
+
+            @classmethod
+            def of(cls, suite, option):
+                return cls(suite, option("--most"))
+
+            def cases(self):
+                return [SizeCase(subject, self.most, self.seen) for subject in self.suite.subjects]
+
+            def save(self):
+                return [f"{len(self.seen)} weighed"]
+
+            def sections(self):
+                yield Section("toy", "Weighed on a toy balance", "mine", (f"{self.seen} bytes",))
+
+
+        WING = ToyWing
+    """,
+    "test_toy": """
+        import pytest
+
+        from conformance.items import judge
+
+
+        @pytest.mark.toy
+        def test_toy(toy_case, record_property):
+            judge(toy_case, record_property)
+    """,
+}
+
+
+def test_a_sixth_wing_is_a_folder_and_a_name(tmp_path: Path) -> None:
+    """It has its marker, its option, items with a verdict, lines and a section of the report."""
+    pytest.importorskip("jinja2", reason="install the report extra")
+    (tmp_path / "added" / "toy").mkdir(parents=True)
+    for name, source in SIXTH.items():
+        (tmp_path / "added" / "toy" / f"{name}.py").write_text(dedent(source))
+    (tmp_path / "sixth.py").write_text(
+        "import conformance.plugin\n\n"
+        f"conformance.__path__.append({str(tmp_path / 'added')!r})\n"
+        "conformance.plugin.WINGS += ('toy',)\n"
+    )
+    size = write(DEPTH_2025, tmp_path)["model"].stat().st_size
+    path = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    common = ["-p", "sixth", "--pyargs", "conformance.toy", "--strict-markers"]
+    assert (
+        "@pytest.mark.toy: is it small?"
+        in run_pytest(tmp_path, *common, "--markers", **path).stdout
+    )
+    common += ["--track=depth", "--submission=model.onnx"]
+    done = run_pytest(tmp_path, *common, "-m", "toy", f"--most={size - 1}", "--report=out", **path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "test_toy[depth-2025::TOY-1]" in done.stdout
+    assert f"TOY-1: {size} bytes, at most {size - 1}" in done.stdout
+    assert f"  TOY-1  toy         FAIL  {size} bytes" in done.stdout
+    assert "\n1 weighed\n" in done.stdout
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Weighed on a toy balance" in page
+    assert "TOY-1" in page
+    large = run_pytest(tmp_path, *common, "-m", "toy", f"--most={size}", **path)
+    assert large.returncode == 0, large.stdout + large.stderr
+    unasked = run_pytest(tmp_path, *common, f"--most={size - 1}", **path)
+    assert unasked.returncode == pytest.ExitCode.NO_TESTS_COLLECTED, unasked.stdout
+
+
+@pytest.mark.parametrize("name", MARKERS)
+def test_a_wing_is_imported_when_it_is_asked_for(name: str, tmp_path: Path) -> None:
+    """Of the others no more than what pytest collects and what asks for them."""
+    (tmp_path / "look.py").write_text(
+        "import sys\n\n\n"
+        "def pytest_unconfigure():\n"
+        "    print('LOADED', *sorted(m for m in sys.modules if m.startswith('conformance.')))\n"
+    )
+    write(DEPTH_2025, tmp_path)
+    options = ["--track=depth", "--submission=model.onnx", "-p", "look", "--collect-only"]
+    suite = ["--pyargs", "conformance", "-m", name, *options]
+    done = run_pytest(tmp_path, *suite, PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
+    loaded = set(done.stdout.rpartition("LOADED")[2].split())
+    assert "conformance.contract.evidence" in loaded, done.stdout + done.stderr
+    assert f"conformance.{name}.items" in loaded
+    for other in set(MARKERS) - {"contract", *NEEDS.get(name, {name})}:
+        light = {f"conformance.{other}{room}" for room in ("", ".marker", f".test_{other}")}
+        assert {m for m in loaded if f"{m}.".startswith(f"conformance.{other}.")} <= light

@@ -16,6 +16,7 @@ from conformance.rulebook import Verdict, all_rules
 from conformance.selftest.gate import run_gate
 from conformance.selftest.models import conforming
 from conformance.selftest.surgery import Change, after, step
+from conformance.subject import opened
 from conformance.submission.opening import Model, Submission, open_submission
 from reference.depth.contract import DEPTH_2025
 from reference.process import Limits
@@ -165,7 +166,7 @@ def assessment(change: str, folder: Path) -> Assessment:
     folder.mkdir()
     onnx.save(model, folder / "my.onnx")
     submission = open_submission(DEPTH_2025, [str(folder / "my.onnx")], folder)
-    return Assessment(DEPTH_2025, change, lambda _: submission, folder)
+    return Assessment(opened(DEPTH_2025, submission), folder)
 
 
 @pytest.mark.parametrize("change", CHANGES)

@@ -15,6 +15,7 @@ from conformance.regression.entries import Answer, Nodes
 from conformance.regression.environment import differences, versions
 from conformance.regression.gather import contract_groups
 from conformance.selftest.gate import run_gate
+from conformance.subject import opened
 from conformance.submission.opening import Model, Submission
 from reference.data import fixture
 from reference.depth.contract import DEPTH_2025
@@ -53,7 +54,7 @@ def test_references_answer_as_recorded(track: Track, tmp_path: Path) -> None:
         for part, path in export_reference(track, tmp_path).items()
     }
     submission = Submission(LABEL, models)
-    own = Assessment(track, LABEL, lambda _: submission, tmp_path)
+    own = Assessment(opened(track, submission), tmp_path)
     own.evidence = Evidence(track, submission, tmp_path, print, Limits(), choose=npu_probes)
     kept = recorded(track)
     for group in contract_groups(own)[1:]:

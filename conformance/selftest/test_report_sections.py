@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from conformance.contract.evidence import Evidence
+from conformance.contract.items import ContractWing
 from conformance.device.evidence import DeviceEvidence
 from conformance.device.hub import EMULATED, HubDevice
+from conformance.device.items import DeviceWing
 from conformance.npu.evidence import NpuEvidence
+from conformance.npu.items import NpuWing
 from conformance.report.document import Section
-from conformance.report.sections import sections_of
-from conformance.report.session import ReportSession, _unmeasured
+from conformance.report.session import ReportSession, _unmeasured, gathered
 from conformance.selftest.facts import answered, evidence
 from conformance.selftest.reports import RAMP, ROWS, depth_of
 from reference.depth.contract import DEPTH_2025
@@ -28,10 +30,14 @@ from reference.retrieval.contract import RETRIEVAL_2026
 DEVICE = find_device("Samsung Galaxy S24")
 
 
+WINGS = {Evidence: ContractWing, NpuEvidence: NpuWing, DeviceEvidence: DeviceWing}
+
+
 def sections(e: Any) -> dict[str, Section]:
-    assessments = [SimpleNamespace(label="mine", collected=e)]
-    suite: Any = SimpleNamespace(assessments=assessments, comparisons=[], compared=[])
-    return {section.kind: section for section in sections_of(suite)}
+    kind: Any = WINGS.get(type(e), ContractWing)
+    wing = kind.__new__(kind)
+    wing.assessments = [SimpleNamespace(label="mine", collected=e)]
+    return {section.kind: section for section in gathered(wing.sections)}
 
 
 def on_npu(host: Evidence) -> NpuEvidence:
@@ -141,7 +147,7 @@ def test_latency_is_that_of_a_device_or_not_measured() -> None:
 def test_a_worker_that_crashed_is_missed(tmp_path: Path) -> None:
     """What it saw is lost, and the report says that it is not whole."""
     pytest.importorskip("jinja2", reason="install the report extra")
-    session = ReportSession(tmp_path / "out", lambda: None)
+    session = ReportSession(tmp_path / "out", list)
     gone = SimpleNamespace(gateway=SimpleNamespace(id="gw1"))
     session.pytest_testnodedown(gone, "crashed")
     run: Any = SimpleNamespace(

@@ -13,9 +13,10 @@ import onnx
 import pytest
 
 from conformance.cli import main
-from conformance.device import assessment
+from conformance.device import items
 from conformance.device.assessment import DeviceOptions
 from conformance.device.hub import Hub
+from conformance.device.items import DeviceWing
 from conformance.device.jobs import ORGANISERS
 from conformance.rulebook import Level, all_rules
 from conformance.scoring import runtimes
@@ -46,7 +47,7 @@ PAIR = ["--submission=image=image.onnx", "--submission=text=text.onnx"]
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ScriptedHub:
     """A hub with a device; the working directory has conforming models."""
     own = ScriptedHub(Script([20.0], memory=(0, 90 * MB)))
-    for module in (submitting, assessment):
+    for module in (submitting, items):
         monkeypatch.setattr(module, "Hub", lambda *_: own)
     write(RETRIEVAL_2026, tmp_path)
     write(DEPTH_2025, tmp_path)
@@ -289,8 +290,8 @@ def test_a_hub_of_the_run_has_the_limits_of_the_run(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("reference.aihub.local.local_hub", started)
     limits = Limits(7, 2**31)
     asked = DeviceOptions(hub="local")
-    suite = Suite(["depth"], [], None, [], limits=limits, on_devices=asked)
-    for hub in (Hub("local", limits), suite._device_run._bench.hub):
+    wing = DeviceWing(Suite(["depth"], [], None, [], limits=limits), asked)
+    for hub in (Hub("local", limits), wing._bench.hub):
         assert hub.client.get_devices() == []
         hub.close()
     assert given == [{"limits": limits}] * 2

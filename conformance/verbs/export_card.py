@@ -5,18 +5,19 @@ from contextlib import closing
 
 import click
 
-from conformance.device.assessment import DeviceAssessment, DeviceOptions
+from conformance.device.assessment import DeviceOptions
 from conformance.device.evidence import DeviceEvidence
 from conformance.device.history import runtime_of
 from conformance.device.hub import HubKind
+from conformance.device.items import DeviceWing
 from conformance.device.jobs import fault_of
+from conformance.report.document import NOT_MEASURED
 from conformance.report.progress import stderr_progress
 from conformance.suite import Suite
 from conformance.verbs import Answer, held_to_a_track, limited, on_hub
 from reference.errors import SubmissionError
 from reference.process import Limits
 
-NOT_MEASURED = "not measured"
 _HEADER = (
     "Model",
     "Precision",
@@ -54,11 +55,11 @@ def command(
     blocks and as a table in Markdown.
     """
     options = DeviceOptions(hub=hub, repeats=max(1, profile_runs))
-    suite = Suite([track], submission, None, device, limits=limits, on_devices=options)
+    suite = Suite([track], submission, None, device, limits=limits, remote=hub == "remote")
+    wing = DeviceWing(suite, options)
     blocks, rows = [], [_HEADER, tuple("---" for _ in _HEADER)]
-    with closing(suite), stderr_progress() as line:
-        for own in {case.assessment.id: case.assessment for case in suite.device_cases()}.values():
-            assert isinstance(own, DeviceAssessment)
+    with closing(suite), closing(wing), stderr_progress() as line:
+        for own in wing.assessments:
             own.progress = line
             own.prepare()
             e = own.evidence

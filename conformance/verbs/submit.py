@@ -14,11 +14,12 @@ from typing import Any
 import click
 
 from conformance.contract.evidence import Evidence
+from conformance.contract.items import ContractWing
 from conformance.device.hub import Hub, HubKind, import_client
 from conformance.device.jobs import ORGANISERS, share, submit_compile, wait
 from conformance.report.progress import ProgressLine, stderr_progress
 from conformance.report.terminal import Row
-from conformance.suite import Case, Suite
+from conformance.suite import Suite
 from conformance.verbs import PATH, Answer, held_to_a_track, limited, on_hub
 from reference.errors import SubmissionError
 from reference.process import Limits
@@ -72,10 +73,11 @@ def submit(request: Request, limits: Limits) -> str:
         raise SubmissionError(f"{request.receipt} {problem}", "give --receipt another file")
     import_client()
     suite = Suite([request.track], request.submission, None, [], limits=limits)
+    gate = ContractWing(suite)
     hub = Hub(request.hub, limits)
     with closing(suite), closing(hub), stderr_progress() as line:
         local = hub.local  # asked first: the gate takes minutes, and nothing may answer
-        rows, evidence = _gate(suite, line)
+        rows, evidence = _gate(gate, line)
         broken = [row.rule for row in rows if row.status == "FAIL"]
         if broken and not request.force:
             raise SubmissionError(
@@ -91,14 +93,12 @@ def submit(request: Request, limits: Limits) -> str:
     return _form(request, jobs, broken, local)
 
 
-def _gate(suite: Suite, line: ProgressLine) -> tuple[list[Row], Evidence]:
-    cases: list[Case] = suite.cases()
+def _gate(wing: ContractWing, line: ProgressLine) -> tuple[list[Row], Evidence]:
     rows = []
-    for case in cases:
-        case.assessment.progress = line
-        rows.append(case.row(case.assessment.verdict(case.rule)))
-    evidence: Evidence = cases[0].assessment.evidence
-    return rows, evidence
+    for case in wing.cases():
+        case.follow(line)
+        rows.append(case.judged().row)
+    return rows, wing.assessments[0].evidence
 
 
 def _compile(hub: Hub, request: Request, evidence: Evidence, line: ProgressLine) -> dict[str, Any]:

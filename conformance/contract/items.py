@@ -1,0 +1,29 @@
+"""The items of the contract: every rule for every submission, or for the references without one."""
+
+from collections.abc import Iterator
+
+from conformance.contract.assessment import Assessment
+from conformance.contract.sections import contract_sections
+from conformance.suite import Suite
+from conformance.wing import RuleWing
+
+
+class ContractWing(RuleWing[Assessment]):
+    """Opens at once what can be opened; raises SubmissionError where nothing can be checked."""
+
+    def __init__(self, suite: Suite) -> None:
+        super().__init__(suite)
+        for own in self.assessments:
+            if suite.submitted and not own.subject.torch:
+                own.open()
+
+    def assess(self) -> Iterator[Assessment]:
+        """One for each submission."""
+        for subject in self.suite.subjects:
+            folder = self.suite.folder(subject.track.id)
+            yield Assessment(subject, folder, limits=self.suite.limits)
+
+    shown = staticmethod(contract_sections)
+
+
+WING = ContractWing

@@ -1,0 +1,5 @@
+"""`-m contract`, which runs unasked."""
+
+from conformance.marker import Marker
+
+MARKER = Marker("does the submission keep the rules of its track?", unasked=True)

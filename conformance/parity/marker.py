@@ -1,0 +1,5 @@
+"""`-m parity`."""
+
+from conformance.marker import Marker
+
+MARKER = Marker("do PyTorch, ONNX and the emulated NPU agree?")

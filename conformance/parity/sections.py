@@ -1,0 +1,34 @@
+"""What a report shows of parity: the error by layer."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from conformance.parity.comparison import Comparison
+from conformance.report.document import Chart, Section
+
+
+def parity_sections(own: Comparison) -> Iterator[Section]:
+    """How the error grows through the graph, where a search has looked."""
+    charts, notes = [], []
+    for (part, pair), found in own.agreements.items():
+        sides = " against ".join(pair)
+        if found.located:
+            notes.append(f"{part}, {sides}: {found.located}")
+        if found.errors:
+            charts.append(_trace(f"{part}: {sides}, {found.precision}", found.errors))
+    if charts:
+        yield Section("parity", "Error by layer", own.label, tuple(notes), charts=tuple(charts))
+
+
+def _trace(caption: str, errors: Sequence[tuple[str, float]]) -> Chart:
+    labels, values = zip(*errors, strict=True)
+    levels = np.clip(values, 1e-12, 1e12)
+    growth = levels[1:] / levels[:-1]
+    worst = int(np.argmax(growth)) + 1 if len(growth) else 0
+    alt = (
+        f"Error of {len(values)} tensors from input to output, in standard deviations of each:"
+        f" {values[0]:.2g} at first and {values[-1]:.2g} at last, largest {max(values):.2g};"
+        f" the steepest step leads to {labels[worst]}."
+    )
+    return Chart("trace", caption, alt, labels, values, "standard deviations", marked=worst)
