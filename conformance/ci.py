@@ -17,15 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from conformance.fault import guarded
+from conformance.marker import markers
 from reference.errors import SubmissionError, printable
 
-EXTRAS = {
-    "contract": (),
-    "npu": ("npu",),
-    "parity": ("npu", "torch"),
-    "device": ("hub", "npu"),
-    "regression": (),
-}
+EXTRAS = {name: marker.extras for name, marker in markers().items()}
 # GitHub shows ten annotations of a kind for a step, and cuts a summary of more than 1 MiB.
 MOST_ANNOTATIONS = 10
 _KINDS = {"fail": "error", "warn": "warning"}

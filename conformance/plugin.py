@@ -12,16 +12,13 @@ import pytest
 
 from conformance.fault import told
 from conformance.items import ERROR, NOTHING
-from conformance.marker import Marker
+from conformance.marker import Marker, markers
 from conformance.report.terminal import Row, table
 from conformance.wing import Case, Wing
 from reference.errors import SubmissionError, printable
 
 if TYPE_CHECKING:
     from conformance.report.document import Section
-
-# Each is a folder with a marker, items and a test module.
-WINGS = ("contract", "npu", "parity", "device", "regression")
 
 _RUN = pytest.StashKey[dict[str, Wing]]()
 _SAVED = pytest.StashKey[list[str]]()
@@ -86,13 +83,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="let documented rules that the evaluator does not enforce warn only",
     )
-    for marker in _markers().values():
+    for marker in markers().values():
         for name, how in marker.options.items():
             group.addoption(name, **how)
-
-
-def _markers() -> dict[str, Marker]:
-    return {name: importlib.import_module(f"conformance.{name}.marker").MARKER for name in WINGS}
 
 
 @pytest.hookimpl(wrapper=True)
@@ -109,7 +102,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
 
 def pytest_configure(config: pytest.Config) -> None:
     """Opens what can be opened at once, so that bad input is one line and nothing else."""
-    for name, marker in _markers().items():
+    for name, marker in markers().items():
         config.addinivalue_line("markers", f"{name}: {marker.question}")
         given = [option for option in marker.options if config.getoption(option)]
         if given and marker.strict and not _asked(config, name, marker):
@@ -131,7 +124,7 @@ def _asked_items(config: pytest.Config) -> dict[str, Any]:
     """The modules of the wings that are asked for; no other is imported."""
     return {
         name: importlib.import_module(f"conformance.{name}.items")
-        for name, marker in _markers().items()
+        for name, marker in markers().items()
         if _asked(config, name, marker)
     }
 
@@ -200,7 +193,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One item a case; none where the wing is not asked for."""
-    for name, marker in _markers().items():
+    for name, marker in markers().items():
         if f"{name}_case" in metafunc.fixturenames:
             cases = _listed(metafunc.config, name) if _asked(metafunc.config, name, marker) else ()
             ids = [case.id for case in cases]
@@ -235,7 +228,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def _params(item: pytest.Item) -> Mapping[str, object]:
     """What an item of a wing was made with, by argument; nothing for any other."""
     callspec: Any = getattr(item, "callspec", None)
-    ours = callspec and any(item.get_closest_marker(name) for name in WINGS)
+    ours = callspec and any(item.get_closest_marker(name) for name in markers())
     return callspec.params if ours else {}
 
 

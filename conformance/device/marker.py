@@ -23,4 +23,5 @@ MARKER = Marker(
             "help": "compare with the last results of -m device in FILE, and add those of this run",
         },
     },
+    extras=("hub", "npu"),
 )

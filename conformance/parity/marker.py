@@ -2,4 +2,4 @@
 
 from conformance.marker import Marker
 
-MARKER = Marker("do PyTorch, ONNX and the emulated NPU agree?")
+MARKER = Marker("do PyTorch, ONNX and the emulated NPU agree?", extras=("npu", "torch"))

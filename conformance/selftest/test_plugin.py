@@ -291,9 +291,9 @@ def test_a_sixth_wing_is_a_folder_and_a_name(tmp_path: Path) -> None:
     for name, source in SIXTH.items():
         (tmp_path / "added" / "toy" / f"{name}.py").write_text(dedent(source))
     (tmp_path / "sixth.py").write_text(
-        "import conformance.plugin\n\n"
+        "import conformance.marker\n\n"
         f"conformance.__path__.append({str(tmp_path / 'added')!r})\n"
-        "conformance.plugin.WINGS += ('toy',)\n"
+        "conformance.marker.WINGS += ('toy',)\n"
     )
     size = write(DEPTH_2025, tmp_path)["model"].stat().st_size
     path = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
