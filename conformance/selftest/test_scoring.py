@@ -27,6 +27,7 @@ from conformance.selftest import models
 from conformance.selftest.samples import MISBEHAVING, copied, grey_depth, many_texts
 from reference.data import fixture
 from reference.errors import SubmissionError
+from reference.install import install_command
 from reference.pictures import Drawing, Rank
 from reference.pidnet.pictures import CITYSCAPES
 from reference.process import Limits
@@ -363,6 +364,27 @@ def test_a_room_that_is_not_there_is_one_line(
             track, fixture("samples/depth"), specs, Options("ort", track.device, local, 1, *more)
         )
     assert str(error.value).startswith(told)
+    assert not list(tmp_path.iterdir())
+
+
+_WITHOUT_NUMBA = """
+import sys
+sys.modules["numba"] = None
+from conformance.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_without_numba_the_remedy_comes_first(
+    written: dict[str, dict[str, Path]], tmp_path: Path
+) -> None:
+    data = fixture("samples/depth")
+    arguments = score("depth", data, written["depth"], tmp_path / "r.sqlite")
+    command = [sys.executable, "-c", _WITHOUT_NUMBA, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    remedy = install_command("score")
+    assert done.stderr == f"lpcvc: scoring needs numba, which is not installed; {remedy}\n"
+    assert done.returncode == 2
     assert not list(tmp_path.iterdir())
 
 
