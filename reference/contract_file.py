@@ -18,6 +18,7 @@ AGREEMENTS = {
     "embedding": "reference.retrieval.agreement",
 }
 MASKS = "reference.segmentation.pictures"
+NEIGHBOURS = "reference.retrieval.pictures"
 _DTYPES = ("float32", "float16", "float64", "int8", "uint8", "int16", "int32", "int64")
 _ANY = "any"
 _WORDS = {float: "a number above 0", str: "a text", list: "a list", dict: "a table"}
@@ -56,13 +57,16 @@ class _Reader:
         budget = table.take("budget_ms", float, None)
         parts = self._parts(table)
         kinds = {part.output.kind for part in parts}
-        agreement = AGREEMENTS.get(kinds.pop() if len(kinds) == 1 else "", "reference.agreement")
+        kind = kinds.pop() if len(kinds) == 1 else ""
+        agreement = AGREEMENTS.get(kind, "reference.agreement")
         rooms: list[tuple[Room, str]] = [("agreement", agreement)]
         if like is not None:
             rooms.append(("inputs", like.room("inputs").__name__))
             parts = tuple(self._prepared(table, like, part) for part in parts)
             if all(map(_covers, parts)):
                 rooms.append(("pictures", MASKS))
+            elif kind == "embedding":
+                rooms.append(("pictures", NEIGHBOURS))
         track = Track(
             name=name,
             edition="",

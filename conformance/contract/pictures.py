@@ -8,15 +8,16 @@ import numpy as np
 
 from conformance.contract.evidence import Run
 from conformance.contract.probes import PHOTOS
-from conformance.report.document import Chart, Figure
+from conformance.report.document import Figure
 from conformance.report.figures import bars_of, figure_of
-from reference.pictures import Array, Drawing, Pixels, Rank, cropped, photograph
+from reference.pictures import Array, Pixels, cropped, photograph
 from reference.tracks import Track
 
 
-def note(track: Track) -> str:
-    """What a reader must know of all pictures of the track, empty for nothing."""
-    return str(getattr(_room(track), "NOTE", ""))
+def notes(track: Track) -> tuple[str, ...]:
+    """What a reader must know of all pictures of the track."""
+    note = getattr(_room(track), "NOTE", "")
+    return (note,) if note else ()
 
 
 def answer(track: Track, run: Run) -> Figure | None:
@@ -42,23 +43,17 @@ def difference(track: Track, host: Run, other: Run, device: str) -> Figure | Non
     return figure_of(f"{name}: {drawing.words}", f"{start} {drawing.alt}.", drawing)
 
 
-def nearest(track: Track, run: Run, texts: Sequence[Run]) -> Figure | None:
-    """A photograph and the texts nearest to it; None where nothing draws that."""
+def nearest(track: Track, run: Run, texts: Sequence[Run], most: int) -> Figure | None:
+    """A photograph and so many of the texts, the nearest to it; None where nothing draws that."""
     draw = getattr(_room(track), "nearest", None)
     if draw is None:
         return None
     names = [text.probe.name for text in texts]
     gallery = np.stack([text.output.reshape(-1) for text in texts])
-    name, drawing = run.probe.name, draw(_photograph(track, run), run.output, names, gallery)
+    name, photo = run.probe.name, _photograph(track, run)
+    drawing = draw(photo, run.output, names, gallery, most)
     figure = figure_of(name, f"The photograph {name}.", drawing)
     return replace(figure, chart=bars_of(f"Texts nearest to {name}", drawing))
-
-
-def ranked(track: Track, run: Run, chart: Chart) -> Figure:
-    """A photograph, small, with the chart of what is nearest to it."""
-    name = run.probe.name
-    drawing = Drawing((_photograph(track, run),), "", ranking=(Rank("", ""),))
-    return replace(figure_of(name, f"The photograph {name}.", drawing), chart=chart)
 
 
 def _room(track: Track) -> Any:

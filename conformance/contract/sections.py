@@ -6,8 +6,8 @@ import numpy as np
 
 from conformance.contract.evidence import Evidence, Run
 from conformance.contract.look import is_finite
-from conformance.contract.pictures import answer, difference, ranked
-from conformance.report.document import Chart, Figure, Section, Table
+from conformance.contract.pictures import answer, difference, nearest, notes
+from conformance.report.document import Figure, Section, Table
 
 _TEXTS_SHOWN = 10
 
@@ -20,38 +20,26 @@ def contract_sections(label: str, e: Evidence) -> Iterator[Section]:
 
 def answers_to_photographs(label: str, e: Evidence) -> Iterator[Section]:
     """What the model answers on this machine."""
-    notes = {
-        "pidnet": ("Colours of Cityscapes. The suite's photographs are no street scenes.",),
-        "depth": ("The colour bar runs over the values of each picture: depth is relative.",),
-    }
     figures = [figure for run in e.kept("photo") if (figure := answer(e.track, run))]
     if figures:
-        own = notes.get(e.track.name, ())
         title = "Answers to photographs, on this machine"
-        yield Section("answers", title, label, own, figures=tuple(figures))
+        yield Section("answers", title, label, notes(e.track), figures=tuple(figures))
 
 
 def retrieval(label: str, e: Evidence) -> Iterator[Section]:
     """The texts of the suite nearest to each photograph."""
-    photos = [run for run in e.kept("photo", part="image") if is_finite(run)]
-    texts = [run for run in e.kept("text", part="text") if is_finite(run)]
+    photos, texts = ([run for run in e.kept(role) if is_finite(run)] for role in ("photo", "text"))
     if not photos or not texts or len({run.output.size for run in photos + texts}) > 1:
         return
-    table = _unit(photos) @ _unit(texts).T
-    names = [run.probe.name for run in texts]
-    yield Section(
-        "retrieval",
-        "Texts nearest to each photograph",
-        label,
-        (
+    found = (nearest(e.track, run, texts, _TEXTS_SHOWN) for run in photos)
+    figures = tuple(figure for figure in found if figure)
+    if figures:
+        note = (
             f"Cosine similarity among the {len(texts)} texts of the suite, on this machine;"
-            f" at most {_TEXTS_SHOWN} are shown. No score: the gallery is too small.",
-        ),
-        figures=tuple(
-            ranked(e.track, run, _ranking(run.probe.name, names, row))
-            for run, row in zip(photos, table, strict=True)
-        ),
-    )
+            f" at most {_TEXTS_SHOWN} are shown. No score: the gallery is too small."
+        )
+        title = "Texts nearest to each photograph"
+        yield Section("retrieval", title, label, (note,), figures=figures)
 
 
 def differences(label: str, what: str, host: Evidence, mine: Sequence[Run]) -> Iterator[Section]:
@@ -74,28 +62,6 @@ def differences(label: str, what: str, host: Evidence, mine: Sequence[Run]) -> I
         notes = ("In the pictures from the left: this machine, the NPU, and the difference.",)
         shown = notes if figures else ()
         yield Section("differences", title, label, shown, (table,), tuple(figures))
-
-
-def _ranking(photo: str, names: Sequence[str], similarities: np.ndarray) -> Chart:
-    order = np.argsort(-similarities, kind="stable")[:_TEXTS_SHOWN]
-    labels = tuple(names[i] for i in order)
-    values = tuple(round(float(similarities[i]), 4) for i in order)
-    alt = "; ".join(
-        f"{k}: {label}, {v:.3f}" for k, (label, v) in enumerate(zip(labels, values, strict=True), 1)
-    )
-    return Chart(
-        "bars",
-        f"Texts nearest to {photo}",
-        f"Texts nearest to {photo}. {alt}.",
-        labels,
-        values,
-        "cosine",
-    )
-
-
-def _unit(runs: Sequence[Run]) -> np.ndarray:
-    rows = np.array([np.asarray(run.output, np.float64).reshape(-1) for run in runs])
-    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))
 
 
 def _cosine(x: np.ndarray, y: np.ndarray) -> float:

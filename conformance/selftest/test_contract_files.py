@@ -143,7 +143,9 @@ def test_what_is_read(tmp_path: Path) -> None:
     assert find_track(track.spec) == track, "as a child process finds it"
     assert known_track("doors") == track
     assert track.room("pictures").__name__ == "reference.segmentation.pictures"
-    assert not find_track(save(tmp_path, ENCODERS)).has("pictures")
+    neighbours = find_track(save(tmp_path, ENCODERS)).room("pictures")
+    assert neighbours.__name__ == "reference.retrieval.pictures"
+    assert not find_track(save(tmp_path, ANGLE)).has("pictures")
     roles = [probe.role for probe in probes_for(track, part)]
     depth = find_track("depth")
     assert roles == [probe.role for probe in probes_for(depth, depth.parts[0])]

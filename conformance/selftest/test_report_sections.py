@@ -1,5 +1,6 @@
 """Evidence as sections: of what was seen, never of what would have to be run."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -110,6 +111,8 @@ def test_answers_that_are_no_numbers() -> None:
         ("''",),
         (-1.0,),
     )
+    bare = replace(RETRIEVAL_2026, home="", rooms=(("inputs", "reference.retrieval.inputs"),))
+    assert sections(answered(bare, answers)) == {}, "nothing that draws"
     answers["''"] = np.ones((1, 5), np.float32)
     assert sections(answered(RETRIEVAL_2026, answers)) == {}, "another width"
     infinite = depth_of(np.full_like(RAMP, np.inf))

@@ -8,14 +8,15 @@ from reference.datasets.items import Item
 from reference.pictures import Array, Drawing, Pixels, Rank, css
 from reference.scores import Result
 
-_SHOWN = 10
 _RIGHT, _WRONG, _MISSED = (20, 120, 60), (230, 60, 20), (90, 90, 90)
 
 
-def nearest(photo: Pixels, embedding: Array, texts: Sequence[str], gallery: Array) -> Drawing:
+def nearest(
+    photo: Pixels, embedding: Array, texts: Sequence[str], gallery: Array, most: int
+) -> Drawing:
     """The texts nearest to a picture by cosine; `gallery` (M, D) has an embedding of each."""
     cosines = (_unit(gallery) @ _unit(embedding.reshape(1, -1)).T)[:, 0]
-    order = np.argsort(-cosines, kind="stable")[:_SHOWN]
+    order = np.argsort(-cosines, kind="stable")[:most]
     ranking = tuple(
         Rank(str(place), texts[i], round(float(cosines[i]), 4)) for place, i in enumerate(order, 1)
     )

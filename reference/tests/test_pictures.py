@@ -124,14 +124,14 @@ def test_truth_of_a_mask_looks_as_an_answer_does():
 
 def test_the_nearest_texts_by_cosine():
     gallery = np.eye(12)[[0, 1, 2]] * np.array([[5], [1], [0.1]])
-    drawing = retrieval.nearest(PHOTO, np.array([[0.6, 0.0, 0.8] + [0] * 9]), "abc", gallery)
+    drawing = retrieval.nearest(PHOTO, np.array([[0.6, 0.0, 0.8] + [0] * 9]), "abc", gallery, 3)
     assert [(r.place, r.text, r.value) for r in drawing.ranking] == [
         ("1", "c", 0.8),
         ("2", "a", 0.6),
         ("3", "b", 0.0),
     ]
     assert drawing.alt == "1: c, 0.800; 2: a, 0.600; 3: b, 0.000"
-    assert len(retrieval.nearest(PHOTO, np.ones(4), "x" * 30, np.ones((30, 4))).ranking) == 10
+    assert len(retrieval.nearest(PHOTO, np.ones(4), "xyz", np.ones((3, 4)), 2).ranking) == 2
 
 
 def test_a_ranking_tells_right_wrong_and_missed_apart():
