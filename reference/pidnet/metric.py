@@ -66,10 +66,7 @@ class Confusion:
                 "no pixel of the truth is of one of the 19 classes",
                 "give train ids (gtFine_labelTrainIds.png), not the ids of gtFine_labelIds.png",
             )
-        same = np.diag(self.matrix)
-        union = self.matrix.sum(axis=0) + self.matrix.sum(axis=1) - same
-        with np.errstate(invalid="ignore"):
-            iou = 100 * same / union
+        iou = _iou(self.matrix)
         return ClassScore(float(np.nanmean(iou)), tuple(iou.tolist()), pixels)
 
 
@@ -78,12 +75,18 @@ def pooled_miou(confusions: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
 
     A class in neither truth nor prediction has no IoU and is left out; with none it is 0.
     """
-    hits = np.diagonal(confusions, axis1=1, axis2=2)
-    union = confusions.sum(1) + confusions.sum(2) - hits
-    there = union > 0
-    iou = np.divide(100 * hits, union, out=np.zeros(hits.shape), where=there)
-    mean: npt.NDArray[np.float64] = iou.sum(1) / np.maximum(there.sum(1), 1)
+    iou = _iou(confusions)
+    there = ~np.isnan(iou)
+    mean: npt.NDArray[np.float64] = iou.sum(-1, where=there) / np.maximum(there.sum(-1), 1)
     return mean
+
+
+def _iou(confusions: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """The IoU (..., classes), in percent, of confusions; NaN for a class that is nowhere."""
+    same = np.diagonal(confusions, axis1=-2, axis2=-1)
+    union = confusions.sum(axis=-2) + confusions.sum(axis=-1) - same
+    with np.errstate(invalid="ignore"):
+        return np.asarray(100 * same / union)
 
 
 def _scored(prediction: npt.NDArray[Any], truth: npt.NDArray[Any]) -> Scored:
