@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from reference.data import fixture
+from reference.errors import SubmissionError
 from reference.tracks import Part, Tensor, Track
 
 Role = Literal[
@@ -79,6 +80,16 @@ def probes_for(track: Track, part: Part) -> list[Probe]:
         return maker.noises()
     probes = maker.images() if part.image else maker.texts()
     return sorted(probes, key=lambda probe: not probe.contract)
+
+
+def need_inputs(track: Track) -> None:
+    """Raises SubmissionError where the track is looked at with noise, which tells little of ranges:
+    of the wrong scale it would call a model of 0..255 pictures safe.
+    """
+    if not track.has("inputs"):
+        raise SubmissionError(
+            f"nothing prepares what {track.id} feeds", "name a track with prepare = in the contract"
+        )
 
 
 class _Maker:

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from conformance.contract.evidence import Evidence, Run, answers
-from conformance.contract.probes import Probe, Role, probes_for
+from conformance.contract.probes import Probe, Role, need_inputs, probes_for
 from conformance.npu.pools import Wrong, try_pools
 from conformance.runtimes.ranges import Range, Ranges, find_offences, measure_ranges
 from conformance.subject import Progress
@@ -149,8 +149,9 @@ class NpuEvidence:
     def _measure(self, part: Part, graph: Graph) -> Ranges | SubmissionError:
         tick = self._ticking(f"looking at the ranges in {graph.path.name}")
         probes = [p for p in npu_probes(self.track, part) if p.role != "constant"]
-        feeds = [self.host.feeds(part, probe) for probe in probes]
         try:
+            need_inputs(self.track)
+            feeds = [self.host.feeds(part, probe) for probe in probes]
             return measure_ranges(graph.path, feeds, self._limits, tick)
         except SubmissionError as error:
             return error

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from conformance.contract.probes import probes_for
+from conformance.contract.probes import need_inputs, probes_for
 from conformance.rulebook import rules_for
 from conformance.selftest.assess import assess, broken
 from conformance.selftest.gate import counts, run_gate
@@ -179,6 +179,12 @@ def test_numbers_out_of_their_range(tmp_path: Path) -> None:
     wide = assess(track, [angles(tmp_path / "wide.onnx", 1.5)], tmp_path / "wide")
     assert broken(wide) == {"STEERING-7"}
     assert wide["STEERING-7"].expected == "values in [-1, 1]"
+
+
+def test_noise_tells_nothing_of_ranges(tmp_path: Path) -> None:
+    with pytest.raises(SubmissionError, match="nothing prepares what steering feeds"):
+        need_inputs(find_track(save(tmp_path, ANGLE)))
+    need_inputs(find_track(save(tmp_path, MASK)))
 
 
 def test_parts_with_the_preparation_of_a_track(tmp_path: Path) -> None:

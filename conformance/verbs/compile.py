@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from conformance.contract.feeding import feed, match_inputs
-from conformance.contract.probes import probes_for
+from conformance.contract.probes import need_inputs, probes_for
 from conformance.report.compile import Attempt, compile_report
 from conformance.report.progress import stderr_progress
 from conformance.runtimes.ranges import Ranges, measure_ranges
@@ -88,6 +88,7 @@ def _ranges(
     try:
         if track is None:
             raise SubmissionError("nothing says what the model is fed", "add --track")
+        need_inputs(track)
         part = track.part(name)
         inputs = read_graph(model, limits, tick).inputs
         matched = match_inputs(part, inputs, raw_pixels=track.image_high > 1)
