@@ -1,9 +1,8 @@
 """The worst items as PNG sheets: what was fed, what the model made of it, and the truth."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageColor, ImageDraw
@@ -17,9 +16,25 @@ from reference.images import open_pillow
 from reference.pictures import BLACK, Colour, Drawing, cropped, photograph, resized
 from reference.process import ChildError
 from reference.scores import Metric, Result
+from reference.tracks import Track
 
 WORST = 8
 _SIDE, _MARGIN, _INDENT, _LINE, _FONT, _CHIP = 480, 6, 30, 18, 12, 10
+
+
+def drawers(track: Track) -> list[Callable[..., Drawing]]:
+    """What draws the sheets of a track: its ranking, or answer and truth.
+
+    Raises SubmissionError where the track draws no such thing.
+    """
+    room = track.room("pictures")
+    names = ["ranked"] if track.room("metric").METRIC.joint else ["answer", "truth"]
+    for name in names:
+        if not hasattr(room, name):
+            raise SubmissionError(
+                f"{room.__name__} has no {name}()", "write it (docs/extending.md), or no --pictures"
+            )
+    return [getattr(room, name) for name in names]
 
 
 def draw(dataset: Dataset, job: Job, summary: Summary, folder: Path) -> list[Path]:
@@ -47,7 +62,7 @@ def _compared(
     dataset: Dataset, worker: Worker, job: Job, result: Result, summary: Summary
 ) -> Image.Image:
     """The picture as it was fed, the prediction and the truth, of an item that is scored alone."""
-    room: Any = dataset.track.room("pictures")
+    answer_of, truth_of = drawers(dataset.track)
     items, image = dataset.of(job.part_name), job.part.image
     assert image is not None, "a model of pictures"
     index = next(index for index, item in enumerate(items) if item.id == result.item)
@@ -67,8 +82,8 @@ def _compared(
         title,
         [
             ("picture", Drawing((photo,), "")),
-            ("prediction", room.answer(photo, inside)),
-            ("truth", room.truth(photo, truth)),
+            ("prediction", answer_of(photo, inside)),
+            ("truth", truth_of(photo, truth)),
         ],
     )
 
@@ -78,8 +93,8 @@ def _ranked(dataset: Dataset, result: Result, summary: Summary) -> Image.Image:
     items = {part.name: dataset.of(part.name) for part in dataset.track.parts}
     own = next(item for each in items.values() for item in each if item.id == result.item)
     assert own.image is not None, "a picture is ranked"
-    room: Any = dataset.track.room("pictures")
-    drawing = room.ranked(np.asarray(open_pillow(own.image)), items, result)
+    (ranking_of,) = drawers(dataset.track)
+    drawing = ranking_of(np.asarray(open_pillow(own.image)), items, result)
     return _sheet(_title(result, summary), [("picture", drawing)])
 
 

@@ -16,7 +16,7 @@ from conformance.scoring.datasets import Dataset, open_dataset
 from conformance.scoring.engines import Engine
 from conformance.scoring.job import Job
 from conformance.scoring.kept import keep_score, read_scores, score_of
-from conformance.scoring.pictures import draw
+from conformance.scoring.pictures import draw, drawers
 from conformance.scoring.report import Scoring, score_report, write_table
 from conformance.scoring.runtimes import RUNTIMES
 from conformance.scoring.store import Run, Store
@@ -64,7 +64,7 @@ def score_submission(
         )
     # What is wrong with the options is told before hours of work.
     if options.pictures is not None:
-        track.room("pictures")
+        drawers(track)
     if options.runtime not in RUNTIMES:
         raise SubmissionError(
             f"unknown runtime {options.runtime!r}", f"choose one of: {', '.join(RUNTIMES)}"

@@ -367,6 +367,18 @@ def test_a_room_that_is_not_there_is_one_line(
     assert not list(tmp_path.iterdir())
 
 
+def test_pictures_that_a_track_does_not_draw(written: dict[str, dict[str, Path]], tmp_path) -> None:
+    """Depth with the pictures of embeddings: told before anything is run."""
+    rooms = (("pictures", "reference.retrieval.pictures"),)
+    track = replace(find_track("depth"), rooms=rooms)
+    more = (Limits(), tmp_path / "r.sqlite", tmp_path / "worst", None, None)
+    options = Options("ort", track.device, local, 1, *more)
+    specs = [f"model={written['depth']['model']}"]
+    with pytest.raises(SubmissionError, match=r"retrieval\.pictures has no answer\(\); write it"):
+        score_submission(track, fixture("samples/depth"), specs, options)
+    assert not list(tmp_path.iterdir())
+
+
 _WITHOUT_NUMBA = """
 import sys
 sys.modules["numba"] = None
