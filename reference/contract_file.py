@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reference.errors import SubmissionError, one_line
-from reference.tracks import SHARED_PREFIXES, Part, Room, Tensor, Track
+from reference.tracks import COLOURS, SHARED_PREFIXES, Part, Room, Shape, Tensor, Track
 
 # What holds the output to what `values` says of it.
 RULES = "conformance.rules.values"
@@ -129,7 +129,7 @@ class _Reader:
         tensor = Tensor(name, shape, (dtype,), table.take("meaning", str, ""))
         table.end()
         if not output:
-            coloured = len(shape) == 4 and shape[1] == 3 and dtype.startswith("float")
+            coloured = _coloured(shape) and dtype.startswith("float")
             return replace(tensor, kind="picture" if coloured else "")
         if values in ("", "binary", "embedding"):
             meaning = tensor.meaning or str(values) or "numbers"
@@ -162,6 +162,13 @@ class _Reader:
                 for tensor in part.inputs
             ),
         )
+
+
+def _coloured(shape: Shape) -> bool:
+    """Whether it can be an RGB picture, or a clip with its channels first or last."""
+    return (len(shape) == 4 and shape[1] == COLOURS) or (
+        len(shape) == 5 and COLOURS in (shape[1], shape[-1])
+    )
 
 
 def _covers(part: Part) -> bool:

@@ -141,9 +141,20 @@ def cropped(output: Array, canvas: Shape, content: tuple[int, int] | None) -> Ar
     return output[..., :height, :width]
 
 
-def photograph(fed: Array, high: float, content: tuple[int, int] | None = None) -> Pixels:
-    """The picture of an input (1, 3, H, W) whose largest value is `high`, without padding."""
-    inside = cropped(fed, fed.shape[-2:], content)[0].transpose(1, 2, 0)
+def photograph(
+    fed: Array, high: float, content: tuple[int, int] | None = None, channels: int = 1
+) -> Pixels:
+    """The picture of an input (1, 3, H, W) whose largest value is `high`, without padding.
+
+    `channels` is the axis of R, G and B. Of a clip, its first and last frame and two between them,
+    row by row.
+    """
+    inside = np.moveaxis(cropped(fed, fed.shape[-2:], content), channels, -1)[0]
+    if inside.ndim == 4:
+        chosen = inside[np.linspace(0, len(inside) - 1, 4).astype(int)]
+        inside = np.concatenate(
+            [np.concatenate([*row], axis=1) for row in (chosen[:2], chosen[2:])]
+        )
     return np.asarray((inside * (255 / high)).clip(0, 255), np.uint8)
 
 

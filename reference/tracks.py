@@ -12,8 +12,9 @@ from typing import Any, Literal
 from reference.errors import SubmissionError
 
 Shape = tuple[int | None, ...]
-# Of an input: an RGB picture, or CLIP's token ids. Of an output: a mask of exactly 0 and 1, a
-# vector that is compared in direction, a relative depth map, or scores of classes. Empty: numbers.
+# Of an input: an RGB picture or a clip of several, or CLIP's token ids. Of an output: a mask of
+# exactly 0 and 1, a vector that is compared in direction, a relative depth map, or scores of
+# classes. Empty: numbers.
 Kind = Literal["picture", "text", "binary", "embedding", "depth", "logits", ""]
 Room = Literal["inputs", "model", "metric", "dataset", "agreement", "pictures"]
 ROOMS: dict[Room, str] = {
@@ -25,6 +26,9 @@ ROOMS: dict[Room, str] = {
     "pictures": "pictures of answers",
 }
 RAW = "0..255, not normalised"
+COLOURS = 3
+# What has AI Hub compile a model whose pictures are fed channels last.
+CHANNEL_LAST = "--force_channel_last_input"
 # What the ids of rules that several tracks have begin with.
 SHARED_PREFIXES = ("COM", "IMG", "TXT", "NPU", "DEV")
 
@@ -50,6 +54,11 @@ class Tensor:
         """`image_input float32 1x3x1024x1024`."""
         return f"{self.name or '(any name)'} {'/'.join(self.dtypes)} {format_shape(self.shape)}"
 
+    @property
+    def channels(self) -> int:
+        """The axis of R, G and B in a picture or a clip: the last one where that has three."""
+        return len(self.shape) - 1 if self.shape[-1] == COLOURS else 1
+
 
 @dataclass(frozen=True)
 class Part:
@@ -61,7 +70,7 @@ class Part:
 
     @property
     def image(self) -> Tensor | None:
-        """The input that takes a picture, None for a text encoder."""
+        """The input that takes a picture or a clip, None for a text encoder."""
         return next((tensor for tensor in self.inputs if tensor.kind == "picture"), None)
 
     @property
@@ -131,6 +140,12 @@ class Track:
             return elsewhere.get(room, "")
         module = f"{self.home}.{room}"
         return module if find_spec(module) else ""
+
+    @property
+    def fed_channels_last(self) -> frozenset[str]:
+        """The inputs that a compiled model takes with their channels last, by its options."""
+        _, _, names = self.compile_options.partition(f"{CHANNEL_LAST} ")
+        return frozenset(names.split()[0].split(",")) if names else frozenset()
 
     @property
     def runtime(self) -> str:

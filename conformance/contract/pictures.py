@@ -61,9 +61,10 @@ def _room(track: Track) -> Any:
 
 
 def _photograph(track: Track, run: Run) -> Pixels:
-    assert run.part.image is not None, "a model of pictures"
-    fed = run.probe.feeds()[str(run.part.image.name)]
-    return photograph(fed, track.image_high, run.probe.content)
+    image = run.part.image
+    assert image is not None, "a model of pictures"
+    fed = run.probe.feeds()[str(image.name)]
+    return photograph(fed, track.image_high, run.probe.content, image.channels)
 
 
 def _inside(run: Run) -> Array:

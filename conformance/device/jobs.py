@@ -108,17 +108,17 @@ def upload_form(path: Path, folder: Path) -> Path:
 
 
 def dataset(track: Track, feeds: Sequence[Mapping[str, np.ndarray]]) -> dict[str, list[np.ndarray]]:
-    """One sample for each of `feeds`, as the client uploads them; 64-bit ids become 32."""
-    narrow = TRUNCATE in track.compile_options
-    return {
-        name: [
-            each[name].astype(np.int32)
-            if narrow and each[name].dtype == np.int64
-            else np.ascontiguousarray(each[name])
-            for each in feeds
-        ]
-        for name in feeds[0]
-    }
+    """One sample for each of `feeds`, as the client uploads them; 64-bit ids become 32, and what
+    the options say is fed channels last is.
+    """
+    narrow, last = TRUNCATE in track.compile_options, track.fed_channels_last
+
+    def uploaded(name: str, array: np.ndarray) -> np.ndarray:
+        if narrow and array.dtype == np.int64:
+            return array.astype(np.int32)
+        return np.ascontiguousarray(np.moveaxis(array, 1, -1) if name in last else array)
+
+    return {name: [uploaded(name, each[name]) for each in feeds] for name in feeds[0]}
 
 
 def share(hub: Hub, job: Any) -> None:

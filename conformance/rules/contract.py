@@ -1,11 +1,13 @@
 """What every track says of its inputs and output, in the track's own numbering (`SEG-1`, ...)."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from conformance.contract.evidence import Evidence
 from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped, together
 from conformance.rules.shape_hints import shape_hint
 from conformance.submission.graph import Graph, Value
+from reference.registry import editions, packages
 from reference.tracks import Part, Tensor, Track, fits, format_shape
 
 NAME_INPUTS = "name the inputs at export: torch.onnx.export(..., input_names=[...])"
@@ -50,7 +52,8 @@ def input_names(e: Evidence) -> Verdict:
     remedy=EXACT_INPUT,
 )
 def input_shapes(e: Evidence) -> Verdict:
-    """Every input has the contract's shape: batch axis, channels first, height before width.
+    """Every input has the contract's shape: batch axis, channels first unless the contract has them
+    last, height before width.
 
     A dimension that is not fixed may stand for any size here; COM-2 is about those.
     """
@@ -59,7 +62,7 @@ def input_shapes(e: Evidence) -> Verdict:
         for part, graph in e.each_graph():
             for tensor, value in _matched(part, graph):
                 if not fits(value.shape, tensor.shape):
-                    remedy = shape_hint(value.shape, tensor.shape, "input") or EXACT_INPUT
+                    remedy = _shape_remedy(e.track, part, tensor, value)
                     yield failed(tensor.label, value.label, of_part(part), remedy)
 
     return together(offences()) or _all(
@@ -200,6 +203,16 @@ def _all_parts(track: Track, found: list[str]) -> bool:
     """Whether one file takes the inputs of every part of a track that has several."""
     names = {str(tensor.name) for part in track.parts for tensor in part.inputs}
     return len(track.parts) > 1 and names <= set(found)
+
+
+def _shape_remedy(track: Track, part: Part, tensor: Tensor, value: Value) -> str:
+    """What helps against this shape; with the edition that takes these axes as they are."""
+    hint = shape_hint(value.shape, tensor.shape, "input") or EXACT_INPUT
+    for other in editions(track.name) if track.name in packages() else ():
+        for own in (p.image for p in other.parts if p.name == part.name and tensor is part.image):
+            if own and own.shape == value.shape and Counter(own.shape) == Counter(tensor.shape):
+                return f"{hint}; or hold it to {other.id}, compiled with {other.compile_options}"
+    return hint
 
 
 def _type_remedy(tensor: Tensor, value: Value) -> str:

@@ -7,7 +7,7 @@ from conformance.contract.evidence import Evidence, Run
 from conformance.contract.look import describe, distance, is_finite, told_apart
 from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped, together
 from conformance.rules.contract import of_part
-from conformance.submission.channels import arrivals
+from conformance.submission.channels import Channels, arrivals
 from conformance.submission.graph import Graph, Node
 from reference.tracks import Part
 
@@ -131,7 +131,7 @@ def channels_as_fed(e: Evidence) -> Verdict:
     offences = (
         failed("RGB, as it is fed", f"{channels.by} makes it {channels.name}", of_part(part))
         for part, graph in pictures
-        for channels in dict.fromkeys(arrivals(graph, _picture(graph, part)))
+        for channels in dict.fromkeys(_arrivals(graph, part))
         if channels.name not in ("", "RGB")
     )
     kept = passed("RGB to the first weights") if pictures else skipped(NO_PICTURE)
@@ -207,6 +207,12 @@ def _picture(graph: Graph, part: Part) -> str:
     rank = len(part.image.shape)
     names = [value.name for value in graph.inputs if value.shape and len(value.shape) == rank]
     return str(part.image.name) if part.image.name in names else next(iter(names), "")
+
+
+def _arrivals(graph: Graph, part: Part) -> Iterator[Channels]:
+    assert part.image is not None, "a model of pictures"
+    rank, axis = len(part.image.shape), part.image.channels
+    return arrivals(graph, _picture(graph, part), rank, axis)
 
 
 def _up_to_weights(graph: Graph, part: Part) -> Iterator[Node]:

@@ -4,11 +4,12 @@ import math
 from itertools import combinations, permutations
 from typing import Literal
 
-from reference.tracks import Shape, format_shape
+from reference.tracks import COLOURS, Shape, format_shape
 
 Side = Literal["input", "output"]
 
-_AXES = ("batch", "channel", "height", "width")
+_PICTURE = ("batch", "channel", "height", "width")
+_CLIP = ("batch", "channel", "frame", "height", "width")
 
 
 def shape_hint(found: Shape | None, wanted: Shape, side: Side) -> str:
@@ -91,9 +92,11 @@ def _size_hint(found: Shape, wanted: Shape, side: Side) -> str:
     ]
     if differ == [0]:
         return f"export with a batch of {wanted[0]}, not {found[0]}"
-    if len(wanted) == 4 and differ == [1]:
+    names = _names(wanted)
+    if len(differ) == 1 and names[differ[0]] in ("channel", "frame"):
+        (axis,) = differ
         verb = "take" if side == "input" else "return"
-        return f"{verb} {_counted(wanted[1])}, not {found[1]}"
+        return f"{verb} {_counted(wanted[axis], names[axis])}, not {found[axis]}"
     a_map = len(wanted) == 4 or (len(wanted) == 2 and side == "output" and wanted[0] != 1)
     if a_map and min(differ) >= len(wanted) - 2:
         own, other = (f"{shape[-2]}x{shape[-1]}" for shape in (found, wanted))
@@ -103,13 +106,23 @@ def _size_hint(found: Shape, wanted: Shape, side: Side) -> str:
     return ""
 
 
-def _counted(channels: int | None) -> str:
-    return f"{channels} channel" + ("s" if channels != 1 else "")
+def _counted(count: int | None, name: str) -> str:
+    return f"{count} {name}" + ("s" if count != 1 else "")
+
+
+def _names(shape: Shape) -> tuple[str, ...]:
+    """What the axes are of a picture or a clip, channels last where those are three; else empty."""
+    if len(shape) == len(_PICTURE):
+        return _PICTURE
+    if len(shape) != len(_CLIP):
+        return ("",) * len(shape)
+    return ("batch", *_CLIP[2:], "channel") if shape[-1] == COLOURS else _CLIP
 
 
 def _named(axes: tuple[int, ...], shape: Shape) -> str:
     """`the channel axis`; of a shape that is no picture's, `axis 1`."""
-    if len(shape) != len(_AXES):
+    own = _names(shape)
+    if not any(own):
         return " and ".join(f"axis {axis}" for axis in axes)
-    names = " and ".join(_AXES[axis] for axis in axes)
+    names = " and ".join(own[axis] for axis in axes)
     return f"the {names} axis" if len(axes) == 1 else f"the {names} axes"

@@ -1,8 +1,9 @@
 """Data sets as people have them, read lazily by the room `dataset` of their track.
 
 The room has `index(folder)`, which lists the items and what is wrong with their files' names,
-numbers and lists, `truth(item)`, which reads and checks what an item is held against, and
-where the track's pictures have one size `PICTURE_SIZE`, their (width, height).
+numbers and lists, `truth(item)`, which reads and checks what an item is held against,
+where the track's pictures have one size `PICTURE_SIZE`, their (width, height), and where a file
+that can be prepared may be odd all the same `doubts(path)`, which are findings.
 """
 
 import hashlib
@@ -116,14 +117,16 @@ class Dataset:
                     yield Finding(item.where, error.problem, error.remedy)
 
     def _picture_faults(self, path: Path) -> Iterator[Finding]:
+        wanted = getattr(self._room, "PICTURE_SIZE", None)
         try:
-            size = open_pillow(path).size
+            size = open_pillow(path).size if wanted else None
             self._inputs.prepare_image(path)
         except SubmissionError as error:
             yield Finding(str(path), error.problem, error.remedy)
             return
-        wanted = getattr(self._room, "PICTURE_SIZE", None)
-        if wanted not in (None, size):
+        if doubts := getattr(self._room, "doubts", None):
+            yield from doubts(path)
+        if wanted and size and wanted != size:
             seen, usual = ("{}x{}".format(*pair) for pair in (size, wanted))
             problem = f"the picture is {seen}, those of the track are {usual}"
             yield Finding(str(path), problem, "its score compares with no other's", fatal=False)

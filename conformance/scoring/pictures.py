@@ -74,7 +74,7 @@ def _compared(
         blank = np.zeros((_SIDE // 4, _SIDE, 3), np.uint8)
         return _sheet(title, [(str(error), Drawing((blank,), ""))])
     fed, content = dataset.feeds(job.part, item)[str(image.name)], dataset.content(item)
-    photo = photograph(fed, dataset.track.image_high, content)
+    photo = photograph(fed, dataset.track.image_high, content, image.channels)
     inside = cropped(prediction, fed.shape[-2:], content)
     if isinstance(truth, np.ndarray):
         truth = cropped(truth, fed.shape[-2:], content)

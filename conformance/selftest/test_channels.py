@@ -99,6 +99,23 @@ def test_the_walk_agrees_with_a_runtime(names: list[str]) -> None:
     assert (found.axis, found.order) == (1, tuple(order))
 
 
+def test_channels_of_a_clip() -> None:
+    """They come last, are moved ahead of the frames, and a kernel of one pixel turns them round."""
+    nodes = [
+        helper.make_node("Transpose", ["image"], ["first"], "first", perm=[0, 4, 1, 2, 3]),
+        helper.make_node("Conv", ["first", "swap"], ["out"], "swap"),
+    ]
+    swap = np.eye(3, dtype=np.float32)[::-1].reshape(3, 3, 1, 1, 1)
+    ends = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        for name, shape in (("image", (1, 4, 8, 8, 3)), ("out", (1, 3, 4, 8, 8)))
+    ]
+    weights = [onnx.numpy_helper.from_array(swap, "swap")]
+    graph = helper.make_graph(nodes, "clip", ends[:1], ends[1:], weights)
+    (found,) = arrivals(graph_of_model(helper.make_model(graph)), "image", rank=5, axis=4)
+    assert (found.name, found.by, found.axis) == ("BGR", "Conv 'swap'", 1)
+
+
 def graph_of_model(model: onnx.ModelProto) -> Graph:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "steps.onnx"

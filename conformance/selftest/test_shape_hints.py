@@ -11,7 +11,11 @@ from conformance.rules.shape_hints import Side, shape_hint
 from reference.tracks import Shape
 
 REPEATABLE = settings(derandomize=True, deadline=None, database=None)
-SHAPES = [(1, 3, 480, 640), (1, 3, 224, 224), (2, 1, 77), (1, 77), (1024, 1024), (1, 19, 128, 256)]
+CLIP = (1, 16, 112, 112, 3)
+SHAPES = [
+    *((1, 3, 480, 640), (1, 3, 224, 224), (2, 1, 77), (1, 77), (1024, 1024), (1, 19, 128, 256)),
+    CLIP,
+]
 SIDES: list[Side] = ["input", "output"]
 
 HINTS = [
@@ -22,6 +26,12 @@ HINTS = [
     ((1, 3, 518, 518), (1, 3, 480, 640), "input", "take 480x640 and resize to 518x518 inside"),
     ((1, 1, 480, 640), (1, 3, 480, 640), "input", "take 3 channels, not 1"),
     ((4, 3, 480, 640), (1, 3, 480, 640), "input", "export with a batch of 1, not 4"),
+    ((1, 3, 16, 112, 112), CLIP, "input", "x.permute(0, 4, 1, 2, 3)"),
+    ((16, 112, 112, 3), CLIP, "input", "x.squeeze(0) (the batch axis)"),
+    ((1, 8, 112, 112, 3), CLIP, "input", "take 16 frames, not 8"),
+    ((1, 3, 8, 112, 112), (1, 3, 16, 112, 112), "input", "take 16 frames, not 8"),
+    ((1, 16, 112, 112, 1), CLIP, "input", "take 3 channels, not 1"),
+    ((1, 3, 8, 112, 112), CLIP, "input", ""),
     ((2, 77), (2, 1, 77), "input", "x.squeeze(1) (axis 1)"),
     ((77,), (1, 77), "input", "x.squeeze(0) (axis 0)"),
     ((1, 64), (1, 77), "input", ""),

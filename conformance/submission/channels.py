@@ -36,11 +36,11 @@ class Channels:
         return "".join(_NAMES[c] for c in colours) if sorted(colours) == [0, 1, 2] else ""
 
 
-def arrivals(graph: Graph, image: str) -> Iterator[Channels]:
-    """The channels of each tensor, from the input `image` (N, 3, H, W) on, that something takes
-    which is not followed further, such as the first weights.
+def arrivals(graph: Graph, image: str, rank: int = 4, axis: int = 1) -> Iterator[Channels]:
+    """The channels of each tensor, from the input `image` of `rank` axes with R, G and B along
+    `axis` on, that something takes which is not followed further, such as the first weights.
     """
-    found = {image: Channels(4, 1, (0, 1, 2))}
+    found = {image: Channels(rank, axis, (0, 1, 2))}
     taken: set[str] = set()
     for node in graph.nodes:
         sources = [name for name in node.inputs if name in found]
@@ -202,16 +202,20 @@ def _reshape(graph: Graph, node: Node, found: dict[str, Channels]) -> dict[str, 
 
 
 def _convolution(graph: Graph, node: Node, found: dict[str, Channels]) -> dict[str, Channels]:
-    """A 1x1 kernel that gives each channel another place, or one kernel a channel."""
+    """A kernel of one pixel that gives each channel another place, or one kernel a channel."""
     source = found.get(node.inputs[0])
     shape = graph.value(node.inputs[1]).shape if len(node.inputs) > 1 else None
-    if source is None or source.axis != 1 or not shape or len(shape) != 4:
+    if source is None or source.axis != 1 or not shape or len(shape) != source.rank:
         return {}
     count = len(source.order)
     if node.attributes.get("group", 1) == count == shape[0]:
         return {node.outputs[0]: source}
     kernel = graph.constants.get(node.inputs[1], ())
-    if shape != (count, count, 1, 1) or node.attributes.get("group", 1) != 1 or not kernel:
+    if (
+        shape != (count, count, *(1,) * (source.rank - 2))
+        or node.attributes.get("group", 1) != 1
+        or not kernel
+    ):
         return {}
     return _permuted(node, source, [kernel[i * count : (i + 1) * count] for i in range(count)])
 

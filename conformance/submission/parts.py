@@ -29,8 +29,8 @@ def part_of(track: Track, graph: Graph) -> Part | None:
 
 
 def takes(graph: Graph) -> Takes:
-    """A picture is of rank 4, or float of rank 3 with three channels; a text is of a lower rank
-    and of integers, or of CLIP's 77 columns.
+    """A picture is of rank 4, a clip of rank 5, or float of rank 3 with three channels; a text is
+    of a lower rank and of integers, or of CLIP's 77 columns.
     """
     found = Takes.NEITHER
     for value in graph.inputs:
@@ -43,7 +43,7 @@ def _kind(dtype: str, shape: Shape | None) -> Takes:
     if shape is None:
         return Takes.TEXT if whole else Takes.NEITHER
     rank = len(shape)
-    if rank == 4 or (rank == 3 and not whole and 3 in (shape[0], shape[-1])):
+    if rank in (4, 5) or (rank == 3 and not whole and 3 in (shape[0], shape[-1])):
         return Takes.PICTURE
     if 0 < rank < 4 and (whole or shape[-1] == _TOKENS):
         return Takes.TEXT

@@ -3,6 +3,7 @@
 import itertools
 import tempfile
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AnySet
 from pathlib import Path
 
 import click
@@ -15,6 +16,7 @@ from conformance.submission.graph import Graph, megabytes, read_graph
 from conformance.submission.opening import open_models
 from conformance.verbs import PATH, Answer, limited
 from reference.data import fixture
+from reference.datasets.files import PICTURES
 from reference.errors import SubmissionError, one_line
 from reference.npu.quantize import Feeds, Precision, Quantized, quantize
 from reference.process import Limits
@@ -23,7 +25,6 @@ from reference.tracks import Part, Track, fits
 
 # Of an embedding: below it, rankings are no longer those of the float model.
 COLLAPSED = 0.9
-_PICTURES = {".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
 
 @click.command()
@@ -58,7 +59,8 @@ def command(
     """
     contract = find_track(track)
     own = _part(contract, part)
-    pictures = _pictures(images) if own.image else []
+    endings = getattr(contract.room("inputs"), "ENDINGS", PICTURES) if images else PICTURES
+    pictures = _pictures(images, endings) if own.image else []
     lines = _lines(texts) if own.text else []
     with tempfile.TemporaryDirectory(prefix="lpcvc-") as scratch, stderr_progress() as progress:
         source = _onnx_file(contract, own, model, Path(scratch), limits)
@@ -94,14 +96,14 @@ def _onnx_file(track: Track, part: Part, target: str, scratch: Path, limits: Lim
     return model.path
 
 
-def _pictures(folder: Path | None) -> list[Path]:
+def _pictures(folder: Path | None, known: AnySet[str]) -> list[Path]:
     if folder is None:
         return [fixture(f"photos/{file}") for file, _ in PHOTOS.values()]
     if not folder.is_dir():
         raise SubmissionError(f"no such folder: {folder}", "give --images the folder of pictures")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _PICTURES)
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in known)
     if not found:
-        endings = ", ".join(sorted(_PICTURES))
+        endings = ", ".join(sorted(known))
         raise SubmissionError(
             f"{folder} holds no pictures", f"put files there that end in {endings}"
         )

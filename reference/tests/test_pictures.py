@@ -176,3 +176,13 @@ def test_enlarged_pixels_stay_what_they_are():
 def test_a_share_is_told_however_small(count, words):
     where = np.arange(10000).reshape(100, 100) < count
     assert tuple(name for _, name in told(where, "x")) == words
+
+
+def test_a_clip_is_four_of_its_frames():
+    """Row by row, wherever the channels are."""
+    levels = np.arange(16, dtype=np.float32).reshape(1, 16, 1, 1, 1) / 15
+    clip = np.broadcast_to(levels, (1, 16, 2, 2, 3))
+    drawn = photograph(clip, 1.0, None, 4)
+    assert drawn.shape == (4, 4, 3)
+    assert drawn[::2, ::2, 0].tolist() == [[0, 85], [170, 255]]
+    assert (photograph(clip.transpose(0, 4, 1, 2, 3), 1.0, None, 1) == drawn).all()
