@@ -82,6 +82,12 @@ def tolerances(room: Any, precision: Precision) -> tuple[Tolerance, ...]:
     )
 
 
+def told(room: Any, measures: object) -> str:
+    """The figures in a line; what was not measured is left out. `room` is a track's agreement."""
+    found = ((figure, getattr(measures, name)) for name, figure in room.FIGURES.items())
+    return ", ".join(figure.words.format(value) for figure, value in found if value is not None)
+
+
 SOURCES: dict[Precision, str] = {
     "float32": "measured on the reference models: exports are within 1e-4 of the range, and flip"
     " 1e-4 of a mask's pixels, at most; ten times that",

@@ -30,7 +30,9 @@ def answer(track: Track, run: Run) -> Figure | None:
     text = PHOTOS[name][1] if run.part.text else ""
     alt = f"The photograph {name}{f' and the text {text!r}' if text else ''}"
     caption = f"{name}: {text!r}" if text else name
-    return figure_of(caption, f"{alt}; beside it {drawing.alt}.", drawing, photo)
+    figure = figure_of(caption, f"{alt}; beside it {drawing.alt}.", drawing, photo)
+    chart = bars_of(caption, drawing) if drawing.ranking else None
+    return replace(figure, chart=chart)
 
 
 def difference(track: Track, host: Run, other: Run, device: str) -> Figure | None:

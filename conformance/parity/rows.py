@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from conformance.report.terminal import Row
+from reference.agreement import told
 from reference.tracks import Track
 
 if TYPE_CHECKING:
@@ -29,9 +30,7 @@ _NPU_DEFECTS = {
 
 def measured(track: Track, measures: object) -> str:
     """The figures in a line; what was not measured is left out."""
-    figures = track.room("agreement").FIGURES
-    found = ((figure, getattr(measures, name)) for name, figure in figures.items())
-    return ", ".join(figure.words.format(value) for figure, value in found if value is not None)
+    return told(track.room("agreement"), measures)
 
 
 def told_of(row: Row, agreement: "Agreement") -> Row:

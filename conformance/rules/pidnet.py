@@ -1,28 +1,16 @@
 """Rules of the PidNet model card beyond the shapes."""
 
-import numpy as np
-
 from conformance.contract.evidence import Evidence
-from conformance.contract.look import describe, is_finite, value_range
 from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped
-from conformance.rules.behaviour import NO_RUN
 from conformance.rules.contract import NO_GRAPH
-from conformance.submission.graph import Graph, Node, Value, elements, nbytes
+from conformance.rules.logits import judge_logits
+from conformance.submission.graph import Value, elements, nbytes
 
 KERNELS = 7_601_376
 SMALL = 64  # elements of a constant that is no kernel yet, such as a colour matrix
 SIZE_MIB = 29.1
 # Batch norms, folded or not, are 0.3 % of the weights.
 TOLERANCE = 0.01
-SUM_TOLERANCE = 1e-3
-_SQUASHES = {
-    *("ArgMax", "Hardmax", "HardSigmoid", "LogSoftmax", "OneHot", "Sigmoid", "Softmax"),
-}
-_BINARY = {"Add", "Sub", "Mul", "Div"}
-_CARRIES = _BINARY | {
-    *("Cast", "Clip", "DequantizeLinear", "Expand", "Flatten", "Identity", "QuantizeLinear"),
-    *("Reshape", "Resize", "Slice", "Squeeze", "Tile", "Transpose", "Unsqueeze", "Upsample"),
-}
 
 
 @rule(
@@ -38,50 +26,7 @@ def logits(e: Evidence) -> Verdict:
     the exponentials of their logarithms. The graph tells as well: nothing but scales and shapes
     lies between the squashing operator and the output.
     """
-    runs = list(filter(is_finite, e.runs("photo")))
-    for run in runs:
-        seen = _not_logits(np.asarray(run.output, dtype=np.float64))
-        if seen:
-            return failed("logits", f"{seen}: {describe(run.output)}", run.where)
-    for _, graph in e.each_graph():
-        node = _squashing(graph)
-        if node is not None:
-            return failed("logits", f"{node.label} leads to the output")
-    return passed(value_range(runs)) if runs else skipped(NO_RUN)
-
-
-def _not_logits(x: np.ndarray) -> str:
-    """What an answer (1, classes, H, W) is instead of logits; "" where nothing tells."""
-    low, high = float(x.min()), float(x.max())
-    if low == high:
-        return ""  # IMG-1 speaks of these
-    if low >= 0 and high <= 1:
-        return "probabilities"
-    if low >= 0 and high <= x.shape[1] - 1 and not (x % 1).any():
-        return "class numbers"
-    if low >= 0 and _constant(x.sum(axis=1)):
-        return "probabilities, scaled: one sum over the classes everywhere"
-    if high <= 0 and _constant(np.exp(x).sum(axis=1)):
-        return "logarithms of probabilities"
-    return ""
-
-
-def _constant(sums: np.ndarray) -> bool:
-    return bool(np.ptp(sums) <= SUM_TOLERANCE * np.abs(sums).max())
-
-
-def _squashing(graph: Graph) -> Node | None:
-    """The operator that makes probabilities or classes right ahead of the output, if one does."""
-    name, seen = graph.outputs[0].name if graph.outputs else "", set[str]()
-    while (node := graph.producer(name)) and name not in seen:  # a damaged graph may be a circle
-        seen.add(name)
-        if node.op in _SQUASHES:
-            return node
-        data = [x for x in node.inputs if x and x not in graph.weights | graph.constants]
-        if node.op not in _CARRIES or not data or (node.op in _BINARY and len(data) > 1):
-            return None
-        name = data[0]
-    return None
+    return judge_logits(e)
 
 
 @rule(

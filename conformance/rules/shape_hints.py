@@ -97,7 +97,9 @@ def _size_hint(found: Shape, wanted: Shape, side: Side) -> str:
         (axis,) = differ
         verb = "take" if side == "input" else "return"
         return f"{verb} {_counted(wanted[axis], names[axis])}, not {found[axis]}"
-    a_map = len(wanted) == 4 or (len(wanted) == 2 and side == "output" and wanted[0] != 1)
+    if len(wanted) == 2 and wanted[0] == 1 and side == "output":
+        return f"return {wanted[1]} values, not {found[1]}: end with a layer of that width"
+    a_map = len(wanted) == 4 or (len(wanted) == 2 and side == "output")
     if a_map and min(differ) >= len(wanted) - 2:
         own, other = (f"{shape[-2]}x{shape[-1]}" for shape in (found, wanted))
         if side == "input":

@@ -14,6 +14,11 @@ from reference.datasets.items import Finding
 from reference.errors import SubmissionError
 
 PICTURES = {".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+# Cells that pandas.read_csv takes for empty ones, and dropna() drops.
+EMPTY_CELLS = {
+    *("#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
+    *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
+}
 
 
 def subfolder(folder: Path, *names: str) -> Path:

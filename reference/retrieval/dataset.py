@@ -14,17 +14,12 @@ from contextlib import suppress
 from itertools import zip_longest
 from pathlib import Path
 
-from reference.datasets.files import is_file, read_table, subfolder
+from reference.datasets.files import EMPTY_CELLS, is_file, read_table, subfolder
 from reference.datasets.items import Finding, Index, Item
 
 _INT16 = range(-(2**15), 2**15)
 # What `upload_dataset.py` reads of a folder, in capitals too.
 READ = (".jpeg", ".jpg", ".png", ".webp")
-# Cells that pandas.read_csv takes for empty ones, and dropna() drops.
-_EMPTY = {
-    *("#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
-    *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
-}
 _DIES = "the official run dies there"
 _IMAGE_COLUMNS = ("Image_names", "Text_nums")
 _TEXT_COLUMNS = ("Text_nums", "Unique_Texts")
@@ -136,7 +131,7 @@ def _text_faults(path: Path, rows: Rows) -> Iterator[Finding]:
         shift = "the official code drops it, and pairs all texts after it with other ids"
         if not text:
             yield _error(path, f"row {number} has no text: {shift}", "write one, or remove the row")
-        elif text in _EMPTY:
+        elif text in EMPTY_CELLS:
             problem = f"row {number} has the text {text!r}, which pandas takes for none: {shift}"
             yield _error(path, problem, "write another, or remove the row")
         if not row["Text_nums"]:
