@@ -9,6 +9,7 @@ from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped, 
 from conformance.rules.contract import of_part
 from conformance.submission.channels import Channels, arrivals
 from conformance.submission.graph import Graph, Node
+from reference.agreement import Nothing, told, tolerances
 from reference.tracks import Part
 
 # Between the answers to two photographs in [0, 1], as a share of that in 0..255. Seen with random
@@ -136,6 +137,36 @@ def channels_as_fed(e: Evidence) -> Verdict:
     )
     kept = passed("RGB to the first weights") if pictures else skipped(NO_PICTURE)
     return together(offences) or kept
+
+
+@rule(
+    "IMG-5",
+    Level.ADVICE,
+    source="the track's own measure of two answers, and its bounds for float32, as parity has them",
+    remedy="check that the trained weights are loaded, and that mean/std and scale are those of"
+    " the training",
+)
+def answers_vary(e: Evidence) -> Verdict:
+    """Answers to different photographs are further apart than a model and its export may be.
+
+    Nearer ones are told apart by nothing but rounding on a device, and by no score: the answer is
+    effectively constant. Where IMG-1 fails nothing is judged here.
+    """
+    if not e.track.has("agreement"):
+        return skipped("the track has no measure of how far two answers are apart")
+    room = e.track.room("agreement")
+    bounds = tolerances(room, "float32")
+    offences, seen = [], []
+    for part in e.track.parts:
+        pairs = [pair for pair in _pictures(e, part) if told_apart(*pair)]
+        found = [room.measure(one.output, two.output, Nothing()) for one, two in pairs]
+        far = [any(not t.allows(getattr(each, t.measure)) for t in bounds) for each in found]
+        if any(far):
+            seen.append(f"{sum(far)} of {len(far)} pairs of photographs; {told(room, found[0])}")
+        elif far:
+            answer = f"all {len(far)} pairs of photographs as near as one: {told(room, found[0])}"
+            offences.append(failed("an answer that varies", answer, pairs[0][0].where))
+    return together(offences) or (passed("; ".join(seen)) if seen else skipped(NO_ANSWER))
 
 
 def _judge_scale(fed: list[Run], other: list[Run], *, raw: bool) -> Verdict:

@@ -92,8 +92,8 @@ MUTANTS = [
     mutant("made for [0, 1]", SEG, _pixels_scaled(1 / 255), "IMG-1", "IMG-2", "TXT-3"),
     mutant("made for [0, 1]", DEP, _pixels_scaled(1 / 255), "IMG-2"),
     mutant("made for [0, 1]", DRAFT, _pixels_scaled(1 / 255), "IMG-2", part="image"),
-    mutant("made for 0..255", RET, _pixels_scaled(255), "IMG-2", part="image"),
-    mutant("made for 0..255", PID, _pixels_scaled(255), "IMG-2"),
+    mutant("made for 0..255", RET, _pixels_scaled(255), "IMG-2", "IMG-5", part="image"),
+    mutant("made for 0..255", PID, _pixels_scaled(255), "IMG-2", "IMG-5"),
     mutant("mean/std left outside", PID, bypass("normalised", "image"), "IMG-3"),
     mutant(
         "mean/std left outside", RET, bypass("normalised", "image"), "IMG-3", "RET-9", part="image"
