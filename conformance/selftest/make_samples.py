@@ -220,7 +220,26 @@ def pidnet(folder: Path) -> None:
         truth.save(truths / f"{frame}_gtFine_{kind}.png", optimize=True)
 
 
+def classification(folder: Path) -> None:
+    """Two photographs and a spoon, each as it is and with a third of the light."""
+    (images,) = _folders(folder, "images")
+    shown = (
+        *(("cat", 13, "chelsea", None), ("cup", 31, "coffee", (120, 0, 480, 340))),
+        ("spoon", 33, "coffee", (320, 50, 450, 330)),
+    )
+    rows = []
+    for label, index, name, crop in shown:
+        picture = photo(name).crop(crop)
+        picture.thumbnail((256, 256))
+        for light, share in (("low_light", 1 / 3), ("normal_light", 1.0)):
+            file = f"{label}_indoor_{light}_00.jpg"
+            picture.point(lambda level, s=share: round(level * s)).save(images / file, quality=85)
+            rows.append((file, label, index))
+    _table(folder / "key.csv", ("file_name", "label", "class_index"), rows)
+
+
 MAKERS = {
+    "classification": classification,
     "segmentation": segmentation,
     "retrieval": retrieval,
     "depth": depth,

@@ -13,10 +13,14 @@ import numpy as np
 import onnx
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from conformance.contract.probes import PHOTOS
+from reference.data import fixture
 from reference.registry import find_track
 from reference.tracks import Part, Tensor, Track
 
 OPSET, IR = 17, 8
+MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+STD = np.array([0.229, 0.224, 0.225], np.float32)
 VOCABULARY, WIDTH = 49408, 16
 END_OF_TEXT = 49407
 ELEMENT = {"float32": TensorProto.FLOAT, "int32": TensorProto.INT32, "int64": TensorProto.INT64}
@@ -121,6 +125,28 @@ def depth(part: Part) -> ModelProto:
     return b.model("depth")
 
 
+def classification(part: Part) -> ModelProto:
+    """Knows four photographs by heart: pooled colours against theirs, one class each."""
+    b = Builder(part)
+    scaled = _normalised(b, "image", 1.0)
+    pooled = b.node("AveragePool", scaled, kernel_shape=[28, 28], strides=[28, 28])
+    head = weights("head", 3 * 64, 64) / 3**0.5 / 16
+    for name, index in (("astronaut", 24), ("chelsea", 13), ("coffee", 31), ("rocket", 3)):
+        colours = _pooled(name)
+        head[:, index] = colours / np.linalg.norm(colours)
+    b.constant("head", head)
+    b.node("MatMul", b.node("Flatten", pooled), "head")
+    return b.model("logits")
+
+
+def _pooled(photo: str) -> np.ndarray:
+    """What the classification model sees of one of the suite's photographs, (192,)."""
+    track = find_track("classification")
+    picture = track.room("inputs").prepare_image(fixture(f"photos/{PHOTOS[photo][0]}"))
+    normal = (picture[0] - MEAN[:, None, None]) / STD[:, None, None]
+    return normal.reshape(3, 8, 28, 8, 28).mean((2, 4)).reshape(-1)
+
+
 def pidnet(part: Part) -> ModelProto:
     """Class logits of pooled colours, moved by a wide layer that sees the whole picture."""
     b = Builder(part)
@@ -149,6 +175,7 @@ MAKERS: dict[tuple[str, str], Callable[[Part], ModelProto]] = {
     ("retrieval-2026-draft", "text"): text_encoder,
     ("depth-2025", "model"): depth,
     ("pidnet", "model"): pidnet,
+    ("classification-2025", "model"): classification,
 }
 
 
@@ -174,8 +201,7 @@ def write(track: Track, folder: Path) -> dict[str, Path]:
 
 
 def _normalised(b: Builder, image: str, high: float) -> str:
-    mean = np.array([0.485, 0.456, 0.406], np.float32).reshape(1, 3, 1, 1) * np.float32(high)
-    std = np.array([0.229, 0.224, 0.225], np.float32).reshape(1, 3, 1, 1) * np.float32(high)
+    mean, std = (np.float32(high) * each.reshape(1, 3, 1, 1) for each in (MEAN, STD))
     b.constant("mean", mean)
     b.constant("std", std)
     return b.node("Div", b.node("Sub", image, "mean", out="centred"), "std", out="normalised")

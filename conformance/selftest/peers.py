@@ -26,6 +26,7 @@ from conformance.selftest.peers_files import (
     weights_as_inputs,
     weights_as_nodes,
 )
+from reference.classification.model import Classifier
 from reference.export import example_inputs
 from reference.pidnet.model import CityscapesModel
 from reference.registry import all_tracks
@@ -112,6 +113,10 @@ def _depth(name: str, save: Save) -> Peer:
     return _model(name, "depth-2025", save)
 
 
+def _classes(name: str, make: Maker) -> Peer:
+    return _model(name, "classification-2025", one_file(make))
+
+
 def _retrieval(
     name: str, image: Save, text: Save, track: str = "retrieval-2026", warns: str = ""
 ) -> Peer:
@@ -123,6 +128,9 @@ _DEPTH_8 = quantised(
     exported(partial(plain.DepthUNet, "min-max"), 18),
     "depth-2025",
     ["Conv", "Add", "Sub", "Div", "Concat", "Resize", "Tanh", "ReduceMin", "ReduceMax", "Clip"],
+)
+_MOBILE_8 = quantised(
+    exported(Classifier, 17), "classification-2025", ["Conv", "Add", "Clip", "Gemm", "ReduceMean"]
 )
 _PIDNET_8 = quantised(
     exported(CityscapesModel, 17),
@@ -219,6 +227,18 @@ PEERS = (
     _depth(
         "by hand, local functions of an older opset",
         one_file(changed(by_hand.depth, function_opset(17))),
+    ),
+    _classes("MobileNetV2, batch norms apart, opset 13", exported(Classifier, 13, fold=False)),
+    _classes("MobileNetV2 in w8a8", _MOBILE_8),
+    _classes("ViT with MatMul patches, opset 15", exported(partial(plain.VitImage, 64), 15)),
+    _classes(
+        "small convolutions, dynamo, opset 20",
+        exported(partial(plain.ConvImage, 64, 1), 20, dynamo=True),
+    ),
+    _model(
+        "classes in TorchScript",
+        "classification-2025",
+        torchscript(partial(plain.ConvImage, 64, 1)),
     ),
     _model(
         "PIDNet-S, batch norms apart, opset 13",

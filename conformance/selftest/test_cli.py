@@ -136,7 +136,7 @@ def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "expected"),
     [
         (["rules", "--explain", "SEG-99"], "no rule is called 'SEG-99'; `lpcvc rules` lists"),
-        (["rules", "--track", "dept"], "unknown track or edition 'dept'; choose one of: depth"),
+        (["rules", "--track", "dept"], "unknown track or edition 'dept'; choose one of: "),
         (["export", "--track", "retrieval-2026-draft", "."], "no reference model"),
         (["export", "--track", "depth", "--resolution", "256", "."], "has one resolution"),
         (["export", "--track", "segmentation", "--resolution", "255", "."], "255 is not allowed"),

@@ -26,6 +26,7 @@ from conformance.selftest.outside import write_pictures, write_titled
 from conformance.selftest.test_gate import save_mutant
 from reference.data import fixture
 from reference.depth.contract import DEPTH_2025
+from reference.registry import default_tracks
 from reference.retrieval.contract import RETRIEVAL_2026
 
 ROOT = Path(__file__).parents[2]
@@ -89,7 +90,8 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(RETRIEVAL_2026, folder)
     shutil.copy(folder / "image.onnx", folder / "a.onnx")
     shutil.copy(folder / "text.onnx", folder / "b.onnx")
-    for name, track in {"my": "depth", "segmentation": "segmentation", "pidnet": "pidnet"}.items():
+    single = {name: name for name, track in default_tracks().items() if len(track.parts) == 1}
+    for name, track in {"my": "depth", **single}.items():
         onnx.save(conforming(track), folder / f"{name}.onnx")
     save_mutant("depth up to 1.001", folder / "broken.onnx")
     shutil.copytree(fixture("photos"), folder / "my_pictures", ignore=_not_pictures)

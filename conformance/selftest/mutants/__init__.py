@@ -2,6 +2,7 @@
 
 from conformance.selftest.mutants import (
     behaviour,
+    classification,
     files,
     inputs,
     modules,
@@ -24,6 +25,7 @@ MUTANTS = [
     *behaviour.MUTANTS,
     *values.MUTANTS,
     *modules.MUTANTS,
+    *classification.MUTANTS,
     *stored.MUTANTS,
 ]
 

@@ -20,6 +20,7 @@ BOOL, UINT8, INT32, INT64 = (
     TensorProto.INT64,
 )
 SEG, DEP, PID = "segmentation-2025", "depth-2025", "pidnet"
+CLS = "classification-2025"
 RET, DRAFT = "retrieval-2026", "retrieval-2026-draft"
 
 Store = Callable[[ModelProto, Path], None]
