@@ -85,7 +85,9 @@ class Track:
 
     `image_high` is the largest pixel value that is fed (255 or 1). `budget_ms` is the published
     latency limit in milliseconds, None where there is none or, with `budget_is_reference`, where it
-    is the time of the reference model on the same device; `budget` says it in words.
+    is the time of the reference model on the same device; `budget` says it in words. With
+    `normalised_inside` mean and standard deviation of the pixels belong into the model, as they do
+    wherever [0, 1] is fed.
     `prefix` begins the ids of the rules in its own numbering; those in the module `rules` are held
     to it alone. `home` is the package of its rooms, empty where it has none; `rooms` has those that
     are modules elsewhere, with an empty name for one that it does without. `file` is the TOML file
@@ -109,6 +111,7 @@ class Track:
     rooms: tuple[tuple[Room, str], ...] = ()
     file: str = ""
     budget_is_reference: bool = False
+    normalised_inside: bool = False
 
     @property
     def id(self) -> str:

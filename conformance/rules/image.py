@@ -95,7 +95,7 @@ def pixel_scale(e: Evidence) -> Verdict:
     "IMG-3",
     Level.ADVICE,
     needs="graph",
-    when=lambda track: track.image_high == 1,
+    when=lambda track: track.image_high == 1 or track.normalised_inside,
     source="retrieval participants' most frequent mistake; PidNet card: mean/std inside the model",
     remedy="subtract the mean and divide by the standard deviation inside forward()",
 )

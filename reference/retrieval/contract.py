@@ -63,6 +63,7 @@ RETRIEVAL_2026_DRAFT = Track(
     home="reference.retrieval",
     rules="conformance.rules.retrieval",
     rooms=(("inputs", "reference.segmentation.inputs"), ("model", "")),
+    normalised_inside=True,
 )
 
 TRACKS = (RETRIEVAL_2026, RETRIEVAL_2026_DRAFT)
