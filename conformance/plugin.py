@@ -192,22 +192,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """One item a case; none where the wing is not asked for.
-
-    With xdist's `--dist loadgroup` those of one submission go to one worker, which runs it once.
-    """
-    config = metafunc.config
-    grouped = config.getoption("dist", "no") == "loadgroup"
+    """One item a case; none where the wing is not asked for."""
     for name, marker in markers().items():
         if f"{name}_case" in metafunc.fixturenames:
-            cases = _listed(config, name) if _asked(config, name, marker) else ()
-            groups = [case.id.rpartition("::")[0] for case in cases]
-            items = [
-                pytest.param(case, marks=[pytest.mark.xdist_group(group)] if grouped else [])
-                for case, group in zip(cases, groups, strict=True)
-            ]
+            cases = _listed(metafunc.config, name) if _asked(metafunc.config, name, marker) else ()
             ids = [case.id for case in cases]
-            metafunc.parametrize(f"{name}_case", items or NOTHING, ids=ids or ["none"])
+            metafunc.parametrize(f"{name}_case", cases or NOTHING, ids=ids or ["none"])
 
 
 def _listed(config: pytest.Config, name: str) -> Sequence[Case]:

@@ -1,7 +1,6 @@
 """The plugin in other projects' runs: it is not there, whatever they call their options."""
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -156,18 +155,6 @@ def test_it_is_in_the_workers_of_xdist(tmp_path: Path) -> None:
     done = run_pytest(tmp_path, *suite, "-n", "1")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 passed" in done.stdout
-
-
-def test_xdist_gives_a_submission_to_one_worker(tmp_path: Path) -> None:
-    """With `--dist loadgroup`, so that it is built and run once."""
-    write(DEPTH_2025, tmp_path)
-    chosen = ["--track=depth", "--submission=model.onnx", "-k", "COM-", "-v"]
-    suite = ["--pyargs", "conformance", "-m", "contract", *chosen]
-    done = run_pytest(tmp_path, *suite, "-n", "2", "--dist", "loadgroup")
-    assert done.returncode == 0, done.stdout + done.stderr
-    workers = re.findall(r"^\[(gw\d)\].* PASSED .*::COM-", done.stdout, re.MULTILINE)
-    assert len(workers) > 8
-    assert len(set(workers)) == 1
 
 
 def test_a_conftest_with_our_options_is_one_line_in_a_run_of_the_suite(stranger: Path) -> None:
