@@ -204,7 +204,7 @@ def _listed(config: pytest.Config, name: str) -> Sequence[Case]:
     """The cases of one wing; what goes wrong ends the run with one line."""
     wings = _wings(config)
     try:
-        return wings[name].cases()
+        return [*wings[name].cases(), *wings[name].left_out(name)]
     except Exception as error:
         raise ERROR(told(error), returncode=pytest.ExitCode.USAGE_ERROR) from None
 

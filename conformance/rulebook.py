@@ -15,7 +15,7 @@ from reference.tracks import SHARED_PREFIXES, Track
 _CONTRACT = ("common", "operators", "behaviour", "contract", "image", "text")
 ROOMS = (*_CONTRACT, "npu", "device")
 
-Needs = Literal["graph", "runs", "npu", "device"]
+Needs = Literal["graph", "runs", "npu", "device", "package"]
 Kind = Literal["any", "torch"]
 Outcome = Literal["pass", "fail", "skip"]
 
@@ -106,11 +106,12 @@ class Rule:
 
     `needs` is "graph" for what can be read off the file, "runs" for what needs forward passes, and
     "npu" for what Qualcomm's compiler and emulator show; such a check takes an NpuEvidence, and one
-    that needs a "device" of AI Hub a DeviceEvidence. `when` says of a track whether the rule is for
-    it; an `id` of `*-3` is the third one in the numbering of each. `kind` is "torch" where the rule
-    is about submissions that are not ONNX files yet. `fatal` marks a rule without which nothing
-    else can be checked, and `blocks` a required one of the graph without which no forward pass
-    tells anything.
+    that needs a "device" of AI Hub a DeviceEvidence. One that needs a "package" takes what the room
+    of that name gives: a track with that room has such rules alone. `when` says of a track whether
+    the rule is for it; an `id` of `*-3` is the third one in the numbering of each. `kind` is
+    "torch" where the rule is about submissions that are not ONNX files yet. `fatal` marks a rule
+    without which nothing else can be checked, and `blocks` a required one of the graph without
+    which no forward pass tells anything.
     """
 
     id: str
@@ -207,12 +208,13 @@ def rules_of(track: Track, rooms: Sequence[str] = ROOMS) -> list[Rule]:
     """
     modules = [f"{__package__}.rules.{room}" for room in rooms]
     modules += [track.rules] if track.rules else []
+    packaged = track.has("package")
     for module in modules:
         importlib.import_module(module)
     found = [
         replace(rule, id=rule.id.replace("*", track.prefix))
         for (module, _), rule in _RULES.items()
-        if module in modules and rule.when(track)
+        if module in modules and (rule.needs == "package") is packaged and rule.when(track)
     ]
     first, *rest = SHARED_PREFIXES
     prefixes = [first, track.prefix, *rest]
@@ -228,7 +230,7 @@ def rules_for(track: Track, *, torch: bool = False) -> list[Rule]:
     """The rules of the contract for a submission to `track`, without a forward pass first."""
     kinds = {"any", "torch"} if torch else {"any"}
     own = rules_of(track, _CONTRACT)
-    chosen = [r for r in own if r.needs in ("graph", "runs") and r.kind in kinds]
+    chosen = [r for r in own if r.needs in ("graph", "runs", "package") and r.kind in kinds]
     return sorted(chosen, key=lambda r: (not r.fatal, r.needs != "graph"))
 
 

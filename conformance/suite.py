@@ -49,6 +49,11 @@ class Suite:
         self.submitted = bool(submission)
         self.subjects = [self._subject(track, submission, weights) for track in self.tracks]
 
+    @property
+    def models(self) -> list[Subject]:
+        """The subjects that can run: all but packages."""
+        return [subject for subject in self.subjects if not subject.track.has("package")]
+
     def devices(self, track: Track) -> list[Device]:
         """Those whose NPU is emulated: by default the track's."""
         return self._devices or [find_device(track.device)]

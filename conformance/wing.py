@@ -10,9 +10,9 @@ from conformance.assessment import BaseAssessment
 from conformance.report.document import Section
 from conformance.report.terminal import Row, Status, explain_failure, repeat_rule
 from conformance.rulebook import Rule, Verdict
-from conformance.subject import Progress
+from conformance.subject import Progress, Subject
 from conformance.suite import Suite
-from reference.errors import SubmissionError, ToolError
+from reference.errors import SubmissionError, ToolError, one_line
 
 
 class NotCompared(Exception):  # noqa: N818 - no error
@@ -69,6 +69,11 @@ class Wing(ABC):
     def cases(self) -> Sequence[Case]:
         """Its items. Raises SubmissionError."""
 
+    def left_out(self, name: str) -> Sequence[Case]:
+        """A line for each package, in the wing called so; none where it is looked at."""
+        packages = [own for own in self.suite.subjects if own not in self.suite.models]
+        return [PackageCase(name, own) for own in packages]
+
     def start(self) -> None:  # noqa: B027 - most lack nothing
         """Raises SubmissionError where its items, which are about to run, lack something."""
 
@@ -90,6 +95,29 @@ class Wing(ABC):
 
     def close(self) -> None:  # noqa: B027 - most started nothing
         """Ends what it started."""
+
+
+@dataclass(frozen=True)
+class PackageCase(Case):
+    """In a wing that runs models, the one line of a submission that is a package."""
+
+    name: str
+    subject: Subject
+
+    @property
+    def id(self) -> str:
+        """`aigc-2026::npu`."""
+        return f"{self.subject.track.id}::{self.name}"
+
+    def follow(self, progress: Progress) -> None:
+        """There is nothing to tell."""
+
+    def judged(self) -> Judged:
+        """That it is left out."""
+        track = self.subject.track
+        seen = "nothing to compile or to run: a package is held to its rules by -m contract"
+        label = one_line(f"{track.id}, {self.subject.label}")
+        return Judged(Row(label, self.name, "", "skip", seen, "", track.id))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,9 @@ Shape = tuple[int | None, ...]
 # exactly 0 and 1, a vector that is compared in direction, a relative depth map, or scores of
 # classes. Empty: numbers.
 Kind = Literal["picture", "text", "binary", "embedding", "depth", "logits", ""]
-Room = Literal["inputs", "model", "metric", "dataset", "agreement", "pictures"]
+Room = Literal[
+    "inputs", "model", "metric", "dataset", "agreement", "pictures", "package", "answers"
+]
 ROOMS: dict[Room, str] = {
     "inputs": "preparation of pictures and texts",
     "model": "reference model",
@@ -24,6 +26,8 @@ ROOMS: dict[Room, str] = {
     "dataset": "data set that can be read",
     "agreement": "measure of how far two answers are apart",
     "pictures": "pictures of answers",
+    "package": "package of files",
+    "answers": "score of answers that are files",
 }
 RAW = "0..255, not normalised"
 COLOURS = 3
@@ -62,7 +66,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Part:
-    """One model file of a submission; retrieval has two, the other tracks one."""
+    """One model file of a submission; retrieval has two, most tracks one, a package none."""
 
     name: str
     inputs: tuple[Tensor, ...]

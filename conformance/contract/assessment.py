@@ -2,6 +2,7 @@
 
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from conformance.assessment import BaseAssessment
 from conformance.contract.evidence import Evidence
@@ -47,3 +48,23 @@ class Assessment(BaseAssessment):
     def _broken_graph(self) -> list[Rule]:
         static = [r for r in self.rules if r.needs == "graph" and r.level is Level.REQUIRED]
         return [rule for rule in static if self.verdict(rule).outcome == "fail"]
+
+
+class PackageAssessment(Assessment):
+    """One submission that is a package; no rule of it needs a run."""
+
+    @cached_property
+    def evidence(self) -> Any:
+        """What the room `package` of the track made of it."""
+        return self._open().package
+
+
+def assessment_of(
+    subject: Subject,
+    folder: Path,
+    *,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+) -> Assessment:
+    """The one that fits what the track takes."""
+    kind = PackageAssessment if subject.track.has("package") else Assessment
+    return kind(subject, folder, limits=limits)

@@ -1,11 +1,11 @@
 """The items of the contract: every rule for every submission, or for the references without one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from conformance.contract.assessment import Assessment
+from conformance.contract.assessment import Assessment, assessment_of
 from conformance.contract.sections import contract_sections
 from conformance.suite import Suite
-from conformance.wing import RuleWing
+from conformance.wing import Case, RuleWing
 
 
 class ContractWing(RuleWing[Assessment]):
@@ -21,7 +21,11 @@ class ContractWing(RuleWing[Assessment]):
         """One for each submission."""
         for subject in self.suite.subjects:
             folder = self.suite.folder(subject.track.id)
-            yield Assessment(subject, folder, limits=self.suite.limits)
+            yield assessment_of(subject, folder, limits=self.suite.limits)
+
+    def left_out(self, name: str) -> Sequence[Case]:
+        """None: packages have rules too."""
+        return ()
 
     shown = staticmethod(contract_sections)
 

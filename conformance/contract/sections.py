@@ -1,6 +1,7 @@
 """What a report shows of answers on this machine, and of others beside them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,10 +13,20 @@ from conformance.report.document import Figure, Section, Table
 _TEXTS_SHOWN = 10
 
 
-def contract_sections(label: str, e: Evidence) -> Iterator[Section]:
-    """Of a submission called `label`: its answers, and what is near to what."""
+def contract_sections(label: str, e: Any) -> Iterator[Section]:
+    """Of a submission called `label`: its answers, and what is near to what; or its files."""
+    if not isinstance(e, Evidence):
+        yield package_files(label, e.files)
+        return
     yield from answers_to_photographs(label, e)
     yield from retrieval(label, e)
+
+
+def package_files(label: str, files: Mapping[str, int]) -> Section:
+    """What a package holds, `files` in bytes by place."""
+    rows = tuple((name, f"{size:,}") for name, size in files.items())
+    table = Table("Files", ("file", "bytes"), rows, right=(1,))
+    return Section("files", "What the package holds", label, tables=(table,))
 
 
 def answers_to_photographs(label: str, e: Evidence) -> Iterator[Section]:

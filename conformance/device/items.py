@@ -31,7 +31,7 @@ class DeviceWing(RuleWing[DeviceAssessment]):
 
     def assess(self) -> Iterator[DeviceAssessment]:
         """One for each submission and device, beside the reference where that is its budget."""
-        for subject in self.suite.subjects:
+        for subject in self.suite.models:
             for device in self.suite.device_names or [subject.track.device]:
                 own = self._on(device, subject, reference=not self.suite.submitted)
                 sample = self.suite.reference(subject.track) if self._against(subject) else None

@@ -12,7 +12,7 @@ class NpuWing(RuleWing[NpuAssessment]):
 
     def assess(self) -> Iterator[NpuAssessment]:
         """Makes them."""
-        for subject in self.suite.subjects:
+        for subject in self.suite.models:
             for device in self.suite.devices(subject.track):
                 folder = self.suite.folder(subject.track.id)
                 yield NpuAssessment(device, subject, folder, limits=self.suite.limits)

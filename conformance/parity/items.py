@@ -73,7 +73,7 @@ class ParityWing(Wing):
         """One submission has one assessment, and what it holds, in all of its comparisons."""
         return [
             Comparison(own, device, self.suite.folder("parity"), self.suite.limits)
-            for subject in self.suite.subjects
+            for subject in self.suite.models
             for own in [Assessment(subject, self.suite.folder("parity"), limits=self.suite.limits)]
             for device in self.suite.devices(subject.track)
         ]

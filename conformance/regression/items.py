@@ -50,7 +50,7 @@ class RegressionWing(Wing):
         """Every group of every submission."""
         return [
             RegressionCase(self._run, subject, group, self.suite.options)
-            for subject in self.suite.subjects
+            for subject in self.suite.models
             for group in self._groups(subject)
         ]
 

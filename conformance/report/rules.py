@@ -27,6 +27,7 @@ _LATER = {
 }
 _LOOKED_AT: dict[Needs, str] = {
     "graph": "the file, nothing is run",
+    "package": "the files of the package, nothing is run",
     "runs": "the answers to the probes",
     "device": "jobs on AI Hub, Qualcomm's or a local one",
     "npu": "what Qualcomm's compiler makes of the file, and its emulator's answers",
@@ -97,6 +98,17 @@ def _track_markdown(track: Track) -> str:
         for way, tensors in (("in", part.inputs), ("out", (part.output,)))
         for tensor in tensors
     ]
+    if track.has("package"):
+        return "\n".join(
+            [
+                f"### `{track.id}`",
+                "",
+                f"{track.title}. One submission is a package, with rules of its own alone. Device:"
+                f" {track.device}; speed: {track.budget}; score: {track.metric}.",
+                "",
+                f"Sources: {'; '.join(track.sources)}.",
+            ]
+        )
     options = f"`{track.compile_options}`" if track.compile_options else "AI Hub's defaults"
     return "\n".join(
         [
@@ -117,7 +129,8 @@ def _track_markdown(track: Track) -> str:
 def _rule_markdown(rule: Rule) -> str:
     tracks = tracks_of(rule)
     names = _names(tracks)
-    where = "" if len(names) in (1, len(default_tracks())) else f" Tracks: {', '.join(names)}."
+    every = [track for track in default_tracks().values() if track.parts]
+    where = "" if len(names) in (1, len(every)) else f" Tracks: {', '.join(names)}."
     return "\n".join(
         [
             f"### {rule.id} ({rule.level.value})",

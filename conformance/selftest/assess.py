@@ -5,7 +5,7 @@ from pathlib import Path
 import onnx
 from onnx import ModelProto
 
-from conformance.contract.assessment import Assessment
+from conformance.contract.assessment import assessment_of
 from conformance.rulebook import Verdict
 from conformance.selftest.models import write
 from conformance.subject import opened
@@ -18,7 +18,7 @@ def assess(track: Track, specs: list[str], folder: Path) -> dict[str, Verdict]:
     scratch = folder / "scratch"
     scratch.mkdir(parents=True)
     submission = open_submission(track, specs, scratch)
-    own = Assessment(opened(track, submission), scratch)
+    own = assessment_of(opened(track, submission), scratch)
     return {rule.id: own.verdict(rule) for rule in own.rules}
 
 

@@ -13,7 +13,7 @@ import onnx
 from PIL import Image
 
 from conformance.selftest.gate import run_gate
-from conformance.selftest.models import conforming, write
+from conformance.selftest.models import DEFAULT_TRACKS, conforming, write
 from conformance.selftest.mutants import MUTANTS
 from reference.registry import default_tracks
 from reference.tracks import Track
@@ -28,7 +28,7 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     browser = _browser()
     try:
-        for track in default_tracks().values():
+        for track in DEFAULT_TRACKS:
             page = _report(track, write(track, _folder()))
             _photograph(browser, page, "#section-1", FOLDER / f"{track.name}.png", 420)
         _photograph(browser, _report_of_broken(), "body", FOLDER / "report.png", 840)

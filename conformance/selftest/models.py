@@ -15,9 +15,12 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from conformance.contract.probes import PHOTOS
 from reference.data import fixture
-from reference.registry import find_track
+from reference.registry import all_tracks, default_tracks, find_track
 from reference.tracks import Part, Tensor, Track
 
+# All but those that take a package, which is in packages.py.
+MODEL_TRACKS = [track for track in all_tracks().values() if track.parts]
+DEFAULT_TRACKS = [track for track in default_tracks().values() if track.parts]
 OPSET, IR = 17, 8
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)

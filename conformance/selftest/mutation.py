@@ -26,7 +26,7 @@ from conformance import rulebook
 from conformance.contract.assessment import Assessment
 from conformance.contract.evidence import Evidence
 from conformance.rulebook import Rule
-from conformance.selftest.models import write
+from conformance.selftest.models import MODEL_TRACKS, write
 from conformance.selftest.mutants import MUTANTS
 from conformance.selftest.mutation_by_tests import OWN_TESTS, judge_by_tests
 from conformance.subject import opened
@@ -66,14 +66,15 @@ class Recorded:
 def record(folder: Path) -> list[Recorded]:
     """Every conforming model and every mutant, judged once by the rules as they are."""
     found = []
-    for track in all_tracks().values():
+    for track in MODEL_TRACKS:
         place = _empty(folder / f"conforming-{track.id}")
         paths = write(track, place)
         specs = [f"{part}={path}" for part, path in paths.items()]
         found.append(_record(f"conforming {track.id}", track, specs, place))
-    for number, mutant in enumerate(MUTANTS):
+    mutants = [mutant for mutant in MUTANTS if all_tracks()[mutant.track].parts]
+    for number, mutant in enumerate(mutants):
         place = _empty(folder / str(number))
-        print(f"\rrecording {number + 1}/{len(MUTANTS)}", end="", file=sys.stderr)
+        print(f"\rrecording {number + 1}/{len(mutants)}", end="", file=sys.stderr)
         with contextlib.suppress(SubmissionError):
             specs = mutant.submit(place)
             found.append(_record(mutant.name, all_tracks()[mutant.track], specs, place))

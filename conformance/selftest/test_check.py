@@ -15,14 +15,15 @@ import yaml
 
 from conformance.cli import main
 from conformance.rulebook import all_rules, every_track
-from conformance.selftest.models import conforming, write
+from conformance.selftest.models import DEFAULT_TRACKS, conforming, write
 from conformance.selftest.mutants import MUTANTS, depth_modules
 from conformance.selftest.mutants.mutant import Mutant
 from conformance.selftest.test_gate import poison, save_mutant
 from conformance.verbs.check import check_files, static_rules
 from reference.depth.contract import DEPTH_2025
-from reference.registry import default_tracks, find_track
+from reference.registry import find_track
 from reference.retrieval.contract import RETRIEVAL_2026
+from reference.tracks import Track
 
 ROOT = Path(__file__).parents[2]
 STATIC = [
@@ -34,9 +35,8 @@ STATIC = [
 ]
 
 
-@pytest.mark.parametrize("name", default_tracks())
-def test_a_conforming_model_keeps_all(name: str, tmp_path: Path) -> None:
-    track = find_track(name)
+@pytest.mark.parametrize("track", DEFAULT_TRACKS, ids=lambda track: track.id)
+def test_a_conforming_model_keeps_all(track: Track, tmp_path: Path) -> None:
     paths = list(write(track, tmp_path).values())
     for held_to in (track, None):
         text, code = check_files([str(path) for path in paths], held_to, strict=True)

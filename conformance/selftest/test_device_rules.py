@@ -23,7 +23,7 @@ from conformance.device.history import (
 from conformance.device.jobs import ORGANISERS, upload_form
 from conformance.rulebook import Verdict, all_rules, device_rules_for
 from conformance.selftest.assess import broken
-from conformance.selftest.models import conforming, write
+from conformance.selftest.models import DEFAULT_TRACKS, conforming, write
 from conformance.selftest.scripted_hub import MB, Script, ScriptedHub
 from conformance.subject import opened
 from conformance.submission.opening import Model, Submission
@@ -33,7 +33,6 @@ from reference.depth.contract import DEPTH_2025
 from reference.errors import SubmissionError
 from reference.npu.anchors import published_anchors
 from reference.pidnet.contract import PIDNET
-from reference.registry import default_tracks
 from reference.retrieval.contract import RETRIEVAL_2026
 from reference.segmentation.contract import SEGMENTATION_2025
 from reference.tracks import Track
@@ -66,7 +65,7 @@ def hold(track: Track, folder: Path, script: Script, **options) -> dict[str, Ver
     return verdicts_of(prepare(track, folder, script, **options))
 
 
-@pytest.mark.parametrize("track", default_tracks().values(), ids=lambda track: track.id)
+@pytest.mark.parametrize("track", DEFAULT_TRACKS, ids=lambda track: track.id)
 def test_conforming_models_break_nothing(track: Track, tmp_path: Path) -> None:
     script = Script([10.0, 12.0, 11.0], memory=(0, 90 * MB))
     verdicts = hold(track, tmp_path, script, repeats=3, reference=True)
@@ -316,9 +315,7 @@ def test_external_data_goes_in_a_folder_of_two(tmp_path: Path) -> None:
 
 def test_every_rule_has_a_defect() -> None:
     listed = set().union(*(rules for _, rules in DEFECTS.values())) | {"DEV-11", "DEV-12"}
-    assert listed == {
-        rule.id for track in default_tracks().values() for rule in device_rules_for(track)
-    }
+    assert listed == {rule.id for track in DEFAULT_TRACKS for rule in device_rules_for(track)}
 
 
 def test_saved_is_what_a_person_can_read(tmp_path: Path) -> None:

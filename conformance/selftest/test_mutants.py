@@ -10,8 +10,9 @@ from onnx import TensorProto
 from conformance.rulebook import all_rules
 from conformance.selftest.assess import assess, assess_models, broken
 from conformance.selftest.matrix import attempt, label
-from conformance.selftest.models import conforming
-from conformance.selftest.mutants import MUTANTS, Mutant
+from conformance.selftest.models import MODEL_TRACKS, conforming
+from conformance.selftest.mutants import MUTANTS, Mutant, packages
+from conformance.selftest.packages import TEAM, write_folder, zipped
 from conformance.selftest.surgery import after, both, bypass, constant, redeclare, step
 from reference.depth.contract import DEPTH_2025
 from reference.registry import all_tracks
@@ -20,7 +21,15 @@ from reference.segmentation.contract import SEGMENTATION_2025
 from reference.tracks import Track
 
 
-@pytest.mark.parametrize("track", all_tracks().values(), ids=lambda track: track.id)
+def test_a_conforming_package_keeps_every_rule(tmp_path) -> None:
+    track = all_tracks()["aigc-2026"]
+    for spec in (write_folder(tmp_path), zipped(tmp_path / TEAM)):
+        verdicts = assess(track, [str(spec)], tmp_path / spec.name[4:])
+        assert {id: v.outcome for id, v in verdicts.items() if v.outcome != "pass"} == {}
+        assert len(verdicts) == 18
+
+
+@pytest.mark.parametrize("track", MODEL_TRACKS, ids=lambda track: track.id)
 def test_conforming_models_pass_every_rule(track: Track, tmp_path) -> None:
     verdicts = assess_models(track, {}, tmp_path)
     assert {id: v.outcome for id, v in verdicts.items() if v.outcome != "pass"} == {}
@@ -33,11 +42,14 @@ def test_mutant_breaks_exactly_its_rules(mutant: Mutant, tmp_path) -> None:
 
 def test_every_rule_has_a_mutant() -> None:
     shared = {
-        rule.id for rule in all_rules().values() for mutant in MUTANTS if rule.id in mutant.rules
+        rule.id
+        for rule in all_rules().values()
+        for mutant in [*MUTANTS, *packages.ALL]
+        if rule.id in mutant.rules
     }
     # A rule with one check for all tracks needs one of them broken.
     checks = {all_rules()[id].check for id in shared}
-    contract = [rule for rule in all_rules().values() if rule.needs in ("graph", "runs")]
+    contract = [rule for rule in all_rules().values() if rule.needs in ("graph", "runs", "package")]
     assert [rule.id for rule in contract if rule.check not in checks] == []
 
 

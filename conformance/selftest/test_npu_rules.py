@@ -16,7 +16,7 @@ from conformance.npu.evidence import npu_probes
 from conformance.rulebook import Level, Verdict, all_rules, npu_rules_for
 from conformance.selftest.assess import broken
 from conformance.selftest.gate import counts, run_gate
-from conformance.selftest.models import conforming, write
+from conformance.selftest.models import DEFAULT_TRACKS, conforming, write
 from conformance.selftest.mutants import MUTANTS, Mutant
 from conformance.selftest.mutants.mutant import cast
 from conformance.selftest.surgery import after, both, constant, redeclare, side, step
@@ -26,7 +26,7 @@ from reference.depth.contract import DEPTH_2025
 from reference.npu.devices import find_device
 from reference.npu.latency import Estimate
 from reference.npu.toolchain import find_toolchain
-from reference.registry import all_tracks, default_tracks
+from reference.registry import all_tracks
 from reference.retrieval.contract import RETRIEVAL_2026
 from reference.segmentation.contract import SEGMENTATION_2025
 from reference.tracks import Track
@@ -63,7 +63,7 @@ def conforming_specs(track: Track, folder: Path) -> list[str]:
     return [f"{part}={path}" for part, path in write(track, folder).items()]
 
 
-@pytest.mark.parametrize("track", default_tracks().values(), ids=lambda track: track.id)
+@pytest.mark.parametrize("track", DEFAULT_TRACKS, ids=lambda track: track.id)
 def test_conforming_models_compile_whole(track: Track, tmp_path: Path) -> None:
     verdicts = compiled(track, conforming_specs(track, tmp_path), tmp_path, rules=STATIC)
     assert {id: v.seen for id, v in verdicts.items() if v.outcome != "pass"} == {}

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import reference.agreement as numbers
+from conformance.selftest.models import MODEL_TRACKS
 from reference.agreement import (
     Figure,
     Nothing,
@@ -22,7 +23,6 @@ from reference.agreement import (
 )
 from reference.depth.agreement import depth_parity
 from reference.pidnet.agreement import class_parity
-from reference.registry import all_tracks
 from reference.retrieval.agreement import embedding_parity
 from reference.segmentation.agreement import mask_parity
 
@@ -223,7 +223,7 @@ def test_a_bound_is_the_most_of_an_error_and_the_least_of_an_agreement() -> None
     assert [agreement.allows(x) for x in (1.0, 0.9, 0.8, NAN)] == [True, True, False, False]
 
 
-ROOMS = [track.room("agreement") for track in all_tracks().values()] + [numbers]
+ROOMS = [track.room("agreement") for track in MODEL_TRACKS] + [numbers]
 
 
 @pytest.mark.parametrize("room", dict.fromkeys(ROOMS), ids=lambda room: room.__name__)

@@ -147,6 +147,34 @@ def no_file(target: str) -> SubmissionError:
     return SubmissionError(f"no such file: {target}", hint)
 
 
+def mode_of(target: str) -> int | None:
+    """What kind of file it is, None where there is none; raises SubmissionError for what is no
+    path."""
+    if not target:
+        raise SubmissionError("--submission names nothing", f"it takes {FORMATS}")
+    try:
+        os.fsencode(target).decode()
+        return Path(target).stat().st_mode
+    except UnicodeDecodeError:
+        raise SubmissionError(
+            f"{target} is a name that is not UTF-8", "rename it; not every runtime opens that"
+        ) from None
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValueError:
+        raise SubmissionError(f"{target} is no path", "leave out the null character") from None
+    except OSError as error:
+        raise unreadable(target, error) from None
+
+
+def unreadable(name: str, error: OSError) -> SubmissionError:
+    """The line for what the system does not let be read."""
+    return SubmissionError(
+        f"{one_line(name, 200)} cannot be read ({error.strerror})",
+        "check the path and who may read it",
+    )
+
+
 def not_a_file(path: Path, mode: int) -> SubmissionError:
     """The line for what is there and is neither a file nor a folder; it is never read."""
     kind = _KINDS.get(stat.S_IFMT(mode), "something else")

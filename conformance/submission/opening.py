@@ -8,16 +8,18 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from conformance.submission.foreign import (
     FORMATS,
     HEAD_BYTES,
     PICKLE,
     by_files,
+    mode_of,
     no_file,
     not_a_file,
     refusal,
+    unreadable,
 )
 from conformance.submission.graph import Graph, read_graph
 from conformance.submission.parts import Takes, part_of, takes
@@ -57,12 +59,14 @@ class Model:
 class Submission:
     """The models of one submission by part, and what the user calls it.
 
-    `originals` are the PyTorch models that ONNX parts are known to come from.
+    `originals` are the PyTorch models that ONNX parts are known to come from. Of a track that takes
+    a package instead there are no models, and `package` is what its room made of it.
     """
 
     label: str
     models: dict[str, Model]
     originals: dict[str, Model] = field(default_factory=dict)
+    package: Any = None
 
     @property
     def torch(self) -> bool:
@@ -88,6 +92,8 @@ def open_submission(
     encodings is quantised there, in a child process with `limits`; nothing else is written. Raises
     SubmissionError for everything that cannot be a submission to `track`.
     """
+    if track.has("package"):
+        return _open_package(track, specs, scratch, limits)
     split = [split_spec(track, spec) for spec in specs]
     models: dict[str, Model] = {}
     for part, target in sorted(split, key=lambda pair: not pair[0]):  # those named first
@@ -105,6 +111,24 @@ def open_submission(
         _refuse_swapped(track, dict(split), models, limits)
     label = " ".join(Path(target).name or target for _, target in split)
     return Submission(one_line(label), {part.name: models[part.name] for part in track.parts})
+
+
+def _open_package(track: Track, specs: Sequence[str], scratch: Path, limits: Limits) -> Submission:
+    if len(specs) > 1:
+        raise SubmissionError(
+            f"{track.id} takes one package and {len(specs)} are given", "give the one that is meant"
+        )
+    path = Path(specs[0])
+    mode = mode_of(specs[0])
+    if mode is None:
+        raise no_file(specs[0])
+    if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
+        raise not_a_file(path, mode)
+    try:
+        package = track.room("package").open_package(path.resolve(), _made(scratch), limits)
+    except OSError as error:
+        raise unreadable(specs[0], error) from None
+    return Submission(one_line(_called(specs[0])), {}, package=package)
 
 
 def open_models(
@@ -233,25 +257,12 @@ def models_in(
     limits: Limits = Limits(),  # noqa: B008 - frozen
 ) -> list[Model]:
     """Every model of a target, at least one, of no part yet; raises as `open_submission` does."""
-    path = Path(target)
-    if not target:
-        raise SubmissionError("--submission names nothing", f"it takes {FORMATS}")
-    try:
-        os.fsencode(target).decode()
-        mode = path.stat().st_mode
-    except UnicodeDecodeError:
-        raise SubmissionError(
-            f"{target} is a name that is not UTF-8", "rename it; not every runtime opens that"
-        ) from None
-    except (FileNotFoundError, NotADirectoryError):
+    path, mode = Path(target), mode_of(target)
+    if mode is None:
         if _FACTORY.fullmatch(target) and ".py:" not in target:
             state = Path(tempfile.mkdtemp(dir=_made(scratch), prefix="state-")) / "state.pt"
             return [Model("", "factory", target, str(state))]
-        raise no_file(target) from None
-    except ValueError:
-        raise SubmissionError(f"{target} is no path", "leave out the null character") from None
-    except OSError as error:
-        raise _unreadable(target, error) from None
+        raise no_file(target)
     if stat.S_ISDIR(mode):
         return _open_folder(path, _called(target), scratch, limits)
     if not stat.S_ISREG(mode):
@@ -259,7 +270,7 @@ def models_in(
     try:
         return _open_file(path, scratch, limits)
     except OSError as error:
-        raise _unreadable(target, error) from None
+        raise unreadable(target, error) from None
 
 
 def _open_folder(folder: Path, name: str, scratch: Path, limits: Limits) -> list[Model]:
@@ -294,7 +305,7 @@ def _files(folder: Path, name: str) -> list[Path]:
                     f"{name} holds more than {MOST_ENTRIES} files", "give the model's own folder"
                 )
     except OSError as error:
-        raise _unreadable(name, error) from None
+        raise unreadable(name, error) from None
     return sorted(found)
 
 
@@ -369,13 +380,6 @@ def _read_head(path: Path) -> bytes:
 
 def _pickle(path: Path) -> SubmissionError:
     return SubmissionError(f"{path.name} {PICKLE[0]}", PICKLE[1])
-
-
-def _unreadable(name: str, error: OSError) -> SubmissionError:
-    return SubmissionError(
-        f"{one_line(name, 200)} cannot be read ({error.strerror})",
-        "check the path and who may read it",
-    )
 
 
 def _called(target: str) -> str:

@@ -22,6 +22,17 @@ Command = Callable[..., Answer]
 PATH = click.Path(path_type=Path)
 
 
+def model_track(name: str) -> Track:
+    """The track of that name; raises SubmissionError also for one that takes no model."""
+    track = find_track(name)
+    if track.has("package"):
+        raise SubmissionError(
+            f"{track.id} takes a package, in which there is nothing to compile or to run",
+            f"hold it to its rules: pytest --pyargs conformance -m contract --track {track.id}",
+        )
+    return track
+
+
 def held_to_a_track(command: Command) -> Command:
     """Adds --track and --submission, as the suite has them."""
     submission = click.option(
@@ -62,7 +73,7 @@ def for_devices(command: Command) -> Command:
         all_devices: bool,
         **others: object,
     ) -> Answer:
-        contract = None if track is None else find_track(track)
+        contract = None if track is None else model_track(track)
         if not models and contract is None:
             raise SubmissionError("no model is given", "give one, or --track for its reference")
         devices = _devices(contract, device, all_devices)

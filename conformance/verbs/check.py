@@ -13,11 +13,10 @@ from conformance.rulebook import Rule, all_rules, every_track, rules_for
 from conformance.subject import onnx_file
 from conformance.submission.graph import Graph, read_graph
 from conformance.submission.opening import Model, as_parts, models_in, split_spec, told_part
-from conformance.verbs import Answer, limited
+from conformance.verbs import Answer, limited, model_track
 from conformance.verbs._models import need_onnx
 from reference.errors import SubmissionError, ToolError, one_line
 from reference.process import Limits
-from reference.registry import find_track
 from reference.tracks import Part, Tensor, Track
 
 # Stands for the part of a file whose track is not known; the rules of every track do not ask.
@@ -38,7 +37,7 @@ def command(models: Sequence[str], track: str | None, strict: bool, limits: Limi
     Each MODEL is what the suite takes for --submission, on its own; PyTorch models are exported for
     --track.
     """
-    contract = find_track(track) if track else None
+    contract = model_track(track) if track else None
     return check_files(models, contract, strict=strict, limits=limits)
 
 

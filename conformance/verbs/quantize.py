@@ -14,13 +14,12 @@ from conformance.report.progress import stderr_progress
 from conformance.subject import Progress, ticking
 from conformance.submission.graph import Graph, megabytes, read_graph
 from conformance.submission.opening import open_models
-from conformance.verbs import PATH, Answer, limited
+from conformance.verbs import PATH, Answer, limited, model_track
 from reference.data import fixture
 from reference.datasets.files import PICTURES
 from reference.errors import SubmissionError, one_line
 from reference.npu.quantize import Feeds, Precision, Quantized, quantize
 from reference.process import Limits
-from reference.registry import find_track
 from reference.tracks import Part, Track, fits
 
 # Of an embedding: below it, rankings are no longer those of the float model.
@@ -57,7 +56,7 @@ def command(
     It is calibrated on examples of the task, prepared as the track prepares them; without --images
     and --texts on the suite's own.
     """
-    contract = find_track(track)
+    contract = model_track(track)
     own = _part(contract, part)
     endings = getattr(contract.room("inputs"), "ENDINGS", PICTURES) if images else PICTURES
     pictures = _pictures(images, endings) if own.image else []

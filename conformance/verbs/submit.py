@@ -20,7 +20,7 @@ from conformance.device.jobs import ORGANISERS, share, submit_compile, wait
 from conformance.report.progress import ProgressLine, stderr_progress
 from conformance.report.terminal import Row
 from conformance.suite import Suite
-from conformance.verbs import PATH, Answer, held_to_a_track, limited, on_hub
+from conformance.verbs import PATH, Answer, held_to_a_track, limited, model_track, on_hub
 from reference.errors import SubmissionError
 from reference.process import Limits
 from reference.tracks import Part
@@ -72,6 +72,7 @@ def submit(request: Request, limits: Limits) -> str:
         problem = "is there already" if request.receipt.exists() else "has no folder to stand in"
         raise SubmissionError(f"{request.receipt} {problem}", "give --receipt another file")
     import_client()
+    model_track(request.track)
     suite = Suite([request.track], request.submission, None, [], limits=limits)
     gate = ContractWing(suite)
     hub = Hub(request.hub, limits)

@@ -4,7 +4,7 @@
 """
 
 import ctypes
-from ctypes import POINTER, c_char_p, c_uint32, c_uint64, c_void_p
+from ctypes import POINTER, c_uint32, c_uint64, c_void_p
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +36,16 @@ _CREATE, _GET_METADATA = 0, 2  # places in the table of functions
 _QUANTISED, _SCALE_OFFSET = 1, 0
 
 
+class UnknownVersion(ValueError):  # noqa: N818 - no error
+    """A context binary whose layout is that of another toolchain."""
+
+
 def describe(binary: Path) -> dict[str, Any]:
     """What the context binary at `binary` says of itself: `soc_model`, `qairt`, and its `graphs`.
 
     A graph has a `name`, and `inputs` and `outputs` with `name`, `shape`, `dtype` and, where they
-    are quantised, `scale` and `zero_point`. Raises ValueError for what is no context binary. A
-    hostile one may crash the process.
+    are quantised, `scale` and `zero_point`. Raises ValueError for what is no context binary, and
+    UnknownVersion. A hostile one may crash the process.
     """
     import onnxruntime_qnn
 
@@ -52,16 +56,19 @@ def describe(binary: Path) -> dict[str, Any]:
         raise ToolError("the system library of QAIRT has no interface")
     functions = providers[0].contents.functions
     create = ctypes.CFUNCTYPE(c_uint64, c_void_p)(functions[_CREATE])
-    get = ctypes.CFUNCTYPE(c_uint64, c_void_p, c_char_p, c_uint64, c_void_p)(
+    get = ctypes.CFUNCTYPE(c_uint64, c_void_p, c_void_p, c_uint64, c_void_p)(
         functions[_GET_METADATA]
     )
-    handle, info, data = c_void_p(), POINTER(Info)(), binary.read_bytes()
+    handle, info = c_void_p(), POINTER(Info)()
+    if not binary.stat().st_size:
+        raise ValueError("it is empty")
+    data = np.memmap(binary, np.uint8, mode="r")
     create(ctypes.byref(handle))
-    if get(handle, data, len(data), ctypes.byref(info)):
+    if get(handle, data.ctypes.data, len(data), ctypes.byref(info)):
         raise ValueError("it is not a QNN context binary, or was cut short")
     found = info.contents.fields
     if info.contents.version != _INFO_VERSION:
-        raise ValueError(
+        raise UnknownVersion(
             f"it is of version {info.contents.version}, and version {_INFO_VERSION} is read"
         )
     return {

@@ -10,6 +10,7 @@ from conformance.selftest.mutants import (
     operators,
     operators_known,
     outputs,
+    packages,
     stored,
     values,
 )
@@ -27,6 +28,7 @@ MUTANTS = [
     *modules.MUTANTS,
     *classification.MUTANTS,
     *stored.MUTANTS,
+    *packages.MUTANTS,
 ]
 
 __all__ = ["MUTANTS", "Mutant"]
