@@ -143,6 +143,8 @@ def open_dataset(track: Track, folder: Path) -> Dataset:
             f"{first.file}: {first.problem}{more}",
             f"{first.remedy}; lpcvc data check lists everything",
         )
+    if not track.parts and not dataset.items:
+        raise SubmissionError(f"{folder} holds no items", "see the layout in docs/scoring.md")
     for part in track.parts:
         if not dataset.of(part.name):
             what = "items" if part.name == "model" else f"items for {part.name}"

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from conformance.selftest.sample_aigc import aigc
 from reference.data import fixture
 
 Points = list[tuple[float, float]]
@@ -240,6 +241,7 @@ def classification(folder: Path) -> None:
 
 MAKERS = {
     "classification": classification,
+    "aigc": aigc,
     "segmentation": segmentation,
     "retrieval": retrieval,
     "depth": depth,

@@ -42,6 +42,7 @@ def check_dataset(track: Track, folder: Path) -> Answer:
         f"{len(dataset.of(part.name))} {'items' if part.name == 'model' else part.name + 's'}"
         for part in track.parts
     )
+    counts = counts or f"{len(dataset.items)} items"
     bad = sum(finding.fatal for finding in findings)
     lines = [f"{track.id}, {folder}: {counts}, {bad} errors, {len(findings) - bad} warnings"]
     for finding in findings[:_SHOWN]:

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
+from conformance.scoring.answers import score_answers
 from conformance.scoring.cluster import RayEngine
 from conformance.scoring.engines import local
 from conformance.scoring.score import Options, score_submission
@@ -63,6 +65,9 @@ def command(
 ) -> Answer:
     """Score a submission on a data set, on this machine. Exit code 1: an item has no score."""
     contract = find_track(track)
+    if contract.has("answers"):
+        _refuse_more(contract.id)
+        return score_answers(contract, data, submission)
     if workers < 1:
         raise SubmissionError("--workers is below 1", "give 1 or more")
     if address and engine != "ray":
@@ -80,3 +85,15 @@ def command(
         keep=keep,
     )
     return score_submission(contract, data, submission, options)
+
+
+def _refuse_more(track: str) -> None:
+    """Raises SubmissionError for an option of models that run."""
+    context = click.get_current_context()
+    for name in context.params:
+        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if given and name not in ("track", "submission", "data"):
+            raise SubmissionError(
+                f"--{name} is of models that run, and the answers of {track} are files",
+                "leave it out",
+            )
