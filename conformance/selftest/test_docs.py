@@ -23,6 +23,7 @@ import pytest
 from conformance.cli import lpcvc
 from conformance.selftest.models import conforming, write
 from conformance.selftest.outside import write_pictures, write_titled
+from conformance.selftest.packages import write_folder, zipped
 from conformance.selftest.test_gate import save_mutant
 from reference.data import fixture
 from reference.depth.contract import DEPTH_2025
@@ -97,6 +98,8 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(fixture("photos"), folder / "my_pictures", ignore=_not_pictures)
     for name, track in {"my_data": DEPTH_2025, "my_texts": RETRIEVAL_2026}.items():
         shutil.copytree(fixture("samples") / track.name, folder / name)
+    shutil.copytree(fixture("samples/aigc"), folder / "my_images")
+    zipped(write_folder(folder))
     write_pictures(folder / "my_bright")
     measured = [{"model": "my.onnx", "device": "Samsung Galaxy S24", "ms": 2.5}]
     (folder / "measured.json").write_text(json.dumps(measured))
