@@ -72,8 +72,12 @@ def submit_compile(
 ) -> Any:
     """Uploads a part and has it compiled with the options of the track; the job.
 
-    TorchScript and .pt2 go as they are, everything else as `onnx`.
+    TorchScript and .pt2 go as they are, everything else as `onnx`. A local hub has no TFLite: there
+    its default takes the place, a DLC of the same operators on the same NPU.
     """
+    options = track.compile_options
+    if device.emulated:
+        options = options.replace("--target_runtime tflite", "").strip()
     traced = model.format in ("torchscript", "exported")
     source = model.path if traced else upload_form(onnx, folder / f"upload-{part.name}")
     return hub.ask(
@@ -82,7 +86,7 @@ def submit_compile(
             device=device.device,
             name=f"{track.id} {part.name}",
             input_specs=input_specs(track, part) if traced else None,
-            options=track.compile_options,
+            options=options,
         )
     )
 
