@@ -5,6 +5,7 @@ which they have been wrong, its score from end to end, and what it draws.
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnxruntime
@@ -13,6 +14,7 @@ from PIL import Image
 
 from conformance.cli import main
 from conformance.contract.pictures import answer, difference
+from conformance.device.jobs import submit_compile
 from conformance.rules.classification import ORDERS
 from conformance.rules.contract import RESHAPE
 from conformance.rules.shape_hints import shape_hint
@@ -20,6 +22,7 @@ from conformance.scoring.datasets import open_dataset
 from conformance.selftest.facts import answered, judge_answers
 from conformance.selftest.models import write
 from conformance.selftest.samples import copied, moved, remove, replace, truncate
+from conformance.submission.opening import Model
 from conformance.verbs.data import check_dataset
 from reference.classification.contract import CLASSES, CLASSIFICATION_2025
 from reference.classification.pictures import ranked
@@ -269,3 +272,15 @@ def test_the_class_of_the_data_set_is_green_in_its_ranking() -> None:
     assert [css(rank.colour) == green for rank in drawing.ranking] == [
         rank.text.startswith("cup") for rank in drawing.ranking
     ]
+
+
+@pytest.mark.parametrize(("emulated", "options"), [(True, ""), (False, "--target_runtime tflite")])
+def test_a_local_hub_is_not_asked_for_tflite(emulated: bool, options: str, tmp_path: Path) -> None:
+    path = write(CLASSIFICATION_2025, tmp_path)["model"]
+    client = SimpleNamespace(submit_compile_job=lambda **asked: asked)
+    hub = SimpleNamespace(client=client, ask=lambda call: call())
+    device = SimpleNamespace(device="S24", emulated=emulated)
+    (part,) = CLASSIFICATION_2025.parts
+    model = Model("model", "onnx", str(path))
+    job = submit_compile(hub, device, CLASSIFICATION_2025, part, model, path, tmp_path)
+    assert (job["options"], job["model"]) == (options, str(path))
