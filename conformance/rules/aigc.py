@@ -58,7 +58,7 @@ def one_folder_of_the_zips_name(e: Package) -> Verdict:
 
 @package_rule("AIG-2", Level.REQUIRED, remedy="put it where the README has it", source=_SCRIPT)
 def every_file_is_there(e: Package) -> Verdict:
-    """Every file is there that the script looks for: two folders of context binaries, embedding,
+    """Every file is there that the script looks for: both kinds of context binaries, embedding,
     mask and position ids, `inputs.json` and `tokenizer.json`.
     """
     wanted = {
@@ -172,7 +172,7 @@ def widths_agree(e: Package, inputs: Inputs) -> Verdict:
 @package_rule(
     "AIG-8",
     Level.REQUIRED,
-    remedy="the script lets run_veg_n_tokens and the picture's size be chosen, but together",
+    remedy="change run_veg_n_tokens and the size of the picture together",
     source="qwen_vl_utils smart_resize and transformers' Qwen2VLImageProcessor: sides are rounded"
     " to 28 pixels, one token each 28x28",
 )

@@ -1,5 +1,6 @@
 """What people hand over as a package for Genie: one line each, and nothing lost."""
 
+import shutil
 import stat
 import zipfile
 from pathlib import Path
@@ -13,11 +14,21 @@ from conformance.rulebook import rules_of
 from conformance.selftest.assess import assess
 from conformance.selftest.gate import run_gate
 from conformance.selftest.mutants.packages import EMBEDDING
-from conformance.selftest.packages import FOLDER, INPUTS, TEAM, write_folder, zipped
+from conformance.selftest.packages import (
+    FOLDER,
+    INPUTS,
+    LANGUAGE,
+    TEAM,
+    compiles,
+    language,
+    vision,
+    write_folder,
+    zipped,
+)
 from conformance.submission.opening import open_submission
 from reference.aigc.inputs import PATCH_VALUES, prepare_image, rounded, tokens
 from reference.aigc.package import INPUTS as NAME
-from reference.aigc.package import open_package, read_inputs
+from reference.aigc.package import VISION, open_package, read_inputs
 from reference.data import fixture
 from reference.errors import SubmissionError
 from reference.process import Limits
@@ -124,6 +135,26 @@ def test_remedies_of_an_embedding_of_another_size(tmp_path: Path) -> None:
         verdict = assess(AIGC, [str(team)], tmp_path / str(size))["AIG-6"]
         assert verdict.remedy.startswith(told)
         assert verdict.expected == "1024 bytes, float32 32x8"
+
+
+@pytest.mark.skipif(not compiles(), reason="no compiler for this platform")
+def test_a_package_of_qwen25_in_two_files_keeps_every_rule(tmp_path: Path) -> None:
+    """What nobody may be turned away for: the other masks, and a model in two files."""
+    team = write_folder(tmp_path)
+    masks = ("full_attention_mask", "window_attention_mask")
+    for name in masks:
+        shutil.copy(team / "mask.raw", team / f"{name}.raw")
+    (team / "mask.raw").unlink()
+    fed = ("pixel_values", "position_ids_cos", "position_ids_sin", *masks)
+    (team / VISION).write_bytes(vision(fed))
+    (team / LANGUAGE).unlink()
+    for part in (1, 2):
+        names = (f"ar4_cl32_{part}_of_2", f"ar1_cl32_{part}_of_2")
+        file = team / FOLDER / f"weight_sharing_model_{part}_of_2.serialized.bin"
+        file.write_bytes(language(names))
+    verdicts = assess(AIGC, [str(team)], tmp_path)
+    assert {id: v.seen for id, v in verdicts.items() if v.outcome != "pass"} == {}
+    assert verdicts["AIG-14"].seen.count("_of_2") == 4
 
 
 def test_numbers_of_the_sample() -> None:
