@@ -24,6 +24,8 @@ _ALSO = {
     "Physical & Common Sense Logic": CRITERIA[4],
     "Lighting & Shadow Consistency": CRITERIA[0],
 }
+# What genie-t2t-run prints around an answer; inference_script.py takes both out of stage 1's.
+_AROUND = ("[BEGIN]:", "[END]")
 # What the prompt calls the score of a criterion, and what sample_output.json does.
 SCORE, SAMPLE_SCORE = "aigc score", "score"
 
@@ -52,6 +54,8 @@ def read_answer(text: str) -> Answer:
     Scores and evidence are read as the winner's `evaluate_server_score.py` does: the last entry of
     a criterion counts, and a score that is no number does not.
     """
+    for mark in _AROUND:
+        text = text.replace(mark, "")
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -133,6 +133,10 @@ def test_common_sense_is_written_in_two_ways() -> None:
     assert (len(said.scores), said.problems) == (8, ())
 
 
+def test_what_genie_prints_around_an_answer_is_taken_off() -> None:
+    assert read_answer(f"[BEGIN]: {answer()}[END]\n") == read_answer(answer())
+
+
 def test_the_last_entry_of_a_criterion_counts() -> None:
     found = json.loads(answer())
     found["per_criterion"].append(found["per_criterion"][0] | {"aigc score": 0})
