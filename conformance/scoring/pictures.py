@@ -104,11 +104,14 @@ def _title(result: Result, summary: Summary) -> str:
 
 
 def _sheet(title: str, drawings: Sequence[tuple[str, Drawing]]) -> Image.Image:
-    """The pictures side by side, each between its caption and its key, all below the title."""
+    """The pictures side by side, each between its caption and its key, all below the title, and the
+    ranking of those that have one.
+    """
+    ranking = [rank for _, drawing in drawings for rank in drawing.ranking]
+    drawings = [(caption, drawing) for caption, drawing in drawings if drawing.panels]
     tall, wide, _ = drawings[0][1].panels[0].shape
     size = _shrunk(wide, max(tall, wide)), _shrunk(tall, max(tall, wide))
     keys = [_key(drawing, size[0]) for _, drawing in drawings]
-    ranking = [rank for _, drawing in drawings for rank in drawing.ranking]
     top, beside = 2 * (_LINE + _MARGIN), _SIDE + _MARGIN if ranking else 0
     width = len(drawings) * (size[0] + _MARGIN) + _MARGIN + beside
     pictures = size[1] + _MARGIN + max(key.height for key in keys)
