@@ -10,7 +10,7 @@ from conformance.rules.contract import of_part
 from conformance.submission.channels import Channels, arrivals
 from conformance.submission.graph import Graph, Node
 from reference.agreement import Nothing, told, tolerances
-from reference.tracks import Part
+from reference.tracks import COLOURS, Part, format_shape
 
 # Between the answers to two photographs in [0, 1], as a share of that in 0..255. Seen with random
 # weights: 4e-5 (depth) made for 0..255, 0.5 to 1.5 (depth, PIDNet) and 8 (CLIP) made for [0, 1].
@@ -132,7 +132,7 @@ def channels_as_fed(e: Evidence) -> Verdict:
     offences = (
         failed("RGB, as it is fed", f"{channels.by} makes it {channels.name}", of_part(part))
         for part, graph in pictures
-        for channels in dict.fromkeys(_arrivals(graph, part))
+        for channels in dict.fromkeys(found for found, _ in _arrivals(graph, part))
         if channels.name not in ("", "RGB")
     )
     kept = passed("RGB to the first weights") if pictures else skipped(NO_PICTURE)
@@ -167,6 +167,41 @@ def answers_vary(e: Evidence) -> Verdict:
             answer = f"all {len(far)} pairs of photographs as near as one: {told(room, found[0])}"
             offences.append(failed("an answer that varies", answer, pairs[0][0].where))
     return together(offences) or (passed("; ".join(seen)) if seen else skipped(NO_ANSWER))
+
+
+@rule(
+    "IMG-6",
+    Level.ADVICE,
+    needs="graph",
+    source="view() and reshape() in the place of permute(): a mistake that no shape shows",
+    remedy="move axes with permute() or transpose()",
+)
+def axes_are_moved(e: Evidence) -> Verdict:
+    """The axis of the colour channels is moved by a transpose, never by a reshape.
+
+    A reshape leaves the values in their order and gives them other places: what looks like three
+    channels then is a mixture of pixels, frames and colours.
+    """
+    pictures = [(part, graph) for part, graph in e.each_graph() if _picture(graph, part)]
+    offences = (
+        failed("a transpose", f"{node.label} {_turned(graph, node)}", of_part(part))
+        for part, graph in pictures
+        for channels, node in _arrivals(graph, part)
+        if node and channels.axis is not None and channels.name and _is_cut(graph, node)
+    )
+    return together(offences) or (
+        passed("no reshape cuts across them") if pictures else skipped(NO_PICTURE)
+    )
+
+
+def _is_cut(graph: Graph, node: Node) -> bool:
+    """Whether a node that is not followed reshapes to what has three channels all the same."""
+    return node.op == "Reshape" and COLOURS in (graph.value(node.outputs[0]).shape or ())
+
+
+def _turned(graph: Graph, node: Node) -> str:
+    ends = (graph.value(name).shape for name in (node.inputs[0], node.outputs[0]))
+    return "makes {1} of {0}".format(*map(format_shape, ends))
 
 
 def _judge_scale(fed: list[Run], other: list[Run], *, raw: bool) -> Verdict:
@@ -240,7 +275,7 @@ def _picture(graph: Graph, part: Part) -> str:
     return str(part.image.name) if part.image.name in names else next(iter(names), "")
 
 
-def _arrivals(graph: Graph, part: Part) -> Iterator[Channels]:
+def _arrivals(graph: Graph, part: Part) -> Iterator[tuple[Channels, Node | None]]:
     assert part.image is not None, "a model of pictures"
     rank, axis = len(part.image.shape), part.image.channels
     return arrivals(graph, _picture(graph, part), rank, axis)

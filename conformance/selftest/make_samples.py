@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from conformance.selftest.make_clips import action
 from conformance.selftest.sample_aigc import aigc
 from reference.data import fixture
 
@@ -246,6 +247,7 @@ MAKERS = {
     "retrieval": retrieval,
     "depth": depth,
     "pidnet": pidnet,
+    "action": action,
 }
 
 

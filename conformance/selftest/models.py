@@ -170,6 +170,21 @@ def pidnet(part: Part) -> ModelProto:
     return b.model("mask")
 
 
+def action(part: Part) -> ModelProto:
+    """Class logits of a projection of blocks of 4 frames and 7x7 pixels."""
+    assert part.image is not None, "a model of clips"
+    b = Builder(part)
+    axis = part.image.channels
+    scaled = _normalised(b, "video", 1.0, tuple(3 if a == axis else 1 for a in range(5)))
+    if axis == 4:
+        scaled = b.node("Transpose", scaled, out="frames", perm=[0, 4, 1, 2, 3])
+    b.constant("blocks", weights("blocks", 2, 3, 4, 7, 7) / (3 * 4 * 7 * 7) ** 0.5)
+    pooled = b.node("Conv", scaled, "blocks", strides=[4, 7, 7])
+    b.constant("classes", weights("classes", 2048, 92) / 2048**0.5)
+    b.node("MatMul", b.node("Flatten", pooled), "classes")
+    return b.model("class_probs")
+
+
 MAKERS: dict[tuple[str, str], Callable[[Part], ModelProto]] = {
     ("segmentation-2025", "model"): segmentation,
     ("retrieval-2026", "image"): image_encoder,
@@ -179,6 +194,8 @@ MAKERS: dict[tuple[str, str], Callable[[Part], ModelProto]] = {
     ("depth-2025", "model"): depth,
     ("pidnet", "model"): pidnet,
     ("classification-2025", "model"): classification,
+    ("action-2026", "model"): action,
+    ("action-2026-ncthw", "model"): action,
 }
 
 
@@ -203,8 +220,8 @@ def write(track: Track, folder: Path) -> dict[str, Path]:
     return paths
 
 
-def _normalised(b: Builder, image: str, high: float) -> str:
-    mean, std = (np.float32(high) * each.reshape(1, 3, 1, 1) for each in (MEAN, STD))
+def _normalised(b: Builder, image: str, high: float, shape: tuple[int, ...] = (1, 3, 1, 1)) -> str:
+    mean, std = (np.float32(high) * each.reshape(shape) for each in (MEAN, STD))
     b.constant("mean", mean)
     b.constant("std", std)
     return b.node("Div", b.node("Sub", image, "mean", out="centred"), "std", out="normalised")

@@ -12,6 +12,7 @@ import onnx
 import torch
 from torch import nn
 
+from conformance.selftest import peers_clips as clips
 from conformance.selftest import peers_onnx as by_hand
 from conformance.selftest import peers_torch as plain
 from conformance.selftest import peers_transformers as library
@@ -256,4 +257,8 @@ PEERS = (
         slow=True,
     ),
     Peer("PIDNet-S, w8a8", "pidnet", {"model": one_file(_PIDNET_8)}, slow=True),
+    _model("each frame for itself", "action-2026", one_file(exported(clips.Framewise, 17))),
+    _model("tubelets and attention", "action-2026", one_file(exported(clips.Tubelets, 15))),
+    _model("frames as channels", "action-2026-ncthw", torchscript(clips.Stacked)),
+    _model("small 3-D convolutions", "action-2026-ncthw", program(clips.Small3d)),
 )

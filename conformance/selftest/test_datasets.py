@@ -26,6 +26,7 @@ from conformance.selftest.samples import (
     truncate,
 )
 from conformance.verbs.data import check_dataset
+from reference.action.video import read_frames, timing
 from reference.data import fixture
 from reference.errors import SubmissionError
 from reference.registry import default_tracks, find_track
@@ -55,6 +56,12 @@ def test_samples_are_what_the_script_makes(tmp_path: Path) -> None:
                 for root in (tmp_path, SAMPLES)
             )
             assert np.array_equal(one, two), path
+        elif path.suffix == ".mp4":  # another FFmpeg may code otherwise
+            one, two = (tmp_path / path, SAMPLES / path)
+            frames, *_ = timing(one)
+            assert timing(one) == timing(two)
+            pixels = [np.array(read_frames(file, range(frames)), int) for file in (one, two)]
+            assert np.abs(pixels[0] - pixels[1]).mean() < 2, path
         else:
             assert (tmp_path / path).read_bytes() == (SAMPLES / path).read_bytes(), path
 

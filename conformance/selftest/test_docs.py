@@ -26,7 +26,6 @@ from conformance.selftest.outside import write_pictures, write_titled
 from conformance.selftest.packages import write_folder, zipped
 from conformance.selftest.test_gate import save_mutant
 from reference.data import fixture
-from reference.depth.contract import DEPTH_2025
 from reference.registry import default_tracks
 from reference.retrieval.contract import RETRIEVAL_2026
 
@@ -96,9 +95,9 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
         onnx.save(conforming(track), folder / f"{name}.onnx")
     save_mutant("depth up to 1.001", folder / "broken.onnx")
     shutil.copytree(fixture("photos"), folder / "my_pictures", ignore=_not_pictures)
-    for name, track in {"my_data": DEPTH_2025, "my_texts": RETRIEVAL_2026}.items():
-        shutil.copytree(fixture("samples") / track.name, folder / name)
-    shutil.copytree(fixture("samples/aigc"), folder / "my_images")
+    data = {"my_data": "depth", "my_texts": "retrieval", "my_clips": "action", "my_images": "aigc"}
+    for name, track in data.items():
+        shutil.copytree(fixture("samples") / track, folder / name)
     zipped(write_folder(folder))
     write_pictures(folder / "my_bright")
     measured = [{"model": "my.onnx", "device": "Samsung Galaxy S24", "ms": 2.5}]

@@ -36,9 +36,12 @@ class Channels:
         return "".join(_NAMES[c] for c in colours) if sorted(colours) == [0, 1, 2] else ""
 
 
-def arrivals(graph: Graph, image: str, rank: int = 4, axis: int = 1) -> Iterator[Channels]:
+def arrivals(
+    graph: Graph, image: str, rank: int = 4, axis: int = 1
+) -> Iterator[tuple[Channels, Node | None]]:
     """The channels of each tensor, from the input `image` of `rank` axes with R, G and B along
-    `axis` on, that something takes which is not followed further, such as the first weights.
+    `axis` on, that something takes which is not followed further, such as the first weights, with
+    the node that takes it; None where nothing does.
     """
     found = {image: Channels(rank, axis, (0, 1, 2))}
     taken: set[str] = set()
@@ -47,11 +50,10 @@ def arrivals(graph: Graph, image: str, rank: int = 4, axis: int = 1) -> Iterator
         outputs = _follow(graph, node, found) if sources else {}
         if outputs:
             found.update(outputs)
-            taken.update(sources)
         else:
-            yield from (found[name] for name in sources)
-            taken.update(sources)
-    yield from (channels for name, channels in found.items() if name not in taken)
+            yield from ((found[name], node) for name in sources)
+        taken.update(sources)
+    yield from ((channels, None) for name, channels in found.items() if name not in taken)
 
 
 def _follow(graph: Graph, node: Node, found: dict[str, Channels]) -> dict[str, Channels]:

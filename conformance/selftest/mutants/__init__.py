@@ -1,6 +1,7 @@
 """Defects as data: each is one change to a conforming model and the rules that it must break."""
 
 from conformance.selftest.mutants import (
+    action,
     behaviour,
     classification,
     files,
@@ -29,6 +30,7 @@ MUTANTS = [
     *classification.MUTANTS,
     *stored.MUTANTS,
     *packages.MUTANTS,
+    *action.MUTANTS,
 ]
 
 __all__ = ["MUTANTS", "Mutant"]

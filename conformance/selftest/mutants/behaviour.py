@@ -16,6 +16,7 @@ from conformance.selftest.mutants.mutant import (
     ints,
     mutant,
     nothing,
+    reshape,
 )
 from conformance.selftest.surgery import (
     Change,
@@ -32,7 +33,7 @@ SWAP = np.eye(3, dtype=np.float32)[::-1].reshape(3, 3, 1, 1)
 NO_IDS = step("Mul", np.array(0, np.int32))
 
 
-def _pixels_scaled(factor: float) -> Change:
+def pixels_scaled(factor: float) -> Change:
     """A model made for pixels of another scale."""
     scale = np.float32(factor)
     return both(constant("mean", lambda m: m * scale), constant("std", lambda s: s * scale))
@@ -89,11 +90,11 @@ MUTANTS = [
     mutant("picture ignored", DEP, after("image", nothing()), "IMG-1"),
     mutant("picture ignored", PID, after("image", nothing()), "IMG-1"),
     mutant("picture ignored", RET, after("image", nothing()), "IMG-1", part="image"),
-    mutant("made for [0, 1]", SEG, _pixels_scaled(1 / 255), "IMG-1", "IMG-2", "TXT-3"),
-    mutant("made for [0, 1]", DEP, _pixels_scaled(1 / 255), "IMG-2"),
-    mutant("made for [0, 1]", DRAFT, _pixels_scaled(1 / 255), "IMG-2", part="image"),
-    mutant("made for 0..255", RET, _pixels_scaled(255), "IMG-2", "IMG-5", part="image"),
-    mutant("made for 0..255", PID, _pixels_scaled(255), "IMG-2", "IMG-5"),
+    mutant("made for [0, 1]", SEG, pixels_scaled(1 / 255), "IMG-1", "IMG-2", "TXT-3"),
+    mutant("made for [0, 1]", DEP, pixels_scaled(1 / 255), "IMG-2"),
+    mutant("made for [0, 1]", DRAFT, pixels_scaled(1 / 255), "IMG-2", part="image"),
+    mutant("made for 0..255", RET, pixels_scaled(255), "IMG-2", "IMG-5", part="image"),
+    mutant("made for 0..255", PID, pixels_scaled(255), "IMG-2", "IMG-5"),
     mutant("mean/std left outside", PID, bypass("normalised", "image"), "IMG-3"),
     mutant(
         "mean/std left outside", RET, bypass("normalised", "image"), "IMG-3", "RET-9", part="image"
@@ -145,6 +146,12 @@ MUTANTS = [
             step("Transpose", perm=[0, 3, 1, 2]),
         ),
         "IMG-4",
+    ),
+    mutant(
+        "a reshape for a transpose",
+        DEP,
+        after("image", reshape(1, 480, 640, 3), step("Transpose", perm=[0, 3, 1, 2])),
+        "IMG-6",
     ),
     # texts
     mutant("text ignored", SEG, after("text_input", NO_IDS), "TXT-1"),

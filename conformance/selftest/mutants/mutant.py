@@ -21,6 +21,7 @@ BOOL, UINT8, INT32, INT64 = (
 )
 SEG, DEP, PID = "segmentation-2025", "depth-2025", "pidnet"
 CLS = "classification-2025"
+ACT, NCTHW = "action-2026", "action-2026-ncthw"
 RET, DRAFT = "retrieval-2026", "retrieval-2026-draft"
 
 Store = Callable[[ModelProto, Path], None]

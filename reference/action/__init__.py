@@ -1,0 +1,1 @@
+"""LPCVC 2026 Track 2: action recognition in video."""
