@@ -32,8 +32,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--track",
         action="append",
         metavar="NAME",
-        help="segmentation, retrieval, depth, pidnet, or an edition such as retrieval-2026-draft;"
-        " repeatable; default: all",
+        help="a track such as depth, an edition such as retrieval-2026-draft, or a contract in a"
+        " file, my.toml; repeatable; default: all that have a reference model",
     )
     group.addoption(
         "--submission",
