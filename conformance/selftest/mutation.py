@@ -46,6 +46,7 @@ MODULES = (
     "retrieval",
     "depth",
     "pidnet",
+    "action",
     "values",
 )
 # They say more of Python than of a rule, or change what is not judged here.
