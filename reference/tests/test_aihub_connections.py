@@ -4,9 +4,12 @@ import asyncio
 import contextlib
 import resource
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -32,7 +35,7 @@ BEGUN = {
 
 @contextlib.contextmanager
 def descriptors(most: int) -> Iterator[None]:
-    """For processes that are started within, so many open files at most."""
+    """So many open files at most, for this process."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, before[1]))
     try:
@@ -43,8 +46,12 @@ def descriptors(most: int) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def hub() -> Iterator[LocalHub]:
+    """With few descriptors; this process may have more open, whatever ran in it before."""
+    most = FILES, resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    few = partial(resource.setrlimit, resource.RLIMIT_NOFILE, most)
+    start = partial(subprocess.Popen, preexec_fn=few)
     with contextlib.ExitStack() as stack:
-        with descriptors(FILES):
+        with mock.patch("reference.aihub.local.subprocess.Popen", start):
             runner = "reference.tests.hub_runner:run"
             own = stack.enter_context(local_hub(runner=runner, workers=2))
         yield own
