@@ -6,14 +6,7 @@ from math import prod
 from pathlib import PurePosixPath
 from typing import Any
 
-from conformance.rulebook import (
-    Level,
-    Verdict,
-    failed,
-    passed,
-    skipped,
-    together,
-)
+from conformance.rulebook import Level, Verdict, failed, passed, skipped, together
 from conformance.rules.packed import package_rule, with_binaries, with_inputs
 from reference.aigc import inputs as picture
 from reference.aigc.package import (

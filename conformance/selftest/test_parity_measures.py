@@ -3,6 +3,7 @@
 import itertools
 import math
 import statistics
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import reference.agreement as numbers
+import reference.depth.agreement
+import reference.pidnet.agreement
 from conformance.selftest.models import MODEL_TRACKS
 from reference.agreement import (
     Figure,
@@ -21,11 +24,11 @@ from reference.agreement import (
     relative_error,
     tolerances,
 )
-from reference.depth.agreement import depth_parity
-from reference.pidnet.agreement import class_parity
 from reference.retrieval.agreement import embedding_parity
 from reference.segmentation.agreement import mask_parity
 
+depth_parity = partial(reference.depth.agreement.measure, inside=Nothing())
+class_parity = partial(reference.pidnet.agreement.measure, inside=Nothing())
 NAN = np.nan
 SHAPES = hnp.array_shapes(min_dims=1, max_dims=3, min_side=1, max_side=4)
 MASKS = st.sampled_from([0.0, 1.0, np.float32(1.0000001)])

@@ -41,11 +41,6 @@ FIGURES = {
 
 
 def measure(reference: Array, other: Array, inside: Inside) -> DepthParity:
-    """As `depth_parity`."""
-    return depth_parity(reference, other)
-
-
-def depth_parity(reference: Array, other: Array) -> DepthParity:
     """Depth maps of any one shape. Raises ValueError for shapes that differ."""
     check_shapes(reference, other)
     errors = absolute_errors(reference, other)

@@ -32,11 +32,6 @@ FIGURES = {
 
 
 def measure(reference: Array, other: Array, inside: Inside) -> ClassParity:
-    """As `class_parity`."""
-    return class_parity(reference, other)
-
-
-def class_parity(reference: Array, other: Array) -> ClassParity:
     """Class logits (N, C, H, W). Raises ValueError for shapes that differ."""
     check_shapes(reference, other)
     a = reference.argmax(axis=1)
