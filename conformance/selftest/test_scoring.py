@@ -17,20 +17,14 @@ from PIL import Image
 
 from conformance.cli import main
 from conformance.scoring.datasets import open_dataset
-from conformance.scoring.engines import local
 from conformance.scoring.kept import read_scores
-from conformance.scoring.pictures import _sheet
-from conformance.scoring.score import Options, score_submission
 from conformance.scoring.store import Run, Store
 from conformance.scoring.summary import compare, summarise
 from conformance.selftest import models
 from conformance.selftest.samples import MISBEHAVING, copied, grey_depth, many_texts
 from reference.data import fixture
-from reference.errors import SubmissionError
 from reference.install import install_command
-from reference.pictures import Drawing, Rank
 from reference.pidnet.pictures import CITYSCAPES
-from reference.process import Limits
 from reference.registry import find_track
 from reference.scores import Result
 from reference.segmentation.metric import METRIC
@@ -117,19 +111,6 @@ def test_the_number_is_the_metrics(
             colours = {colour for _, colour in right.getcolors(sheet.width * sheet.height)}
             known = dict(CITYSCAPES)
             assert colours > {known["sky"], known["pole"], (0, 0, 0)}, "the report's own"
-
-
-def test_a_sheet_takes_any_text_and_shape() -> None:
-    """Those of a data set may have several lines, or none of the font's letters."""
-    text = "two\nlines, \N{WATERMELON} " * 50
-    for shape in ((1, 3000, 3), (3000, 1, 3), (40, 60, 3)):
-        photo = np.full(shape, 200, np.uint8)
-        drawing = Drawing((photo,), "", legend=(("#ff0000", text),), ranking=(Rank("1", text),))
-        sheet = _sheet(text, [("picture", Drawing((photo,), "")), (text, drawing)])
-        pixels = np.asarray(sheet)
-        assert sheet.width <= 3 * 480 + 4 * 6
-        assert (pixels == (200, 200, 200)).all(axis=2).any()
-        assert (pixels[:, -6:] == 255).all(), "nothing runs over the edge"
 
 
 def test_recall_is_the_metrics(
@@ -340,43 +321,6 @@ def test_mistakes_are_one_line(
     assert said.out == ""
     assert told in said.err
     assert said.err.count("\n") == 1
-
-
-@pytest.mark.parametrize(
-    ("without", "told"),
-    [
-        ("metric", "depth-2025 has no official score; a track that is a package has one in "),
-        ("dataset", "depth-2025 has no data set that can be read; a track that is a package "),
-        ("pictures", "depth-2025 has no pictures of answers; a track that is a package has "),
-    ],
-)
-def test_a_room_that_is_not_there_is_one_line(
-    without: str, told: str, written: dict[str, dict[str, Path]], tmp_path: Path
-) -> None:
-    """And it is told before anything is run or written."""
-    kept = [room for room in ("inputs", "metric", "dataset", "pictures") if room != without]
-    rooms = tuple((room, f"reference.depth.{room}") for room in kept)
-    track = replace(find_track("depth"), home="", rooms=rooms)
-    specs = [f"model={written['depth']['model']}"]
-    more = (Limits(), tmp_path / "r.sqlite", tmp_path / "worst", None, None)
-    with pytest.raises(SubmissionError) as error:
-        score_submission(
-            track, fixture("samples/depth"), specs, Options("ort", track.device, local, 1, *more)
-        )
-    assert str(error.value).startswith(told)
-    assert not list(tmp_path.iterdir())
-
-
-def test_pictures_that_a_track_does_not_draw(written: dict[str, dict[str, Path]], tmp_path) -> None:
-    """Depth with the pictures of embeddings: told before anything is run."""
-    rooms = (("pictures", "reference.retrieval.pictures"),)
-    track = replace(find_track("depth"), rooms=rooms)
-    more = (Limits(), tmp_path / "r.sqlite", tmp_path / "worst", None, None)
-    options = Options("ort", track.device, local, 1, *more)
-    specs = [f"model={written['depth']['model']}"]
-    with pytest.raises(SubmissionError, match=r"retrieval\.pictures has no answer\(\); write it"):
-        score_submission(track, fixture("samples/depth"), specs, options)
-    assert not list(tmp_path.iterdir())
 
 
 _WITHOUT_NUMBA = """

@@ -54,6 +54,7 @@ def hub() -> Iterator[LocalHub]:
         with mock.patch("reference.aihub.local.subprocess.Popen", start):
             runner = "reference.tests.hub_runner:run"
             own = stack.enter_context(local_hub(runner=runner, workers=2))
+        assert resource.prlimit(own.process.pid, resource.RLIMIT_NOFILE)[0] == FILES
         yield own
 
 
