@@ -17,11 +17,12 @@ from conformance.scoring.engines import Engine
 from conformance.scoring.job import Job
 from conformance.scoring.kept import keep_score, read_scores, score_of
 from conformance.scoring.pictures import draw, drawers
+from conformance.scoring.recorded import ANSWERS, open_scored
 from conformance.scoring.report import Scoring, score_report, write_table
 from conformance.scoring.runtimes import RUNTIMES
 from conformance.scoring.store import Run, Store
 from conformance.scoring.summary import Comparison, compare, summarise
-from conformance.submission.opening import Model, open_submission
+from conformance.submission.opening import Model
 from reference.errors import SubmissionError
 from reference.install import install_command
 from reference.npu.cache import model_digest
@@ -65,9 +66,10 @@ def score_submission(
     # What is wrong with the options is told before hours of work.
     if options.pictures is not None:
         drawers(track)
-    if options.runtime not in RUNTIMES:
+    runtimes = (*RUNTIMES, ANSWERS)
+    if options.runtime not in runtimes:
         raise SubmissionError(
-            f"unknown runtime {options.runtime!r}", f"choose one of: {', '.join(RUNTIMES)}"
+            f"unknown runtime {options.runtime!r}", f"choose one of: {', '.join(runtimes)}"
         )
     find_device(options.device)
     if options.keep is not None and options.keep.exists():
@@ -83,7 +85,7 @@ def score_submission(
             tempfile.TemporaryDirectory(prefix="lpcvc-") as scratch,
             Store(options.results) as store,
         ):
-            submission = open_submission(track, specs, Path(scratch), options.limits)
+            submission = open_scored(options.runtime, track, specs, Path(scratch), options.limits)
             scorer = _Scorer(dataset, digest, tuple(map(_absolute, specs)), options, store)
             runs = {
                 part.name: scorer.run_of(part.name, submission.models[part.name], submission.label)
@@ -146,12 +148,14 @@ class _Scorer:
 
     def run_of(self, part: str, model: Model, label: str) -> Run:
         """The run of a part, as its key will have it."""
+        runtime = self._options.runtime
+        own = "answers of a file" if runtime == ANSWERS else RUNTIMES[runtime].label(self.job(part))
         return Run(
             label,
             part,
             _digest(model),
             self._digest,
-            RUNTIMES[self._options.runtime].label(self.job(part)),
+            own,
             _version(self._track, self._metric.measure.version),
         )
 

@@ -11,8 +11,8 @@ import numpy as np
 from conformance.contract.look import describe
 from conformance.scoring.datasets import Dataset
 from conformance.scoring.job import Job
-from conformance.scoring.runtimes import RUNTIMES, Forward
-from conformance.submission.opening import open_submission
+from conformance.scoring.recorded import ANSWERS, Rows, open_scored, recorded
+from conformance.scoring.runtimes import RUNTIMES
 from reference.errors import SubmissionError
 from reference.process import ChildError, Tick
 from reference.scores import Metric, Result
@@ -33,19 +33,20 @@ class Worker:
         self._metric: Metric = job.track.room("metric").METRIC
         self._own = ExitStack()
         self._session = ExitStack()
-        self._forward: Forward | None = None
+        self._answers: Rows | None = None
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="lpcvc-"))
             self._scratch = Path(scratch)
-            submission = open_submission(
-                self._job.track, self._job.submission, self._scratch, self._job.limits
+            job = self._job
+            submission = open_scored(
+                job.runtime, job.track, job.submission, self._scratch, job.limits
             )
-            self._model = submission.models[self._job.part_name]
+            self._model = submission.models[job.part_name]
             self._own = stack.pop_all()
         try:
-            self._forward = self._open()
+            self._answers = self._open()
         except BaseException:
             self.__exit__()
             raise
@@ -77,15 +78,9 @@ class Worker:
 
         After a crash the model is loaded again for the next item.
         """
-        feeds = self._dataset.feeds(self._job.part, self._items[index])
-        if self._forward is None:
-            self._forward = self._open()
-        try:
-            output = self._forward(feeds)
-        except SubmissionError:
-            self._forward = None
-            self._session.close()
-            raise
+        if self._answers is None:
+            self._answers = self._open()
+        output = self._answers(index)
         wanted = self._job.part.output
         if output.dtype.kind not in "biuf" or not fits(output.shape, wanted.shape):
             raise SubmissionError(
@@ -94,8 +89,21 @@ class Worker:
             )
         return output
 
-    def _open(self) -> Forward:
-        runtime = RUNTIMES[self._job.runtime]
-        return self._session.enter_context(
-            runtime.open(self._model, self._job, self._scratch, self._tick)
+    def _open(self) -> Rows:
+        job = self._job
+        if job.runtime == ANSWERS:
+            return self._session.enter_context(recorded(self._model, job, len(self._items)))
+        forward = self._session.enter_context(
+            RUNTIMES[job.runtime].open(self._model, job, self._scratch, self._tick)
         )
+
+        def answer(index: int) -> np.ndarray:
+            feeds = self._dataset.feeds(job.part, self._items[index])
+            try:
+                return forward(feeds)
+            except SubmissionError:  # the session is gone
+                self._answers = None
+                self._session.close()
+                raise
+
+        return answer

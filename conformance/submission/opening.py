@@ -29,7 +29,7 @@ from reference.npu.aimet import aimet_to_qdq
 from reference.process import Limits
 from reference.tracks import Part, Track
 
-Format = Literal["onnx", "torchscript", "exported", "factory", "reference"]
+Format = Literal["onnx", "torchscript", "exported", "factory", "reference", "answers"]
 
 _FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 # What torch.export.save has written for the program, in its second and in its first form.

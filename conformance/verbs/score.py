@@ -23,7 +23,8 @@ from reference.registry import find_track
     "--runtime",
     default="ort",
     metavar="NAME",
-    help="What computes: ort, torch, npu or aihub.",
+    help="What computes: ort, torch, npu or aihub; with answers the submission is the HDF5"
+    " file of what a device answered.",
 )
 @click.option("--device", metavar="NAME", help="For npu and aihub; default: the track's.")
 @click.option("--engine", type=click.Choice(["local", "ray"]), default="local")

@@ -23,6 +23,8 @@ from reference.errors import SubmissionError
 
 READ = ".mp4"  # what `preprocess_and_save.py` takes for a video
 MANIFEST, MAP, LABELS = "manifest.jsonl", "class_map.json", "class_labels.json"
+# Times that a container rounds to milliseconds differ by that much in videos of a constant rate.
+_UNEVEN, _ROUNDED = 1.5, 2.0
 _NUMBER = {name: number for number, name in enumerate(CLASSES)}
 
 
@@ -79,13 +81,19 @@ def doubts(path: Path) -> Iterator[Finding]:
     """What is odd about a video that can be read all the same."""
     if path.suffix.lower() not in VIDEOS:
         return
-    frames, _, rotation = timing(path)
+    frames, _, rotation, (shortest, longest) = timing(path)
     if frames < FRAMES:
         problem = f"the video has {frames} frames: the official code shows some of them twice"
         yield _warning(path, problem, f"bring one of {FRAMES} frames or more")
     if rotation:
         problem = f"the video is to be shown turned by {rotation} degrees, and nothing turns it"
         yield _warning(path, problem, "save it upright")
+    if longest > _UNEVEN * shortest + _ROUNDED:
+        problem = (
+            f"the frames are {shortest:.0f}..{longest:.0f} ms apart, and the official code takes"
+            " every n-th one: those that are fed are not evenly spaced in time"
+        )
+        yield _warning(path, problem, "save it with a constant frame rate")
 
 
 def _files(root: Path) -> dict[str, Path]:

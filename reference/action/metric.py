@@ -5,7 +5,6 @@ Source: 26LPCVC_Track2_Sample_Solution, evaluate.py.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ import numpy.typing as npt
 from reference.action.contract import CLASSES
 from reference.action.dataset import Truth
 from reference.errors import SubmissionError
-from reference.install import install_command
 from reference.scores import Headline, Measure, Metric, Scored, at_least_one, not_finite
 
 Array = npt.NDArray[Any]
@@ -67,29 +65,6 @@ def accuracy(logits: Array, labels: Sequence[int]) -> Accuracy:
         )
     found = places(logits, labels[: len(logits)])
     return Accuracy(*(100 * float(np.mean(found < best)) for best in (1, BEST)))
-
-
-def read_logits(path: Path) -> npt.NDArray[np.float32]:
-    """The answers (N, C) of an HDF5 file as AI Hub's client and the sample solution write it.
-
-    They are `data/0/batch_0`, `batch_1` and so on, in the order of their numbers, and lose their
-    axes of size 1. Raises SubmissionError for a file without them, or where they differ in shape.
-    """
-    try:
-        import h5py
-    except ImportError:
-        raise SubmissionError("reading HDF5 needs h5py", install_command("hub")) from None
-    try:
-        with h5py.File(path, "r") as file:
-            group = file["data/0"]
-            names = sorted(group, key=lambda name: int(name.split("_")[1]))
-            rows = [np.asarray(group[name][...], np.float32).squeeze() for name in names]
-            return np.stack(rows)
-    except (OSError, KeyError, IndexError, ValueError) as error:
-        raise SubmissionError(
-            f"{path} has no answers at data/0/batch_0, data/0/batch_1, ...: {error}",
-            "write it with the sample solution's run_inference.py",
-        ) from None
 
 
 def _scored(prediction: Array, truth: Truth) -> Scored:

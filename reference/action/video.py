@@ -20,13 +20,15 @@ _REMEDY = "fetch it again, or save it as MP4 (H.264)"
 
 
 class Timing(NamedTuple):
-    """How many frames a video has, counted, how many its file says it shows in a second, and by how
-    many degrees it says that it is to be turned.
+    """How many frames a video has, counted, how many its file says it shows in a second, by how
+    many degrees it says that it is to be turned, and the shortest and the longest time from one
+    frame to the next in milliseconds (0 of a single frame).
     """
 
     frames: int
     rate: float
     rotation: int
+    gaps: tuple[float, float]
 
 
 def timing(path: Path) -> Timing:
@@ -36,14 +38,16 @@ def timing(path: Path) -> Timing:
     import cv2
 
     with _opened(path) as video:
-        rate, frames = float(video.get(cv2.CAP_PROP_FPS)), 0
+        rate = float(video.get(cv2.CAP_PROP_FPS))
         rotation = round(video.get(cv2.CAP_PROP_ORIENTATION_META))
+        shown = []
         while video.grab():
-            frames += 1
+            shown.append(float(video.get(cv2.CAP_PROP_POS_MSEC)))
+    frames, gaps = len(shown), np.diff(shown) if shown[1:] else [0.0]
     if frames == 0 or not 0 < rate < float("inf"):
         seen = "no frame" if frames == 0 else f"the frame rate {rate:g}"
         raise SubmissionError(f"the video {str(path)!r} has {seen}", _REMEDY)
-    return Timing(frames, rate, rotation)
+    return Timing(frames, rate, rotation, (float(min(gaps)), float(max(gaps))))
 
 
 def read_frames(path: Path, wanted: Sequence[int]) -> list[npt.NDArray[np.uint8]]:

@@ -52,7 +52,7 @@ def test_a_short_video_is_read_faster_and_a_tiny_one_repeats_frames() -> None:
 @pytest.mark.parametrize("key", CLIPS)
 def test_pixels_are_those_of_torch(key: str) -> None:
     path = SAMPLES / f"{key}.mp4"
-    count, rate, _ = timing(path)
+    count, rate, *_ = timing(path)
     assert (count, rate) == CLIPS[key][1:]
     frames = np.stack(read_frames(path, official_indices(count, rate)))
     whole = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255
@@ -157,3 +157,25 @@ def test_a_rotated_video_is_not_turned(tmp_path: Path) -> None:
     assert (
         prepare_clip(tmp_path / "turned.mp4") == prepare_clip(SAMPLES / "cross/00000001.mp4")
     ).all()
+
+
+def test_a_varying_rate_is_told(tmp_path: Path) -> None:
+    """The first half of the frames at the video's rate, the second at a third of it."""
+    whole = bytearray((SAMPLES / "cross/00000001.mp4").read_bytes())
+    times = whole.index(b"stts")
+    entries, count, delta = struct.unpack_from(">3I", whole, times + 8)
+    assert entries == 1
+    assert not [each for each in doubts(SAMPLES / "cross/00000001.mp4") if "apart" in each.problem]
+    for box in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stts"):
+        place = whole.index(box) - 4
+        struct.pack_into(">I", whole, place, struct.unpack_from(">I", whole, place)[0] + 8)
+    half = count // 2
+    halves = struct.pack(">5I", 2, half, delta, count - half, 3 * delta)
+    whole[times + 8 : times + 20] = halves
+    (tmp_path / "varying.mp4").write_bytes(whole)
+    shortest, longest = timing(tmp_path / "varying.mp4").gaps
+    assert longest == pytest.approx(3 * shortest, rel=0.01)
+    (found,) = doubts(tmp_path / "varying.mp4")
+    assert f"{shortest:.0f}..{longest:.0f} ms apart" in found.problem
+    assert "constant frame rate" in found.remedy
+    assert not found.fatal

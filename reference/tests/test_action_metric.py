@@ -1,16 +1,14 @@
 """Top-1 and Top-5 against plain Python and torch, and the evaluator's quirks by name."""
 
 import math
-from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 import torch
 
 from reference.action.contract import CLASSES
 from reference.action.dataset import Truth
-from reference.action.metric import METRIC, accuracy, places, read_logits, softmax
+from reference.action.metric import METRIC, accuracy, places, softmax
 from reference.errors import SubmissionError
 
 COUNT = len(CLASSES)
@@ -117,37 +115,3 @@ def test_a_softmax_that_saturates_loses_the_top_five() -> None:
 def test_of_equal_classes_the_first_is_taken() -> None:
     row = np.zeros((1, COUNT), np.float32)
     assert [places(row, [c]).item() for c in (0, 4, 91)] == [0, 4, 91]
-
-
-def write(path: Path, arrays: dict[str, np.ndarray]) -> Path:
-    with h5py.File(path, "w") as file:
-        for name, array in arrays.items():
-            file[f"data/0/{name}"] = array
-    return path
-
-
-def test_answers_of_a_file_come_by_number(tmp_path: Path) -> None:
-    """batch_10 after batch_9, where names alone would have it after batch_1."""
-    logits, _ = answers(12)
-    rows = {f"batch_{n}": logits[n][None] for n in range(12)}
-    assert (read_logits(write(tmp_path / "a.h5", rows)) == logits).all()
-
-
-def test_answers_of_a_file_lose_their_axes_of_one(tmp_path: Path) -> None:
-    logits, _ = answers(2)
-    rows = {"batch_0": logits[0].reshape(1, 1, COUNT, 1), "batch_1": logits[1]}
-    assert (read_logits(write(tmp_path / "a.h5", rows)) == logits).all()
-
-
-@pytest.mark.parametrize(
-    "arrays", [{}, {"first": np.zeros(3)}, {"batch_0": np.zeros(3), "batch_1": np.zeros(4)}]
-)
-def test_a_file_of_something_else(arrays: dict[str, np.ndarray], tmp_path: Path) -> None:
-    with pytest.raises(SubmissionError, match="has no answers at data/0/batch_0"):
-        read_logits(write(tmp_path / "a.h5", arrays))
-
-
-def test_a_file_that_is_none(tmp_path: Path) -> None:
-    (tmp_path / "a.h5").write_bytes(b"no HDF5")
-    with pytest.raises(SubmissionError, match="has no answers"):
-        read_logits(tmp_path / "a.h5")
