@@ -52,13 +52,15 @@ class Headline:
     the better, and what that is multiplied by.
 
     It is the mean of the column, or with `pooled` that of the items' arrays added up: from sums
-    (N, ...) to N numbers.
+    (N, ...) to N numbers. `chance` is what a model scores on the items on average, in the column's
+    unit, that says nothing of its inputs.
     """
 
     name: str
     column: str
     scale: float = 1.0
     pooled: Callable[[Array], Array] | None = None
+    chance: Callable[[Sequence[Item]], float] | None = None
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ _SHOWN = 5
 @dataclass(frozen=True)
 class Scoring:
     """Everything that the report of a run says. `new` items were scored now, the others before;
-    `lost` are the errors of parts, such as the text that could not be embedded, `remarks` what
-    their scores together say of themselves.
+    `lost` are the errors of parts, such as the text that could not be embedded, `chance` is the
+    headline's, `remarks` are what the scores together say of themselves.
     """
 
     track: Track
@@ -31,6 +31,7 @@ class Scoring:
     comparisons: tuple[Comparison, ...]
     pictures: tuple[Path, ...] = ()
     new: int = 0
+    chance: float | None = None
     remarks: Remarks = ()
 
     @property
@@ -53,6 +54,12 @@ def score_report(scoring: Scoring) -> str:
     columns = {k: v for k, v in summary.columns.items() if k != summary.headline.column}
     if columns:
         lines.append("  means    " + ", ".join(f"{k} {v:.4g}" for k, v in columns.items()))
+    if scoring.chance is not None and summary.interval and summary.interval.low <= scoring.chance:
+        lines.append(
+            "  chance   answers that say nothing of the inputs score"
+            f" {scoring.chance * summary.headline.scale:.2f}, and these are not told from them:"
+            " check normalisation, layout and the order of classes, or bring more data"
+        )
     lines += _worst(summary, scoring.pictures)
     lines += [f"  {first:8} {text}" for first, text in scoring.remarks]
     lines += [_comparison(each, summary.headline.scale) for each in scoring.comparisons]

@@ -95,7 +95,13 @@ def score_submission(
             final, remarks = next(iter(runs.values())), Remarks()
             if metric.joint:
                 final, remarks = scorer.joined(metric.joint, runs)
-            scoring = replace(scorer.scoring(final, runs), new=new, remarks=remarks)
+            chance = metric.headline.chance
+            scoring = replace(
+                scorer.scoring(final, runs),
+                new=new,
+                chance=chance(dataset.items) if chance else None,
+                remarks=remarks,
+            )
             if options.keep is not None:
                 keep_score(
                     options.keep,

@@ -14,6 +14,7 @@ from conformance.cli import main
 from conformance.scoring.datasets import open_dataset
 from conformance.selftest import models
 from reference.data import fixture
+from reference.datasets.items import Item
 from reference.registry import find_track
 
 Rows = list[tuple[Any, ...]]
@@ -81,6 +82,31 @@ def test_items_beyond_the_file_are_named(
     path = save({"output_0": [np.zeros((1, 92), np.float32)] * (count - 1)}, tmp_path / "a.h5")
     assert score("action", {"model": path}, tmp_path / "r.sqlite", "--runtime=answers") == 1
     assert f"the file ends after {count - 1} answers" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("wrong", "told"), [(4, True), (2, True), (0, False)])
+def test_what_is_not_told_from_chance(
+    wrong: int, told: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Four clips: all wrong, half right, of which a resample may have none, and all right."""
+    dataset = open_dataset(find_track("action"), fixture("samples/action"))
+    logits = []
+    for index, item in enumerate(dataset.items):
+        number = dataset.truth(item).number + (index < wrong)
+        logits.append(np.eye(92, dtype=np.float32)[[number % 92]] + np.arange(92) / 1000)
+    path = save({"class_probs": logits}, tmp_path / "a.h5")
+    assert score("action", {"model": path}, tmp_path / "r.sqlite", "--runtime=answers") == 0
+    said = f"say nothing of the inputs score {100 / 92:.2f}" in capsys.readouterr().out
+    assert said is told
+
+
+def test_chance_of_retrieval() -> None:
+    """Against ten texts drawn for a picture of three, 20,000 times."""
+    texts = [Item(str(n), "text", str(n), text="a") for n in range(25)]
+    chance = find_track("retrieval").room("metric").METRIC.headline.chance
+    drawn = np.random.default_rng(3).permuted(np.tile(np.arange(25), (20_000, 1)), axis=1)[:, :10]
+    assert chance(texts) == pytest.approx((drawn < 3).sum() / (3 * 20_000), abs=0.005)
+    assert chance(texts[:8]) == 1
 
 
 def _surplus(path: Path) -> None:
