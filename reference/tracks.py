@@ -5,7 +5,7 @@ each is imported when it is first asked for. Errata (E1, E2, ...) are listed in 
 """
 
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any, Literal
 
@@ -33,6 +33,7 @@ RAW = "0..255, not normalised"
 COLOURS = 3
 # What has AI Hub compile a model whose pictures are fed channels last.
 CHANNEL_LAST = "--force_channel_last_input"
+_TARGET = "--target_runtime"
 # What the ids of rules that several tracks have begin with.
 SHARED_PREFIXES = ("COM", "IMG", "TXT", "NPU", "DEV")
 
@@ -159,8 +160,16 @@ class Track:
         """The target runtime of the compile options; without one tflite, which AI Hub takes then
         for a phone.
         """
-        _, _, target = self.compile_options.partition("--target_runtime ")
+        _, _, target = self.compile_options.partition(f"{_TARGET} ")
         return (target.split() or ["tflite"])[0]
+
+    def compiled_for(self, runtime: str) -> "Track":
+        """The same track with another target runtime in its compile options."""
+        words = self.compile_options.split()
+        if _TARGET in words:
+            at = words.index(_TARGET)
+            del words[at : at + 2]
+        return replace(self, compile_options=" ".join([_TARGET, runtime, *words]))
 
     def part(self, name: str) -> Part:
         """The part of that name; KeyError if the track has none."""

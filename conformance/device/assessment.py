@@ -27,13 +27,14 @@ class DeviceOptions:
     """What a run on devices was asked for.
 
     `repeats` is the number of profile jobs of each part; `results` is the file of earlier runs,
-    which this one is added to.
+    which this one is added to. Without `runtimes` it is the one that the track compiles for.
     """
 
     hub: HubKind = "auto"
     share: bool = False
     repeats: int = 3
     results: Path | None = None
+    runtimes: tuple[str, ...] = ()
 
 
 class DeviceAssessment(BaseAssessment):

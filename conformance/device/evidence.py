@@ -78,6 +78,16 @@ class DeviceEvidence:
             if jobs.compiling is not None
         }
 
+    @property
+    def runtime(self) -> str:
+        """What was compiled, in the words of `--target_runtime`; as it was asked for where the hub
+        does not tell.
+        """
+        self._bench.compiled(self._entry)
+        targets = [jobs.compiling.get_target_model() for jobs in self._entry.jobs.values()]
+        kinds = {target.model_type.name for target in targets if hasattr(target, "model_type")}
+        return kinds.pop().lower() if len(kinds) == 1 else self.track.runtime
+
     def shared_with(self, email: str) -> list[str]:
         """The parts whose compile job `email` can see."""
         self._bench.compiled(self._entry)

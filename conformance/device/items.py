@@ -1,6 +1,7 @@
 """The items of the device: every rule for every submission on each, by default the track's."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, Self
 
 from conformance.device.assessment import DeviceAssessment, DeviceOptions
@@ -19,6 +20,7 @@ class DeviceWing(RuleWing[DeviceAssessment]):
     def __init__(self, suite: Suite, options: DeviceOptions) -> None:
         super().__init__(suite)
         self._results = options.results
+        self._runtimes = options.runtimes
         self._previous = read_saved(options.results) if options.results else []
         self._bench = Bench(Hub(options.hub, suite.limits), options.repeats, options.share)
 
@@ -31,7 +33,7 @@ class DeviceWing(RuleWing[DeviceAssessment]):
 
     def assess(self) -> Iterator[DeviceAssessment]:
         """One for each submission and device, beside the reference where that is its budget."""
-        for subject in self.suite.models:
+        for subject in self._subjects():
             for device in self.suite.device_names or [subject.track.device]:
                 own = self._on(device, subject, reference=not self.suite.submitted)
                 sample = self.suite.reference(subject.track) if self._against(subject) else None
@@ -54,6 +56,13 @@ class DeviceWing(RuleWing[DeviceAssessment]):
     def close(self) -> None:
         """Ends a local hub."""
         self._bench.close()
+
+    def _subjects(self) -> Iterator[Subject]:
+        for subject in self.suite.models:
+            if not self._runtimes:
+                yield subject
+            for runtime in self._runtimes:
+                yield replace(subject, track=subject.track.compiled_for(runtime))
 
     def _against(self, subject: Subject) -> bool:
         return self.suite.submitted and subject.track.budget_is_reference

@@ -122,7 +122,27 @@ def test_a_card_has_a_block_and_a_row_for_each_device(
     assert said.count("Estimated inference time (ms)   : 20.0") == 2
     rows = [line.split(" | ") for line in said.splitlines() if line.startswith("| model ")]
     assert [row[2] for row in rows] == ["Samsung Galaxy S23", "Samsung Galaxy S24"]
-    assert {(row[5], row[6]) for row in rows} == {("20.000", "0 - 90")}
+    assert {(row[5], row[6]) for row in rows} == {("20.0 ms", "0 - 90 MB")}
+    assert {(row[4], row[8]) for row in rows} == {("TFLITE", "model.tflite |")}, "the default"
+
+
+def test_a_card_is_for_each_runtime_that_is_asked_for(
+    hub: ScriptedHub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["export-card", "--track=retrieval", *PAIR, "--device=QCS8550 (Proxy)"]
+    assert main([*command, "--runtime=tflite", "--runtime=onnx"]) == 0
+    said = capsys.readouterr().out
+    assert [line[34:] for line in said.splitlines() if line.startswith("Runtime ")] == [
+        "TFLITE",
+        "ONNX",
+    ]
+    assert hub.client.options == [
+        f"--target_runtime {runtime} --truncate_64bit_io"
+        for runtime in ("tflite", "onnx")
+        for _ in PAIR
+    ]
+    assert main([*command, "--runtime=abacus"]) == 2
+    assert "'abacus' is not one of 'tflite', 'qnn_dlc'" in capsys.readouterr().err
 
 
 def test_a_card_of_a_model_that_does_not_compile(

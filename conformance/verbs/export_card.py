@@ -7,7 +7,6 @@ import click
 
 from conformance.device.assessment import DeviceOptions
 from conformance.device.evidence import DeviceEvidence
-from conformance.device.history import runtime_of
 from conformance.device.hub import HubKind
 from conformance.device.items import DeviceWing
 from conformance.device.jobs import fault_of
@@ -16,6 +15,7 @@ from conformance.report.progress import stderr_progress
 from conformance.suite import Suite
 from conformance.verbs import Answer, held_to_a_track, limited, on_hub
 from reference.errors import SubmissionError
+from reference.npu.devices import marketing_name
 from reference.process import Limits
 
 _HEADER = (
@@ -27,8 +27,18 @@ _HEADER = (
     "Inference Time (ms)",
     "Peak Memory Range (MB)",
     "Primary Compute Unit",
+    "Target Model",
 )
+_TITLE = "Profiling Results"
 _UNITS = ("NPU", "GPU", "CPU")
+# Of the target model, by what `--target_runtime` calls it.
+_ENDINGS = {
+    "tflite": "tflite",
+    "qnn_dlc": "dlc",
+    "qnn_context_binary": "bin",
+    "onnx": "onnx",
+    "precompiled_qnn_onnx": "onnx",
+}
 _MB = 2**20
 
 
@@ -36,6 +46,12 @@ _MB = 2**20
 @held_to_a_track
 @on_hub("auto")
 @click.option("--device", multiple=True, metavar="NAME", help="Repeatable; default: the track's.")
+@click.option(
+    "--runtime",
+    multiple=True,
+    type=click.Choice([*_ENDINGS]),
+    help="What to compile for; repeatable; default: as the track does.",
+)
 @click.option(
     "--profile-runs",
     default=1,
@@ -48,13 +64,14 @@ def command(
     submission: Sequence[str],
     hub: HubKind,
     device: Sequence[str],
+    runtime: Sequence[str],
     profile_runs: int,
     limits: Limits,
 ) -> Answer:
-    """Compile and profile a submission on each device; write what a model card shows of it, as
-    blocks and as a table in Markdown.
+    """Compile and profile a submission on each device for each runtime; write what a model card
+    shows of it, as blocks and as a table in Markdown.
     """
-    options = DeviceOptions(hub=hub, repeats=max(1, profile_runs))
+    options = DeviceOptions(hub=hub, repeats=max(1, profile_runs), runtimes=tuple(runtime))
     suite = Suite([track], submission, None, device, limits=limits, remote=hub == "remote")
     wing = DeviceWing(suite, options)
     blocks, rows = [], [_HEADER, tuple("---" for _ in _HEADER)]
@@ -76,37 +93,42 @@ def command(
 
 
 def profile_block(name: str, e: DeviceEvidence) -> str:
-    """The block that a card calls Profiling Results."""
+    """The block that the export of a card prints; the device is called what AI Hub calls it."""
     values = {
         "Device": f"{e.device.name} ({e.device.system})",
-        "Runtime": runtime_of(e.track.compile_options).upper(),
-        "Estimated inference time (ms)": _milliseconds(e, ".1f"),
+        "Runtime": e.runtime.upper(),
+        "Estimated inference time (ms)": _milliseconds(e, "{:.1f}"),
         "Estimated peak memory usage (MB)": _memory(e, "[{}, {}]"),
         "Total # Ops": str(sum(e.units.values())),
         "Compute Unit(s)": " ".join(f"{u.lower()} ({e.units.get(u, 0)} ops)" for u in _UNITS),
     }
-    lines = ["-" * 60, name, *(f"{label:<32}: {value}" for label, value in values.items())]
+    lines = [_TITLE, "-" * 60, name, *(f"{label:<32}: {value}" for label, value in values.items())]
     return "\n".join(lines)
 
 
 def table_row(name: str, e: DeviceEvidence) -> tuple[str, ...]:
-    """The row of a card's table."""
+    """The row of a card's table; a chip that is not known here is called what AI Hub calls it."""
+    try:
+        chipset = marketing_name(e.device.name)
+    except SubmissionError:
+        chipset = e.device.chipset
     return (
         name,
         e.precision,
         e.device.name,
-        e.device.chipset,
-        runtime_of(e.track.compile_options).upper(),
-        _milliseconds(e, ".3f"),
-        _memory(e, "{} - {}"),
+        chipset,
+        e.runtime.upper(),
+        _milliseconds(e, "{} ms"),
+        _memory(e, "{} - {} MB"),
         max(e.units, key=lambda unit: e.units[unit], default="none"),
+        f"{name}.{_ENDINGS.get(e.runtime, e.runtime)}",
     )
 
 
-def _milliseconds(e: DeviceEvidence, digits: str) -> str:
+def _milliseconds(e: DeviceEvidence, words: str) -> str:
     if e.device.emulated or e.latency is None:
         return NOT_MEASURED
-    return f"{e.latency.median:{digits}}"
+    return words.format(round(e.latency.median, 3))
 
 
 def _memory(e: DeviceEvidence, words: str) -> str:

@@ -20,7 +20,7 @@ class Device:
     (`Qnn_SocModel_t` of Qualcomm's QnnTypes.h). `hexagon` is the NPU's architecture, `vtcm_mb` its
     on-chip memory in MiB. Without `float16` it takes quantised models alone. `chipsets`, `os`,
     `os_version` and `form` (phone, compute, iot, auto, xr) are AI Hub's words, `os` and its version
-    empty where they are not known.
+    empty where they are not known. `marketing` is what model cards call the chip.
     """
 
     name: str
@@ -34,6 +34,7 @@ class Device:
     os: str = ""
     os_version: str = ""
     form: str = ""
+    marketing: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,9 @@ def all_devices() -> tuple[Device, ...]:
 
     `fixtures/devices.tsv`: names as AI Hub lists them; chip, architecture, memory and float16 as
     onnxruntime-qnn 2.7.0 (QAIRT 2.51) reports them when it compiles. It has no record of the
-    SA8650, which is taken for the SA8255. Chipset names, systems and forms are those of
-    `devices_and_chipsets.yaml` in github.com/qualcomm/ai-hub-models (commit b61a009); it has no
-    system of three proxies.
+    SA8650, which is taken for the SA8255. Chipset and marketing names, systems and forms are those
+    of `devices_and_chipsets.yaml` in github.com/qualcomm/ai-hub-models (commit b61a009); it has no
+    system of three proxies, whose marketing names are those of the model card PidNet.
     """
     with fixture("devices.tsv").open(encoding="utf-8", newline="") as file:
         return tuple(_device(row) for row in csv.DictReader(file, delimiter="\t"))
@@ -73,6 +74,7 @@ def _device(row: dict[str, str]) -> Device:
         os=row["os"],
         os_version=row["os_version"],
         form=row["form"],
+        marketing=row["marketing"],
     )
 
 
@@ -95,6 +97,14 @@ def find_device(name: str) -> Device:
             f"unknown device {name!r}", f"{near}lpcvc devices lists all {len(all_devices())}"
         )
     return device
+
+
+def marketing_name(name: str) -> str:
+    """What model cards call the chip of the device `name`: `Snapdragon® 8 Gen 3 Mobile`. That of a
+    proxy is one too. Raises SubmissionError as `find_device` does.
+    """
+    chip = find_device(name).marketing
+    return f"{chip} (Proxy)" if name.endswith("(Proxy)") else chip
 
 
 def _plain(name: str) -> str:

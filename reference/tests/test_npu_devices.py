@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from reference.errors import SubmissionError
-from reference.npu.devices import all_devices, find_device
+from reference.npu.devices import all_devices, find_device, marketing_name
 from reference.registry import all_tracks
 
 
@@ -65,3 +65,18 @@ def test_unlike_any_device_says_where_all_are(name: str) -> None:
     with pytest.raises(SubmissionError) as raised:
         find_device(name)
     assert raised.value.remedy == f"lpcvc devices lists all {len(all_devices())}"
+
+
+@pytest.mark.parametrize(
+    ("name", "chip"),
+    [
+        ("Samsung Galaxy S24 (Family)", "Snapdragon® 8 Gen 3 Mobile"),
+        ("RB3 Gen 2 (Proxy)", "Qualcomm® QCS6490 (Proxy)"),
+        ("Dragonwing RB3 Gen 2 Vision Kit", "Qualcomm® QCS6490"),
+        ("XR2 Gen 2 (Proxy)", "Qualcomm® QCS8450 (Proxy)"),
+        ("SA8255 (Proxy)", "Qualcomm® SA8255P (Proxy)"),
+    ],
+)
+def test_a_chip_has_the_name_of_the_cards(name: str, chip: str) -> None:
+    assert marketing_name(name) == chip
+    assert all(device.marketing for device in all_devices())
