@@ -8,7 +8,7 @@ from typing import Any
 
 from conformance.rulebook import Rule, Verdict
 from conformance.subject import Progress, Subject
-from conformance.submission.opening import Submission
+from conformance.submission.model import Submission
 from reference.errors import one_line
 from reference.process import Limits
 

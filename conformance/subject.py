@@ -6,7 +6,8 @@ from pathlib import Path
 
 from conformance.runtimes.process import ModelProcess, export_onnx
 from conformance.submission.graph import read_graph
-from conformance.submission.opening import Model, Submission, open_submission
+from conformance.submission.model import Model, Submission
+from conformance.submission.opening import open_submission
 from reference.errors import SubmissionError
 from reference.process import Limits, Tick
 from reference.tracks import Track

@@ -12,7 +12,7 @@ from conformance.contract.probes import Probe, Role, probes_for
 from conformance.runtimes.process import ModelProcess
 from conformance.subject import Progress
 from conformance.submission.graph import Graph, Value, read_graph
-from conformance.submission.opening import Model, Submission
+from conformance.submission.model import Model, Submission
 from reference.errors import SubmissionError, ToolError
 from reference.process import ChildError, Limits
 from reference.tracks import Part, Track, fits

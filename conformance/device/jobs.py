@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from conformance.device.hub import Hub, HubDevice
-from conformance.submission.opening import Model
+from conformance.submission.model import Model
 from reference.aihub.listed import FAULT
 from reference.aihub.room import NO_ROOM
 from reference.errors import SubmissionError, ToolError, one_line

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from conformance.runtimes.process import ModelProcess
 from conformance.submission.graph import Graph, Node
-from conformance.submission.opening import Model
+from conformance.submission.model import Model
 from conformance.submission.quantised import operators
 from reference.errors import SubmissionError, ToolError
 from reference.npu.compile import compile_model

@@ -25,7 +25,7 @@ from conformance.parity.runners import (
     torch_runner,
 )
 from conformance.submission.graph import Graph, elements
-from conformance.submission.opening import Model
+from conformance.submission.model import Model
 from conformance.submission.quantised import operators
 from conformance.wing import NotCompared
 from reference.agreement import Array, Precision, Tolerance, tolerances

@@ -10,7 +10,7 @@ import numpy as np
 from conformance.parity.flow import Flow
 from conformance.parity.locate import Runner
 from conformance.runtimes.process import ModelProcess
-from conformance.submission.opening import Model
+from conformance.submission.model import Model
 from reference.agreement import Array
 from reference.npu.cache import Cache
 from reference.npu.compile import compile_model

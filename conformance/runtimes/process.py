@@ -3,7 +3,7 @@
 import warnings
 from pathlib import Path
 
-from conformance.submission.opening import Model
+from conformance.submission.model import Model
 from reference.errors import CheckpointWarning, SubmissionError
 from reference.process import ChildError, ChildProcess, Limits, Tick
 

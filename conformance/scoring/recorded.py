@@ -11,7 +11,8 @@ from typing import Any, Final
 import numpy as np
 
 from conformance.scoring.job import Job
-from conformance.submission.opening import Model, Submission, open_submission, split_spec
+from conformance.submission.model import Model, Submission
+from conformance.submission.opening import open_submission, split_spec
 from reference.errors import SubmissionError, one_line
 from reference.install import install_command
 from reference.process import Limits

@@ -23,7 +23,7 @@ from conformance.device.jobs import answers, dataset, submit_compile, wait
 from conformance.runtimes.process import ModelProcess, export_onnx
 from conformance.scoring.job import Job
 from conformance.submission.graph import read_graph
-from conformance.submission.opening import Model
+from conformance.submission.model import Model
 from reference.errors import SubmissionError
 from reference.install import install_command
 from reference.npu.compile import compile_model

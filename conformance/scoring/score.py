@@ -22,7 +22,7 @@ from conformance.scoring.report import Scoring, score_report, write_table
 from conformance.scoring.runtimes import RUNTIMES
 from conformance.scoring.store import Run, Store
 from conformance.scoring.summary import Comparison, compare, summarise
-from conformance.submission.opening import Model
+from conformance.submission.model import Model
 from reference.errors import SubmissionError
 from reference.install import install_command
 from reference.npu.cache import model_digest

@@ -9,7 +9,7 @@ from conformance.contract.evidence import Evidence, Run
 from conformance.contract.probes import probes_for
 from conformance.rulebook import Verdict, all_rules
 from conformance.submission.graph import Graph, Node, Value
-from conformance.submission.opening import Model, Submission
+from conformance.submission.model import Model, Submission
 from reference.depth.contract import DEPTH_2025
 from reference.process import Limits
 from reference.tracks import Track

@@ -32,9 +32,9 @@ OWN_TESTS: dict[str, tuple[str, ...]] = {
     "conformance.contract.probes": (f"{SELFTEST}/test_probes.py",),
     "conformance.rules.external": (f"{SELFTEST}/test_external.py",),
     "conformance.rules.sizes": (f"{SELFTEST}/test_sizes.py",),
-    "conformance.submission.opening": (
-        f"{SELFTEST}/test_opening.py",
-        f"{SELFTEST}/test_formats.py",
+    **dict.fromkeys(
+        ("conformance.submission.opening", "conformance.submission.files"),
+        (f"{SELFTEST}/test_opening.py", f"{SELFTEST}/test_formats.py"),
     ),
 }
 HANG_SECONDS = 900

@@ -22,7 +22,7 @@ from conformance.scoring.datasets import open_dataset
 from conformance.selftest.facts import answered, judge_answers
 from conformance.selftest.models import write
 from conformance.selftest.samples import copied, moved, remove, replace, truncate
-from conformance.submission.opening import Model
+from conformance.submission.model import Model
 from conformance.verbs.data import check_dataset
 from reference.classification.contract import CLASSES, CLASSIFICATION_2025
 from reference.classification.pictures import ranked

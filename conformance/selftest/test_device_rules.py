@@ -29,7 +29,7 @@ from conformance.selftest.assess import broken
 from conformance.selftest.models import DEFAULT_TRACKS, conforming, write
 from conformance.selftest.scripted_hub import MB, Script, ScriptedHub
 from conformance.subject import opened
-from conformance.submission.opening import Model, Submission
+from conformance.submission.model import Model, Submission
 from conformance.verbs.estimate import Question
 from conformance.verbs.export_card import profile_block, table_row
 from reference.data import fixture

@@ -12,13 +12,9 @@ from onnx import helper
 
 from conformance.selftest.models import conforming, write
 from conformance.selftest.opening import opened, refused
-from conformance.submission.opening import (
-    Model,
-    Submission,
-    models_in,
-    open_models,
-    open_submission,
-)
+from conformance.submission.files import models_in
+from conformance.submission.model import Model, Submission
+from conformance.submission.opening import open_models, open_submission
 from reference.depth.contract import DEPTH_2025
 from reference.errors import SubmissionError
 from reference.retrieval.contract import RETRIEVAL_2026
@@ -151,7 +147,7 @@ def test_encodings_go_with_their_model(place: Path, monkeypatch: pytest.MonkeyPa
         output.write_text(f"{model.name} by {encodings.name}")
         return output
 
-    monkeypatch.setattr("conformance.submission.opening.aimet_to_qdq", quantised)
+    monkeypatch.setattr("conformance.submission.files.aimet_to_qdq", quantised)
 
     def files(*names: str) -> list[str]:
         shutil.rmtree("aimet", ignore_errors=True)
@@ -190,7 +186,7 @@ def test_the_pytorch_side_of_a_part() -> None:
 def test_a_folder_of_everything_is_not_searched(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("conformance.submission.opening.MOST_ENTRIES", 10)
+    monkeypatch.setattr("conformance.submission.files.MOST_ENTRIES", 10)
     for number in range(11):
         (place / f"{number}.txt").touch()
     assert "holds more than 10 files; give the model's own folder" in refused(str(place))

@@ -24,7 +24,7 @@ from conformance.selftest.models import Builder
 from conformance.selftest.mutants import depth_modules
 from conformance.selftest.surgery import after, step
 from conformance.subject import opened
-from conformance.submission.opening import Model, Submission
+from conformance.submission.model import Model, Submission
 from conformance.wing import NotCompared
 from reference.depth.contract import DEPTH_2025
 from reference.errors import SubmissionError

@@ -17,7 +17,8 @@ from conformance.selftest.gate import run_gate
 from conformance.selftest.models import conforming
 from conformance.selftest.surgery import Change, after, step
 from conformance.subject import opened
-from conformance.submission.opening import Model, Submission, open_submission
+from conformance.submission.model import Model, Submission
+from conformance.submission.opening import open_submission
 from reference.depth.contract import DEPTH_2025
 from reference.process import Limits
 from reference.retrieval.contract import RETRIEVAL_2026

@@ -16,7 +16,7 @@ from conformance.regression.environment import differences, versions
 from conformance.regression.gather import contract_groups
 from conformance.selftest.gate import run_gate
 from conformance.subject import opened
-from conformance.submission.opening import Model, Submission
+from conformance.submission.model import Model, Submission
 from reference.data import fixture
 from reference.depth.contract import DEPTH_2025
 from reference.export import export_reference

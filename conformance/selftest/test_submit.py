@@ -27,7 +27,7 @@ from conformance.selftest.mutants import MUTANTS
 from conformance.selftest.mutants.mutant import Mutant
 from conformance.selftest.scripted_hub import MB, Script, ScriptedHub
 from conformance.selftest.surgery import redeclare
-from conformance.submission.opening import Model
+from conformance.submission.model import Model
 from conformance.suite import Suite
 from conformance.verbs import submit as submitting
 from reference.aihub.local import LocalHub, local_hub

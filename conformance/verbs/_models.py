@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from conformance.subject import Progress, onnx_files, subject_of, ticking
+from conformance.submission.files import models_in
 from conformance.submission.graph import read_graph
-from conformance.submission.opening import Model, models_in
+from conformance.submission.model import Model
 from reference.errors import SubmissionError
 from reference.process import Limits
 from reference.tracks import Track

@@ -11,8 +11,10 @@ from conformance.gate import Gate
 from conformance.report.progress import stderr_progress
 from conformance.rulebook import Rule, all_rules, every_track, rules_for
 from conformance.subject import onnx_file
+from conformance.submission.files import models_in
 from conformance.submission.graph import Graph, read_graph
-from conformance.submission.opening import Model, as_parts, models_in, split_spec, told_part
+from conformance.submission.model import Model
+from conformance.submission.opening import as_parts, split_spec, told_part
 from conformance.verbs import Answer, limited, model_track
 from conformance.verbs._models import need_onnx
 from reference.errors import SubmissionError, ToolError, one_line

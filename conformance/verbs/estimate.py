@@ -14,7 +14,7 @@ from conformance.report.estimate import Change, PartEstimate, estimate_report
 from conformance.report.progress import stderr_progress
 from conformance.runtimes.process import ModelProcess
 from conformance.subject import Progress, ticking
-from conformance.submission.opening import Model
+from conformance.submission.model import Model
 from conformance.verbs import PATH, Answer, for_devices, limited
 from conformance.verbs._models import files_by_part
 from reference.errors import SubmissionError

@@ -1,0 +1,50 @@
+"""A submission as data: the models of its parts, each a file or what makes one."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+Format = Literal["onnx", "torchscript", "exported", "factory", "reference", "answers"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """One part of a submission: a file, or for a factory the words `module:function`.
+
+    The PyTorch side of a reference model is `track:part:weights`. `state` is the file that keeps
+    what a factory has made, so that every process has the same model.
+    """
+
+    part: str
+    format: Format
+    target: str
+    state: str = ""
+
+    @property
+    def path(self) -> Path:
+        """The file; for a factory, what the user typed."""
+        return Path(self.target)
+
+
+@dataclass(frozen=True)
+class Submission:
+    """The models of one submission by part, and what the user calls it.
+
+    `originals` are the PyTorch models that ONNX parts are known to come from. Of a track that takes
+    a package instead there are no models, and `package` is what its room made of it.
+    """
+
+    label: str
+    models: dict[str, Model]
+    originals: dict[str, Model] = field(default_factory=dict)
+    package: Any = None
+
+    @property
+    def torch(self) -> bool:
+        """Whether some part is not an ONNX file yet."""
+        return any(model.format != "onnx" for model in self.models.values())
+
+    def original(self, part: str) -> Model | None:
+        """The PyTorch side of a part, None where there is only ONNX."""
+        model = self.models[part]
+        return model if model.format != "onnx" else self.originals.get(part)
