@@ -1,9 +1,13 @@
 """What this machine is and has: versions of what answers depend on."""
 
 import platform
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from reference.errors import SubmissionError
+from reference.install import PROJECT
 from reference.npu.toolchain import find_toolchain
 
 _PACKAGES = ("numpy", "onnx", "onnxruntime", "onnxruntime-qnn", "opencv-python-headless", "pillow")
@@ -16,6 +20,27 @@ def installed(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def pins(*extras: str) -> list[str]:
+    """`name==version` of all that this project needs, with those of its `extras`, and that is
+    installed, itself left out; sorted. A local version such as `+cpu` is on no index.
+    """
+    found: dict[str, str] = {}
+    todo = [(PROJECT, frozenset(extras))]
+    for name, own in todo:  # it grows
+        try:
+            needed = requires(name) or ()
+            found[canonicalize_name(name)] = version(name).partition("+")[0]
+        except PackageNotFoundError:
+            continue
+        for each in map(Requirement, needed):
+            asked = not each.marker or any(
+                each.marker.evaluate({"extra": extra}) for extra in ("", *own)
+            )
+            if asked and canonicalize_name(each.name) not in found:
+                todo.append((each.name, frozenset(each.extras)))
+    return sorted(f"{name}=={own}" for name, own in found.items() if name != PROJECT)
 
 
 def environment() -> dict[str, str]:

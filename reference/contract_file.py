@@ -1,5 +1,6 @@
 """The contract of a model as a TOML file: a track that needs no code (docs/extending.md)."""
 
+import json
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -36,6 +37,54 @@ def read_contract(path: Path, find: Callable[[str], Track]) -> Track:
             f"{path.name} cannot be read as TOML: {one_line(str(error))}", "see docs/extending.md"
         ) from None
     return _Reader(path, find).track(document)
+
+
+def contract_text(track: Track) -> str:
+    """The contract of `track` as `read_contract` takes it; what it cannot say is in comments.
+
+    It has the first of several dtypes, and is called after the track, which has its name already.
+    """
+    budget = [] if track.budget_ms is None else [f"budget_ms = {track.budget_ms!r}"]
+    places = {"form": track.form, "leaderboard": track.leaderboard}
+    lines = [
+        *(
+            f"# {what}"
+            for what in (track.title, f"budget: {track.budget}", f"score: {track.metric}")
+        ),
+        *(f"# source: {source}" for source in track.sources),
+        f"name = {_quoted(f'{track.id}-contract')}",
+        f"title = {_quoted(track.title)}",
+        f"device = {_quoted(track.device)}",
+        f"compile_options = {_quoted(track.compile_options)}",
+        *budget,
+        f"pixels = {track.image_high!r}",
+        *([f"prepare = {_quoted(track.id)}"] if track.has("inputs") else []),
+        *(f"{key} = {_quoted(address)}" for key, address in places.items() if address),
+    ]
+    several = len(track.parts) > 1
+    for part in track.parts:
+        where = "parts." if several else ""
+        lines += ["", "[[parts]]", f"name = {_quoted(part.name)}"] if several else []
+        for tensor in part.inputs:
+            lines += ["", f"[[{where}inputs]]", *_tensor_lines(tensor)]
+        lines += ["", f"[{where}output]", *_tensor_lines(part.output)]
+        if part.output.kind in ("binary", "embedding"):
+            lines.append(f"values = {_quoted(part.output.kind)}")
+        elif part.output.values:
+            lines.append(f"values = {[*part.output.values]}")
+    return "\n".join(lines) + "\n"
+
+
+def _tensor_lines(tensor: Tensor) -> list[str]:
+    named = [f"name = {_quoted(tensor.name)}"] if tensor.name else []
+    shape = ", ".join(_quoted(_ANY) if size is None else str(size) for size in tensor.shape)
+    dtype = f"dtype = {_quoted(tensor.dtypes[0])}"
+    return [*named, f"shape = [{shape}]", dtype, f"meaning = {_quoted(tensor.meaning)}"]
+
+
+def _quoted(text: str) -> str:
+    """A TOML string: JSON's is one too."""
+    return json.dumps(text)
 
 
 class _Reader:
@@ -83,6 +132,8 @@ class _Reader:
             rules=RULES,
             rooms=tuple(rooms),
             file=str(self._path.resolve()),
+            form=table.take("form", str, ""),
+            leaderboard=table.take("leaderboard", str, ""),
         )
         table.end()
         return track

@@ -93,6 +93,7 @@ class Track:
     is the time of the reference model on the same device; `budget` says it in words. With
     `normalised_inside` mean and standard deviation of the pixels belong into the model, as they do
     wherever [0, 1] is fed.
+    `form` and `leaderboard` are addresses, empty where the track's documents have none.
     `prefix` begins the ids of the rules in its own numbering; those in the module `rules` are held
     to it alone. `home` is the package of its rooms, empty where it has none; `rooms` has those that
     are modules elsewhere, with an empty name for one that it does without. `file` is the TOML file
@@ -117,6 +118,8 @@ class Track:
     file: str = ""
     budget_is_reference: bool = False
     normalised_inside: bool = False
+    form: str = ""
+    leaderboard: str = ""
 
     @property
     def id(self) -> str:

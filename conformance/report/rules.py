@@ -34,12 +34,12 @@ _LOOKED_AT: dict[Needs, str] = {
 }
 
 
-def rules_table(track: Track | None) -> str:
-    """One line a rule: id, level, statement."""
+def rules_table(track: Track | None, width: int = 0) -> str:
+    """One line a rule: id, level, statement; as wide as the terminal, unless `width` says."""
     rules = list(all_rules().values())
     if track:
         rules = rules_for(track, torch=True) + npu_rules_for(track) + device_rules_for(track)
-    width = shutil.get_terminal_size((100, 24)).columns
+    width = width or shutil.get_terminal_size((100, 24)).columns
     lines = []
     longest = max(len(rule.id) for rule in rules)
     for rule in rules:

@@ -70,6 +70,7 @@ def test_what_is_submitted_is_compiled_shared_and_kept(
         assert f"compile job ID  {job.job_id}  ({part})" in said
         assert receipt["compile_jobs"][part] == job.job_id
     assert "team            Us" in said
+    assert "leaderboard of retrieval-2026: its documents give no address" in said
     assert {row["status"] for row in receipt["report"]} <= {"pass", "skip"}
     report = json.dumps(receipt["report"], sort_keys=True).encode()
     assert receipt["report_sha256"] == hashlib.sha256(report).hexdigest()
@@ -99,7 +100,12 @@ def test_a_broken_rule_stops_it_unless_forced(
     assert hub.client.calls == []
     assert not Path("receipt.json").exists()
     assert main([*command, "--force"]) == 0
-    assert "forced          although " in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "forced          although " in said
+    assert said.splitlines()[-2:] == [
+        "submission form of depth-2025: https://lpcv.ai/2025LPCVC/submission/track3",
+        "leaderboard of depth-2025: https://lpcv.ai/2025LPCVC/leaderboard/track3",
+    ]
     assert json.loads(Path("receipt.json").read_text())["forced"] is True
 
 
@@ -229,7 +235,7 @@ def test_an_address_that_nothing_answers_at_is_told_at_once(
     monkeypatch.setenv("QAIHUB_CLIENT_INI", str(tmp_path / "client.ini"))
     monkeypatch.chdir(tmp_path)
     write(DEPTH_2025, tmp_path)
-    monkeypatch.setattr(submitting, "_gate", None)
+    monkeypatch.setattr(submitting, "held_to_the_gate", None)
     monkeypatch.setattr("time.sleep", None)
     assert main(["submit", "--track=depth", "--submission=model.onnx", "--team=Us"]) == 2
     error = capsys.readouterr().err

@@ -3,6 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from conformance.contract.evidence import Evidence
+from conformance.contract.items import ContractWing
+from conformance.report.progress import ProgressLine
+from conformance.report.terminal import Row
 from conformance.subject import Progress, onnx_files, subject_of, ticking
 from conformance.submission.files import models_in
 from conformance.submission.graph import read_graph
@@ -32,6 +36,15 @@ def files_by_part(
         read_graph(model.path, limits, ticking(progress, f"reading {model.path.name}"))
         files[model.path.stem] = model.path
     return files
+
+
+def held_to_the_gate(wing: ContractWing, line: ProgressLine) -> tuple[list[Row], Evidence]:
+    """What the rules of the contract say of the one submission of `wing`, and its evidence."""
+    rows = []
+    for case in wing.cases():
+        case.follow(line)
+        rows.append(case.judged().row)
+    return rows, wing.assessments[0].evidence
 
 
 def need_onnx(model: Model) -> None:

@@ -21,9 +21,10 @@ from conformance.report.progress import ProgressLine, stderr_progress
 from conformance.report.terminal import Row
 from conformance.suite import Suite
 from conformance.verbs import PATH, Answer, held_to_a_track, limited, model_track, on_hub
+from conformance.verbs._models import held_to_the_gate
 from reference.errors import SubmissionError
 from reference.process import Limits
-from reference.tracks import Part
+from reference.tracks import Part, Track
 
 _SCHEMA = 1
 
@@ -57,7 +58,7 @@ class Request:
 @limited("loading the model or one forward pass")
 def command(limits: Limits, **asked: Any) -> Answer:
     """Hold a submission to the gate, compile it on AI Hub and share the jobs with the organisers;
-    then say what their form asks for.
+    then say what their form asks for, and where it is.
     """
     return submit(Request(**asked), limits), 0
 
@@ -78,7 +79,7 @@ def submit(request: Request, limits: Limits) -> str:
     hub = Hub(request.hub, limits)
     with closing(suite), closing(hub), stderr_progress() as line:
         local = hub.local  # asked first: the gate takes minutes, and nothing may answer
-        rows, evidence = _gate(gate, line)
+        rows, evidence = held_to_the_gate(gate, line)
         broken = [row.rule for row in rows if row.status == "FAIL"]
         if broken and not request.force:
             raise SubmissionError(
@@ -91,15 +92,7 @@ def submit(request: Request, limits: Limits) -> str:
             share(hub, job)
     receipt = _receipt(request, evidence, rows, jobs, local)
     request.receipt.write_text(json.dumps(receipt, indent=1) + "\n", encoding="utf-8")
-    return _form(request, jobs, broken, local)
-
-
-def _gate(wing: ContractWing, line: ProgressLine) -> tuple[list[Row], Evidence]:
-    rows = []
-    for case in wing.cases():
-        case.follow(line)
-        rows.append(case.judged().row)
-    return rows, wing.assessments[0].evidence
+    return _form(request, gate.assessments[0].evidence.track, jobs, broken, local)
 
 
 def _compile(hub: Hub, request: Request, evidence: Evidence, line: ProgressLine) -> dict[str, Any]:
@@ -152,16 +145,20 @@ def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _form(request: Request, jobs: dict[str, Any], broken: list[str], local: bool) -> str:
+def _form(
+    request: Request, track: Track, jobs: dict[str, Any], broken: list[str], local: bool
+) -> str:
     lines = [f"team            {request.team}", f"track           {request.track}"]
     lines += [f"compile job ID  {job.job_id}  ({name})" for name, job in jobs.items()]
     shared = "nobody: a local hub tells it to no one" if local else ORGANISERS
     lines += [f"shared with     {shared}", f"receipt         {request.receipt}"]
     if broken:
         lines.append(f"forced          although the gate fails: {', '.join(broken)}")
-    lines.append(
-        "A rehearsal on a local hub: nothing was sent to the organisers."
-        if local
-        else "Fill in the track's submission form with these, one form for each model."
-    )
+    if local:
+        lines.append("A rehearsal on a local hub: nothing was sent to the organisers.")
+    else:
+        lines.append("Fill in the track's submission form with these, one form for each model.")
+        places = {"submission form": track.form, "leaderboard": track.leaderboard}
+        for what, address in places.items():
+            lines.append(f"{what} of {track.id}: {address or 'its documents give no address'}")
     return "\n".join(lines)

@@ -34,6 +34,9 @@ DEPTH_2025 = Track(
     prefix="DEP",
     home="reference.depth",
     rules="conformance.rules.depth",
+    # Sample solution, README section 4.
+    form="https://lpcv.ai/2025LPCVC/submission/track3",
+    leaderboard="https://lpcv.ai/2025LPCVC/leaderboard/track3",
 )
 
 TRACKS = (DEPTH_2025,)
