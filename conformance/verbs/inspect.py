@@ -97,13 +97,14 @@ def _macs(facts: dict[str, Any]) -> str:
     if facts["macs"] is None:
         return f"not known: {left}"
     shares = facts["macs_by_operator"]
-    told = _many(facts["macs"])
+    told = many(facts["macs"])
     if len(shares) > 1:
-        told += ": " + ", ".join(f"{op} {_many(count)}" for op, count in shares.items())
+        told += ": " + ", ".join(f"{op} {many(count)}" for op, count in shares.items())
     return f"{told}, {left}" if left else told
 
 
-def _many(count: int) -> str:
+def many(count: int) -> str:
+    """`57.63 G`, or M for what is less than 1 G."""
     return f"{count / 1e9:.4g} G" if count >= 1e9 else f"{count / 1e6:.4g} M"
 
 
