@@ -91,7 +91,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(folder / "image.onnx", folder / "a.onnx")
     shutil.copy(folder / "text.onnx", folder / "b.onnx")
     single = {name: name for name, track in default_tracks().items() if len(track.parts) == 1}
-    for name, track in {"my": "depth", "older": "depth", **single}.items():
+    for name, track in {"my": "depth", **single}.items():
         onnx.save(conforming(track), folder / f"{name}.onnx")
     save_mutant("depth up to 1.001", folder / "broken.onnx")
     shutil.copytree(fixture("photos"), folder / "my_pictures", ignore=_not_pictures)
