@@ -69,10 +69,7 @@ class Dataset:
 
     def content(self, item: Item) -> tuple[int, int] | None:
         """The height and width that a picture takes of a letterboxed input, None without one."""
-        if item.image is None or not hasattr(self._inputs, "letterbox"):
-            return None
-        content: tuple[int, int] = self._inputs.letterbox(open_opencv(item.image).shape[:2])
-        return content
+        return None if item.image is None else content_of(self.track, item.image)
 
     def truth(self, item: Item) -> Any:
         """What the item is held against; raises SubmissionError where that cannot be."""
@@ -130,6 +127,15 @@ class Dataset:
             seen, usual = ("{}x{}".format(*pair) for pair in (size, wanted))
             problem = f"the picture is {seen}, those of the track are {usual}"
             yield Finding(str(path), problem, "its score compares with no other's", fatal=False)
+
+
+def content_of(track: Track, picture: Path) -> tuple[int, int] | None:
+    """The height and width that a picture takes of a letterboxed input, None without one."""
+    inputs = track.room("inputs")
+    if not hasattr(inputs, "letterbox"):
+        return None
+    content: tuple[int, int] = inputs.letterbox(open_opencv(picture).shape[:2])
+    return content
 
 
 def open_dataset(track: Track, folder: Path) -> Dataset:

@@ -72,13 +72,13 @@ def _compared(
         prediction, truth = worker.predict(index), dataset.truth(item)
     except (SubmissionError, ChildError) as error:
         blank = np.zeros((_SIDE // 4, _SIDE, 3), np.uint8)
-        return _sheet(title, [(str(error), Drawing((blank,), ""))])
+        return sheet_of(title, [(str(error), Drawing((blank,), ""))])
     fed, content = dataset.feeds(job.part, item)[str(image.name)], dataset.content(item)
     photo = photograph(fed, dataset.track.image_high, content, image.channels)
     inside = cropped(prediction, fed.shape[-2:], content)
     if isinstance(truth, np.ndarray):
         truth = cropped(truth, fed.shape[-2:], content)
-    return _sheet(
+    return sheet_of(
         title,
         [
             ("picture", Drawing((photo,), "")),
@@ -95,7 +95,7 @@ def _ranked(dataset: Dataset, result: Result, summary: Summary) -> Image.Image:
     assert own.image is not None, "a picture is ranked"
     (ranking_of,) = drawers(dataset.track)
     drawing = ranking_of(np.asarray(open_pillow(own.image)), items, result)
-    return _sheet(_title(result, summary), [("picture", drawing)])
+    return sheet_of(_title(result, summary), [("picture", drawing)])
 
 
 def _title(result: Result, summary: Summary) -> str:
@@ -103,7 +103,7 @@ def _title(result: Result, summary: Summary) -> str:
     return f"{result.item}, {column} {result.numbers[column]:.4f}"
 
 
-def _sheet(title: str, drawings: Sequence[tuple[str, Drawing]]) -> Image.Image:
+def sheet_of(title: str, drawings: Sequence[tuple[str, Drawing]]) -> Image.Image:
     """The pictures side by side, each between its caption and its key, all below the title, and the
     ranking of those that have one.
     """

@@ -15,8 +15,8 @@ from reference.registry import find_track
 
 ROOT = Path(__file__).parents[2]
 VERBS = {
-    *("bundle", "check", "compile", "data", "devices", "doctor", "estimate"),
-    *("export", "export-card"),
+    *("bundle", "check", "compile", "data", "demo", "devices", "doctor"),
+    *("estimate", "export", "export-card"),
     *("hub", "quantize", "rules", "score", "selftest", "submit"),
 }
 # Imported for work alone, not for a verb's options.
