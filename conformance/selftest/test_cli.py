@@ -15,9 +15,9 @@ from reference.registry import find_track
 
 ROOT = Path(__file__).parents[2]
 VERBS = {
-    *("bundle", "check", "compile", "data", "demo", "devices", "doctor"),
+    *("bundle", "check", "compare", "compile", "data", "demo", "devices", "doctor"),
     *("estimate", "export", "export-card"),
-    *("hub", "quantize", "rules", "score", "selftest", "submit"),
+    *("hub", "inspect", "quantize", "rules", "score", "selftest", "submit"),
 }
 # Imported for work alone, not for a verb's options.
 HEAVY = {"cv2", "matplotlib", "numba", "onnxruntime", "qai_hub", "ray", "torch", "transformers"}

@@ -1,4 +1,4 @@
-"""Compare two models: their size, rules, answers, placement and estimate."""
+"""Compare two models: rules, answers, placement, estimate."""
 
 import json
 import math

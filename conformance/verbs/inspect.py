@@ -1,4 +1,4 @@
-"""Say what is in a model: inputs, outputs, parameters, multiply-adds, operators, sizes."""
+"""Say what is in a model: tensors, operators, multiply-adds, sizes."""
 
 import json
 import tempfile
