@@ -1,4 +1,4 @@
-"""Say what is in a model: tensors, operators, multiply-adds, sizes."""
+"""Say what is in a model: tensors, operators, multiply-adds."""
 
 import json
 import tempfile
