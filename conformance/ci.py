@@ -16,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from conformance.command import suite_arguments
 from conformance.fault import guarded
 from conformance.marker import markers
 from reference.errors import SubmissionError, printable
@@ -37,17 +38,19 @@ def requirement(source: str, environ: Mapping[str, str]) -> str:
 
 
 def gate_arguments(environ: Mapping[str, str]) -> list[str]:
-    """The arguments of pytest. Each input is one argument, whatever is in it."""
-    arguments = ["--pyargs", "conformance", "-m", " or ".join(_suites(environ))]
-    arguments += [f"--track={track}" for track in _lines(environ, "TRACK")]
-    arguments += [f"--submission={spec}" for spec in _lines(environ, "SUBMISSION")]
-    arguments += [f"--device={name}" for name in _lines(environ, "DEVICE")]
-    arguments += [f"--baseline={file}" for file in _lines(environ, "BASELINE")]
-    arguments += ["--strict"] if _truth(environ, "STRICT") else []
+    """The arguments of pytest."""
     report = environ.get("LPCVC_REPORT", "").strip()
     if not report:
         raise SubmissionError("LPCVC_REPORT is not set", "set it to the folder for the report")
-    return [*arguments, f"--report={report}"]
+    return suite_arguments(
+        _suites(environ),
+        track=_lines(environ, "TRACK"),
+        submission=_lines(environ, "SUBMISSION"),
+        device=_lines(environ, "DEVICE"),
+        baseline=_lines(environ, "BASELINE"),
+        strict=_truth(environ, "STRICT"),
+        report=report,
+    )
 
 
 def cache_key(environ: Mapping[str, str]) -> str:

@@ -14,6 +14,7 @@ from conformance.fault import told
 from conformance.items import ERROR, NOTHING
 from conformance.marker import Marker, markers
 from conformance.report.terminal import Row, table
+from conformance.settings import find_settings
 from conformance.wing import Case, Wing
 from reference.errors import SubmissionError, printable
 
@@ -75,8 +76,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--report",
+        action="append",
         metavar="DIR",
-        help="write report.html, .md and .json and badge.svg into DIR",
+        help="write report.html, .md and .json and badge.svg into DIR, or one of them where it ends"
+        " so, out.json; repeatable",
     )
     group.addoption(
         "--as-evaluated",
@@ -102,6 +105,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
 
 def pytest_configure(config: pytest.Config) -> None:
     """Opens what can be opened at once, so that bad input is one line and nothing else."""
+    _fill_in(config)
     for name, marker in markers().items():
         config.addinivalue_line("markers", f"{name}: {marker.question}")
         given = [option for option in marker.options if config.getoption(option)]
@@ -111,9 +115,26 @@ def pytest_configure(config: pytest.Config) -> None:
         if alone and config.getoption("numprocesses", None):
             raise pytest.UsageError(f"{alone[0]} needs one process; leave -n out")
     if config.getoption("report"):
-        _follow(config, Path(config.getoption("report")))
+        _follow(config, [Path(target) for target in config.getoption("report")])
     if any(config.getoption(name) for name in _GIVEN):
         _wings(config)
+
+
+def _fill_in(config: pytest.Config) -> None:
+    """Takes from the settings what the command line leaves open."""
+    try:
+        settings = find_settings(config.invocation_params.dir)
+    except (SubmissionError, OSError) as error:
+        raise pytest.UsageError(told(error)) from None
+    option = config.option
+    reference = option.weights  # is asked for in place of a submission
+    for name in ("track", "device", "report", *(() if reference else ("submission",))):
+        setattr(option, name, getattr(option, name) or list(getattr(settings, name)))
+    if settings.strict and not option.as_evaluated:
+        option.strict = True
+    first = option.save_baseline  # the file may be there in the end
+    if settings.baseline and "regression" in option.markexpr and not (option.baseline or first):
+        option.baseline = Path(settings.baseline)
 
 
 def _asked(config: pytest.Config, name: str, marker: Marker) -> bool:
@@ -129,12 +150,12 @@ def _asked_items(config: pytest.Config) -> dict[str, Any]:
     }
 
 
-def _follow(config: pytest.Config, folder: Path) -> None:
+def _follow(config: pytest.Config, targets: Sequence[Path]) -> None:
     """Has a report of this run written."""
     from conformance.report.session import ReportSession
 
     try:
-        session = ReportSession(folder, partial(_sections, config))
+        session = ReportSession(targets, partial(_sections, config))
     except (SubmissionError, OSError) as error:
         raise pytest.UsageError(told(error)) from None
     config.pluginmanager.register(session, "lpcvc-report")

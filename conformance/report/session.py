@@ -2,7 +2,7 @@
 
 import datetime
 import pickle
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from conformance.report.document import (
     subjects_of,
 )
 from conformance.report.terminal import Row, shell_word
-from conformance.report.writers import check_folder, write_report
+from conformance.report.writers import check_target, write_report
 from reference.errors import one_line, printable
 from reference.registry import known_track
 
@@ -33,14 +33,16 @@ _STATUS = {"passed": "pass", "failed": "fail", "skipped": "skip"}
 
 
 class ReportSession:
-    """The hooks of `--report`. `seen` gives the sections of what was seen in this process.
+    """The hooks of `--report`, once for each of `targets`. `seen` gives the sections of what was
+    seen in this process.
 
-    Raises SubmissionError for a folder that cannot be written.
+    Raises SubmissionError for a target that cannot be written.
     """
 
-    def __init__(self, folder: Path, seen: Callable[[], Iterable[Section]]) -> None:
-        check_folder(folder)
-        self._folder = folder
+    def __init__(self, targets: Sequence[Path], seen: Callable[[], Iterable[Section]]) -> None:
+        for target in targets:
+            check_target(target)
+        self._targets = targets
         self._seen = seen
         self._reports: list[pytest.TestReport] = []
         self._sections: list[Section] = []
@@ -71,16 +73,17 @@ class ReportSession:
             output[_HANDED_OVER] = pickle.dumps(self._sections)
             return
         try:
-            self._written = write_report(self._report(session, exitstatus), self._folder)
+            report = self._report(session, exitstatus)
+            self._written = [path for to in self._targets for path in write_report(report, to)]
         except Exception as error:
             self._failed = told(error)
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Says where the report is."""
-        if self._written:
-            page = next(path for path in self._written if path.suffix == ".html")
-            terminalreporter.write_line(printable(f"report: {page}"))
+        for page in self._written:
+            if page.suffix == ".html":
+                terminalreporter.write_line(printable(f"report: {page}"))
         if self._failed:
             terminalreporter.write_line(f"ERROR: no report: {self._failed}", red=True)
 

@@ -5,6 +5,8 @@ import dataclasses
 import html
 import json
 import re
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,34 +27,27 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _WORDS = {"fail": "FAIL", "warn": "warn", "pass": "pass", "skip": "skip"}
 
 
-def write_report(report: Report, folder: Path) -> list[Path]:
-    """Writes `report.json`, `.md`, `.html` and `badge.svg`, each as a whole or not at all.
-
-    Other files in `folder` stay.
+def write_report(report: Report, target: Path) -> list[Path]:
+    """Writes `report.json`, `.md`, `.html` and `badge.svg` into the folder `target`, or where it is
+    a file the one that it ends like; each as a whole or not at all. What was written.
     """
-    texts = {
-        "report.json": as_json(report),
-        "report.md": as_markdown(report),
-        "report.html": as_html(report),
-        "badge.svg": badge(report.verdict),
-    }
-    drafts = {folder / f".{name}.part": text for name, text in texts.items()}
-    for draft, text in drafts.items():
-        draft.write_text(text, encoding="utf-8")
-    for draft, name in zip(drafts, texts, strict=True):
-        draft.replace(folder / name)
-    return [folder / name for name in texts]
+    drafts = {path: path.with_name(f".{path.name}.part") for path in _files(target)}
+    for path, draft in drafts.items():
+        draft.write_text(_MAKERS[path.suffix.lower()](report), encoding="utf-8")
+    for path, draft in drafts.items():
+        draft.replace(path)
+    return list(drafts)
 
 
-def check_folder(folder: Path) -> None:
-    """Makes `folder`; raises SubmissionError where no report can be written to it."""
-    try:
-        import jinja2  # noqa: F401 - needed at the end of a run, missed at its start
-    except ImportError:
+def check_target(target: Path) -> None:
+    """Makes the folder; raises SubmissionError where no report can be written to `target`."""
+    files = _files(target)
+    if any(path.suffix in (".html", ".md") for path in files) and find_spec("jinja2") is None:
         raise SubmissionError(
             "--report needs Jinja2, which is not installed",
             install_command("report"),
-        ) from None
+        )
+    folder = files[0].parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".report.part"
@@ -60,8 +55,15 @@ def check_folder(folder: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise SubmissionError(
-            f"--report {folder} cannot be written ({error.strerror})", "name a folder of your own"
+            f"--report {target} cannot be written ({error.strerror})", "name a folder of your own"
         ) from None
+
+
+def _files(target: Path) -> list[Path]:
+    """What is written for `target`: a file, or all of them in a folder."""
+    if target.suffix.lower() in _MAKERS and not target.is_dir():
+        return [target]
+    return [target / name for name in ("report.json", "report.md", "report.html", "badge.svg")]
 
 
 def as_json(report: Report) -> str:
@@ -165,3 +167,11 @@ def _cell(text: str) -> str:
     """Text for a cell of a table: nothing in it is markup, and it ends where the cell does."""
     flat = html.escape(" ".join(text.split()), quote=False)
     return re.sub(r"([\\`*_\[\]|~@#])", r"\\\1", flat)
+
+
+_MAKERS: dict[str, Callable[[Report], str]] = {
+    ".json": as_json,
+    ".md": as_markdown,
+    ".html": as_html,
+    ".svg": lambda report: badge(report.verdict),
+}

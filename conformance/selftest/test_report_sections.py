@@ -150,7 +150,7 @@ def test_latency_is_that_of_a_device_or_not_measured() -> None:
 def test_a_worker_that_crashed_is_missed(tmp_path: Path) -> None:
     """What it saw is lost, and the report says that it is not whole."""
     pytest.importorskip("jinja2", reason="install the report extra")
-    session = ReportSession(tmp_path / "out", list)
+    session = ReportSession([tmp_path / "out"], list)
     gone = SimpleNamespace(gateway=SimpleNamespace(id="gw1"))
     session.pytest_testnodedown(gone, "crashed")
     run: Any = SimpleNamespace(

@@ -107,13 +107,12 @@ def limited(what: str) -> Callable[[Command], Command]:
     return add
 
 
-def on_hub(kind: str) -> Callable[[Command], Command]:
+def on_hub(
+    kind: str | None, text: str = "AI Hub as qai-hub is configured, or a local one that emulates."
+) -> Callable[[Command], Command]:
     """Adds --hub, which is `kind` by default."""
     return click.option(
-        "--hub",
-        type=click.Choice(["auto", "remote", "local"]),
-        default=kind,
-        help="AI Hub as qai-hub is configured, or a local one that emulates.",
+        "--hub", type=click.Choice(["auto", "remote", "local"]), default=kind, help=text
     )
 
 
