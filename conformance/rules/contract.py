@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 
 from conformance.contract.evidence import Evidence
 from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped, together
-from conformance.rules.shape_hints import shape_hint
+from conformance.rules.shape_hints import keras_hint, shape_hint
 from conformance.submission.graph import Graph, Value
 from reference.registry import editions, packages
-from reference.tracks import Part, Tensor, Track, fits, format_shape
+from reference.tracks import CHANNEL_LAST, Part, Shape, Tensor, Track, fits, format_shape
 
 NAME_INPUTS = "name the inputs at export: torch.onnx.export(..., input_names=[...])"
 EXACT_INPUT = "export with an example input of exactly this shape"
@@ -37,7 +37,7 @@ def input_names(e: Evidence) -> Verdict:
             found = [value.name for value in graph.inputs]
             if sorted(wanted) != sorted(found):
                 seen = ", ".join(found) or "no input"
-                remedy = _names_remedy(e.track, part, found)
+                remedy = _names_remedy(e.track, part, found, keras=graph.of_tensorflow)
                 yield failed(", ".join(wanted), seen, of_part(part), remedy)
 
     return together(offences()) or _all(
@@ -62,7 +62,7 @@ def input_shapes(e: Evidence) -> Verdict:
         for part, graph in e.each_graph():
             for tensor, value in _matched(part, graph):
                 if not fits(value.shape, tensor.shape):
-                    remedy = _shape_remedy(e.track, part, tensor, value)
+                    remedy = _shape_remedy(e.track, part, tensor, value, keras=graph.of_tensorflow)
                     yield failed(tensor.label, value.label, of_part(part), remedy)
 
     return together(offences()) or _all(
@@ -130,10 +130,11 @@ def output_shape(e: Evidence) -> Verdict:
     """The output has the contract's shape, without an extra axis and without a missing one."""
 
     def offences() -> Iterator[Verdict]:
-        for part, value in _first_outputs(e):
-            if not fits(value.shape, part.output.shape):
-                remedy = shape_hint(value.shape, part.output.shape, "output") or RESHAPE
-                yield failed(part.output.label, value.label, of_part(part), remedy)
+        for part, graph in e.each_graph():
+            for value in graph.outputs[:1]:
+                if not fits(value.shape, part.output.shape):
+                    remedy = _reshape(graph, value, part.output.shape)
+                    yield failed(part.output.label, value.label, of_part(part), remedy)
 
     return together(offences()) or _all(
         e, lambda graph: format_shape(graph.outputs[0].shape) if graph.outputs else "none"
@@ -175,16 +176,17 @@ def output_name(e: Evidence) -> Verdict:
     """
 
     offences = (
-        failed(str(part.output.name), value.name, of_part(part))
-        for part, value in _first_outputs(e)
-        if value.name != part.output.name
+        failed(str(part.output.name), graph.outputs[0].name, of_part(part), remedy)
+        for part, graph in e.each_graph()
+        for remedy in [_output_remedy(part) if graph.of_tensorflow else ""]
+        if graph.outputs and graph.outputs[0].name != part.output.name
     )
     return together(offences) or _all(
         e, lambda graph: graph.outputs[0].name if graph.outputs else "none"
     )
 
 
-def _names_remedy(track: Track, part: Part, found: list[str]) -> str:
+def _names_remedy(track: Track, part: Part, found: list[str], *, keras: bool) -> str:
     """What helps against these names."""
     wanted = [str(tensor.name) for tensor in part.inputs]
     if not found:
@@ -196,7 +198,15 @@ def _names_remedy(track: Track, part: Part, found: list[str]) -> str:
         return f"remove the extra inputs: {', '.join(sorted(extra)) or 'one name stands twice'}"
     if not extra:
         return f"use {', '.join(sorted(missing))} in forward(): what is not read is traced away"
+    if keras:
+        return f"name the inputs in Keras: {_keras_inputs(missing, part)}"
     return NAME_INPUTS
+
+
+def _keras_inputs(names: set[str], part: Part) -> str:
+    """`keras.Input((3, 480, 640), name='image')` for those of a part's inputs."""
+    own = (tensor for tensor in part.inputs if tensor.name in names)
+    return ", ".join(f"keras.Input({tensor.shape[1:]}, name={tensor.name!r})" for tensor in own)
 
 
 def _all_parts(track: Track, found: list[str]) -> bool:
@@ -205,14 +215,29 @@ def _all_parts(track: Track, found: list[str]) -> bool:
     return len(track.parts) > 1 and names <= set(found)
 
 
-def _shape_remedy(track: Track, part: Part, tensor: Tensor, value: Value) -> str:
+def _shape_remedy(track: Track, part: Part, tensor: Tensor, value: Value, *, keras: bool) -> str:
     """What helps against this shape; with the edition that takes these axes as they are."""
-    hint = shape_hint(value.shape, tensor.shape, "input") or EXACT_INPUT
+    hint = keras_hint(value.shape, tensor.shape, "input", str(tensor.name)) if keras else ""
+    hint = hint or shape_hint(value.shape, tensor.shape, "input") or EXACT_INPUT
     for other in editions(track.name) if track.name in packages() else ():
         for own in (p.image for p in other.parts if p.name == part.name and tensor is part.image):
             if own and own.shape == value.shape and Counter(own.shape) == Counter(tensor.shape):
                 return f"{hint}; or hold it to {other.id}, compiled with {other.compile_options}"
+    if tensor is part.image and value.shape and Counter(value.shape) == Counter(tensor.shape):
+        return f"{hint}{_layout_hint(track, tensor, value)}"
     return hint
+
+
+def _layout_hint(track: Track, tensor: Tensor, value: Value) -> str:
+    """What AI Hub's option does about a picture whose channels are elsewhere."""
+    assert value.shape is not None
+    option, channels = f"{CHANNEL_LAST} {tensor.name}", tensor.shape[tensor.channels]
+    last = value.shape[-1] == channels != value.shape[1]
+    if last and tensor.name in track.fed_channels_last:
+        return f"; or compile it without {option}: it takes its channels last as it is"
+    if not last and tensor.channels > 1:
+        return f"; or compile it with {option}, which feeds its channels last"
+    return ""
 
 
 def _type_remedy(tensor: Tensor, value: Value) -> str:
@@ -223,6 +248,15 @@ def _type_remedy(tensor: Tensor, value: Value) -> str:
     if tensor.kind == "picture":
         return f"export with a {wanted} picture, and begin forward() with a cast to {value.dtype}"
     return f"export with {wanted} ids, and cast to {value.dtype} inside forward() if need be"
+
+
+def _reshape(graph: Graph, value: Value, wanted: Shape) -> str:
+    keras = keras_hint(value.shape, wanted, "output", value.name) if graph.of_tensorflow else ""
+    return keras or shape_hint(value.shape, wanted, "output") or RESHAPE
+
+
+def _output_remedy(part: Part) -> str:
+    return f"return a dict in Keras: keras.Model(inputs, {{{part.output.name!r}: output}})"
 
 
 def _first_outputs(e: Evidence) -> Iterator[tuple[Part, Value]]:

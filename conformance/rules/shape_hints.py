@@ -31,6 +31,25 @@ def shape_hint(found: Shape | None, wanted: Shape, side: Side) -> str:
     return _size_hint(found, wanted, side) if len(found) == len(wanted) else ""
 
 
+def keras_hint(found: Shape | None, wanted: Shape, side: Side, name: str) -> str:
+    """As `shape_hint`, for a model that is made with Keras; `name` is the input's or output's."""
+    if found is None or found == wanted:
+        return ""
+    source, target = (wanted, found) if side == "input" else (found, wanted)
+    if source[:1] != target[:1]:  # layers leave the batch alone
+        return ""
+    order = _order(source, target)
+    if order[:1] == (0,):
+        step = f"keras.layers.Permute({order[1:]})"
+    elif None not in (*found, *wanted) and _count(found) == _count(wanted):
+        step = f"keras.layers.Reshape({target[1:]})"
+    else:
+        return ""
+    if side == "input":
+        return f"begin with keras.Input({wanted[1:]}, name={name!r}) and {step}"
+    return f"end with {step}"
+
+
 def _squeeze(source: Shape, target: Shape) -> tuple[str, str]:
     axes = _units(source, target)
     return "".join(f".squeeze({axis})" for axis in reversed(axes)), _named(axes, source)
@@ -49,6 +68,10 @@ def _reshape(source: Shape, target: Shape) -> tuple[str, str]:
     return f".reshape({', '.join(map(str, target))})", "the same number of values"
 
 
+def _count(shape: Shape) -> int:
+    return math.prod(size or 0 for size in shape)
+
+
 def _units(longer: Shape, shorter: Shape) -> tuple[int, ...]:
     """The axes of size 1 without which one shape is the other, the last ones first."""
     ones = [axis for axis, size in enumerate(longer) if size == 1]
@@ -60,16 +83,21 @@ def _units(longer: Shape, shorter: Shape) -> tuple[int, ...]:
 
 
 def _permute(source: Shape, target: Shape) -> tuple[str, str]:
+    order = _order(source, target)
+    text = f".permute({', '.join(map(str, order))})" if order else ""
+    return text, "the axes in another order"
+
+
+def _order(source: Shape, target: Shape) -> tuple[int, ...]:
+    """The axes of the one in the order in which they make the other; empty where none does."""
     if len(source) != len(target):
-        return "", ""
+        return ()
     fitting = [
         order
         for order in permutations(range(len(source)))
         if _same(tuple(source[axis] for axis in order), target)
     ]
-    order = min(fitting, key=_inversions, default=())
-    text = f".permute({', '.join(map(str, order))})" if order else ""
-    return text, "the axes in another order"
+    return min(fitting, key=_inversions, default=())
 
 
 def _inversions(order: tuple[int, ...]) -> int:

@@ -15,7 +15,7 @@ from conformance.selftest.opening import refused
 from reference.depth.contract import DEPTH_2025
 
 COMPILED = "is compiled already, for one device; give the model that was compiled"
-TENSORFLOW = "is a TensorFlow model, which is not supported yet; convert it with "
+LITE = "is a TensorFlow Lite model, which is not supported yet; give the model that it was made of"
 WEIGHTS = "holds weights and no model; load them into your module and export that to ONNX"
 UNOPENED = "is an archive of a kind that is not opened; unpack it"
 
@@ -30,11 +30,20 @@ UNOPENED = "is an archive of a kind that is not opened; unpack it"
         ("my.engine", b"ftrt", COMPILED),
         ("my.trt", b"ptrt", COMPILED),
         ("pytorch_model.bin", b"PK\3\4", WEIGHTS),
-        ("my.tflite", b"\x1c\0\0\0TFL3", f"{TENSORFLOW}python -m tf2onnx.convert --tflite FILE"),
-        ("my.onnx", b"\x1c\0\0\0TFL3", f"my.onnx {TENSORFLOW}"),
-        ("frozen.pb", b"\x0a", f"{TENSORFLOW}python -m tf2onnx.convert --graphdef"),
-        ("my.h5", b"\x89HDF\r\n\x1a\n", f"{TENSORFLOW}model.export(FOLDER) in Keras"),
-        ("my.keras", b"PK\3\4", TENSORFLOW),
+        ("my.tflite", b"\x1c\0\0\0TFL3", f"my.tflite {LITE}"),
+        ("my.onnx", b"\x1c\0\0\0TFL3", f"my.onnx {LITE}"),
+        (
+            "frozen.pb",
+            b"\x0a",
+            "frozen.pb is a frozen graph of TensorFlow, which does not say what",
+        ),
+        (
+            "my.h5",
+            b"\x80\4",
+            "my.h5 is a pickle, not a model of Keras, and unpickling it could run",
+        ),
+        ("my.onnx", b"\x89HDF\r\n\x1a\n", "my.onnx is HDF5 by another name; call it my.h5"),
+        ("my.keras", b"PK\3\4", "my.keras is not a .keras archive or was cut short"),
         ("my.safetensors", b"x", WEIGHTS),
         ("my.ckpt", b"PK\3\4", WEIGHTS),
         ("my.npz", b"PK\3\4", WEIGHTS),
@@ -72,15 +81,16 @@ def test_what_is_handed_over_instead_of_a_model(
 
 
 def test_a_folder_that_is_a_model_of_another_framework(place: Path) -> None:
-    (place / "saved" / "variables").mkdir(parents=True)
+    (place / "saved").mkdir()
     (place / "saved" / "saved_model.pb").write_bytes(b"x")
-    (place / "saved" / "variables" / "variables.index").write_bytes(b"x")
-    assert f"saved {TENSORFLOW}python -m tf2onnx.convert --saved-model saved" in refused("saved/")
+    told = "saved_model.pb is one file of a SavedModel; give its folder"
+    assert refused("saved/saved_model.pb") == told
+    (place / "keras").mkdir()
+    (place / "keras" / "my.keras").write_bytes(b"x")
+    assert "keras holds no .onnx file; give my.keras itself, not its folder" in refused("keras")
     (place / "my.mlpackage").mkdir()
     (place / "my.mlpackage" / "Manifest.json").write_text("{}")
     assert "my.mlpackage is a model of Core ML" in refused("my.mlpackage")
-    shutil.copytree("saved", "net.savedmodel")
-    assert f"net.savedmodel {TENSORFLOW}" in refused("net.savedmodel")
     (place / "hf").mkdir()
     (place / "hf" / "config.json").write_text("{}")
     (place / "hf" / "model.safetensors").write_bytes(b"x")

@@ -171,6 +171,28 @@ def test_encodings_go_with_their_model(place: Path, monkeypatch: pytest.MonkeyPa
         assert "my.encodings" in told.value.problem
 
 
+def test_models_of_tensorflow_are_converted(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Keras file, and a SavedModel or one for each part, as a folder and as a zip."""
+
+    def converted(model: Path, output: Path, **_: object) -> Path:
+        part = "text" if "text" in model.name else "image"
+        onnx.save(conforming(RETRIEVAL_2026, part), output)
+        return output
+
+    monkeypatch.setattr("conformance.submission.files.tensorflow_to_onnx", converted)
+    for part in ("image_part", "text.part"):
+        (place / "both" / part / "variables").mkdir(parents=True)
+        (place / "both" / part / "saved_model.pb").write_bytes(b"x")
+    expected = {"image": "image_part.onnx", "text": "text.part.onnx"}
+    assert opened("both") == expected
+    assert opened("both/image_part", "both/text.part") == expected
+    assert opened(shutil.make_archive("my", "zip", "both")) == expected
+    Path("text.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    with zipfile.ZipFile("image.keras", "w") as archive:
+        archive.writestr("config.json", "{}")
+    assert opened("image.keras", "text.h5") == {"image": "image.onnx", "text": "text.onnx"}
+
+
 def test_the_pytorch_side_of_a_part() -> None:
     factory, onnx_file = Model("text", "factory", "mine:Text"), Model("image", "onnx", "a.onnx")
     archive = Model("image", "torchscript", "a.pt")

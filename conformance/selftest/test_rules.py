@@ -48,6 +48,42 @@ def test_extra_inputs_are_to_be_removed_and_other_names_changed() -> None:
     assert judge("SEG-1", seg, SEGMENTATION_2025).remedy.startswith("use text_input in forward()")
 
 
+def test_what_tensorflow_made_is_mended_in_keras() -> None:
+    last = replace(IMAGE, name="input_1", shape=(1, 480, 640, 3))
+    flat = Value("output_0", "float32", (1, 480, 640))
+    graph = replace(GRAPH, made_by="tf2onnx", inputs=(last,), outputs=(flat,))
+    assert judge("DEP-1", graph).remedy == (
+        "name the inputs in Keras: keras.Input((3, 480, 640), name='image')"
+    )
+    assert judge("DEP-2", graph).remedy == (
+        "begin with keras.Input((3, 480, 640), name='image') and keras.layers.Permute((2, 3, 1))"
+    )
+    assert judge("DEP-5", graph).remedy == "end with keras.layers.Reshape((1, 480, 640))"
+    mask = replace(graph, outputs=(Value("output_0", "float32", (1024, 1024)),))
+    assert judge("SEG-10", mask, SEGMENTATION_2025).remedy == (
+        "return a dict in Keras: keras.Model(inputs, {'pred_mask': output})"
+    )
+    small = replace(graph, inputs=(replace(last, shape=(1, 240, 320, 3)),))
+    assert judge("DEP-2", small).remedy == contract.EXACT_INPUT
+
+
+def test_the_option_for_channels_last_is_named_where_it_decides() -> None:
+    option = "--force_channel_last_input image"
+    last = replace(IMAGE, shape=(1, 480, 640, 3))
+    graph = replace(GRAPH, inputs=(last,))
+    assert option not in judge("DEP-2", graph).remedy
+    fed_last = replace(DEPTH_2025, compile_options=option)
+    assert judge("DEP-2", graph, fed_last).remedy.endswith(
+        f"; or compile it without {option}: it takes its channels last as it is"
+    )
+    (part,) = DEPTH_2025.parts
+    parts = (replace(part, inputs=(replace(part.inputs[0], shape=last.shape),)),)
+    own = replace(DEPTH_2025, name="own", parts=parts)
+    assert judge("DEP-2", GRAPH, own).remedy.endswith(
+        f"; or compile it with {option}, which feeds its channels last"
+    )
+
+
 def test_both_encoders_in_one_file_are_to_be_parted() -> None:
     text = Value("text", "int32", (1, 77))
     embeddings = (Value("a", "float32", (1, 16)), Value("b", "float32", (1, 16)))

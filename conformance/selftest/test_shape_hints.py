@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance.rules.shape_hints import Side, shape_hint
+from conformance.rules.shape_hints import Side, keras_hint, shape_hint
 from reference.tracks import Shape
 
 REPEATABLE = settings(derandomize=True, deadline=None, database=None)
@@ -61,6 +61,28 @@ def test_what_helps(found: Shape | None, wanted: Shape, side: Side, hint: str) -
     told = shape_hint(found, wanted, side)
     assert hint in told
     assert bool(told) == bool(hint)
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "side", "hint"),
+    [
+        (
+            (1, 480, 640, 3),
+            (1, 3, 480, 640),
+            "input",
+            "begin with keras.Input((3, 480, 640), name='x') and keras.layers.Permute((2, 3, 1))",
+        ),
+        ((1, 480, 640, 1), (1, 1, 480, 640), "output", "end with keras.layers.Permute((3, 1, 2))"),
+        ((1, 480, 640), (1, 1, 480, 640), "output", "end with keras.layers.Reshape((1, 480, 640))"),
+        ((1, 240, 320, 3), (1, 3, 480, 640), "input", ""),
+        ((1, 1024, 1024), (1024, 1024), "output", ""),
+        ((1, 4, 4), (1, None), "output", ""),
+        (None, (1, 3, 480, 640), "input", ""),
+        ((1, 3, 480, 640), (1, 3, 480, 640), "input", ""),
+    ],
+)
+def test_what_helps_in_keras(found: Shape | None, wanted: Shape, side: Side, hint: str) -> None:
+    assert keras_hint(found, wanted, side, "x") == hint
 
 
 @REPEATABLE

@@ -1,4 +1,6 @@
-"""The models in one file or folder, none of them run; AIMET's exports become QDQ."""
+"""The models in one file or folder, none of their code run; AIMET's exports become QDQ, and
+TensorFlow's models ONNX.
+"""
 
 import os
 import re
@@ -24,6 +26,7 @@ from reference.archive import MOST_ENTRIES, is_litter, open_zip, unpack
 from reference.errors import SubmissionError
 from reference.npu.aimet import aimet_to_qdq
 from reference.process import Limits
+from reference.tensorflow.convert import KERAS_FILES, SAVED_MODEL, tensorflow_to_onnx
 
 _FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 # What torch.export.save has written for the program, in its second and in its first form.
@@ -60,6 +63,9 @@ def _open_folder(folder: Path, name: str, scratch: Path, limits: Limits) -> list
     files = _files(folder, name)
     models = [path for path in files if path.suffix.lower() == ".onnx"]
     encodings = [path for path in files if path.suffix == ".encodings"]
+    saved = [path.parent for path in files if path.name == SAVED_MODEL]
+    if saved and not models:
+        return [_converted(each, scratch, limits) for each in saved]
     if not models:
         raise by_files(name, files)
     for path in models:
@@ -113,10 +119,20 @@ def _quantised(model: Path, encodings: Path, scratch: Path, limits: Limits) -> P
     return aimet_to_qdq(model, encodings, folder / model.name, limits=limits)
 
 
+def _converted(model: Path, scratch: Path, limits: Limits) -> Model:
+    """A model of TensorFlow, as the ONNX that is made of it."""
+    folder = Path(tempfile.mkdtemp(dir=made(scratch), prefix="tensorflow-"))
+    name = model.resolve().name if model.is_dir() else model.stem
+    output = folder / f"{name}.onnx"
+    return Model("", "onnx", str(tensorflow_to_onnx(model, output, limits=limits)))
+
+
 def _open_file(path: Path, scratch: Path, limits: Limits) -> list[Model]:
     suffix = path.suffix.lower()
     head = _read_head(path)
-    if suffix not in {".onnx", ".zip", ".pt", ".pth", ".pt2"}:
+    if suffix in KERAS_FILES[1:]:  # HDF5
+        return [_converted(path, scratch, limits)]
+    if suffix not in {".onnx", ".keras", ".zip", ".pt", ".pth", ".pt2"}:
         raise SubmissionError(
             f"{path.name} has no extension that says what it is", f"it takes {FORMATS}"
         )
@@ -129,6 +145,8 @@ def _open_file(path: Path, scratch: Path, limits: Limits) -> list[Model]:
             f"{path.name} is not a {suffix} archive or was cut short",
             "export or copy the file again and compare its size",
         )
+    if suffix == ".keras":
+        return [_converted(path, scratch, limits)]
     if suffix == ".zip":
         folder = Path(tempfile.mkdtemp(dir=made(scratch), prefix="zip-")) / path.stem
         return _open_folder(unpack(path, folder, path.name), path.name, scratch, limits)

@@ -8,20 +8,24 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from reference.errors import SubmissionError, one_line
+from reference.tensorflow.convert import KERAS_FILES, SAVED_MODEL
 
 FORMATS = (
-    ".onnx, .zip or folder (ONNX with external data or AIMET's .encodings),"
-    " .pt (TorchScript), .pt2, module:factory"
+    ".onnx, .zip or folder (ONNX with external data or AIMET's .encodings, SavedModel),"
+    " .keras, .h5, .pt (TorchScript), .pt2, module:factory"
 )
 
 _COMPILED = "is compiled already, for one device", "give the model that was compiled"
 _TF = "python -m tf2onnx.convert"
-_TENSORFLOW = (
-    "is a TensorFlow model, which is not supported yet",
-    "convert it with {} --output my.onnx, and give that",
+_TFLITE = (
+    "is a TensorFlow Lite model, which is not supported yet",
+    f"give the model that it was made of, or convert it with {_TF} --tflite FILE --output my.onnx",
 )
-_SAVED_MODEL = f"{_TF} --saved-model FOLDER"
-_KERAS = f"model.export(FOLDER) in Keras, then {_SAVED_MODEL}"
+_FROZEN = (
+    "is a frozen graph of TensorFlow, which does not say what it takes",
+    f"give the SavedModel's folder, or what {_TF} --graphdef FILE --inputs A:0 --outputs B:0"
+    " --output my.onnx writes",
+)
 _WEIGHTS = (
     "holds weights and no model",
     "load them into your module and export that to ONNX, or give --submission module:factory",
@@ -30,6 +34,10 @@ PICKLE = (
     "is a pickle, not TorchScript, and unpickling it could run any code",
     "save with torch.jit.trace(model, inputs).save(...), or give --submission module:factory",
 )
+_KERAS_PICKLE = (
+    "is a pickle, not a model of Keras, and unpickling it could run any code",
+    "save with model.save('my.keras')",
+)
 _OTHER_FRAMEWORK = "is a model of {}", "export the original to ONNX"
 _ARCHIVE = "is an archive of a kind that is not opened", "unpack it and give the folder, or zip it"
 
@@ -37,10 +45,8 @@ _BY_SUFFIX: dict[str, tuple[str, str]] = {
     **dict.fromkeys((".bin", ".dlc", ".so", ".serialized", ".nb", ".pte"), _COMPILED),
     **dict.fromkeys((".engine", ".plan", ".trt"), _COMPILED),
     ".ort": ("is in onnxruntime's own format", "give the .onnx file that it was made from"),
-    ".tflite": (_TENSORFLOW[0], _TENSORFLOW[1].format(f"{_TF} --tflite FILE")),
-    ".lite": (_TENSORFLOW[0], _TENSORFLOW[1].format(f"{_TF} --tflite FILE")),
-    ".pb": (_TENSORFLOW[0], _TENSORFLOW[1].format(f"{_TF} --graphdef FILE --inputs A:0")),
-    **dict.fromkeys((".h5", ".hdf5", ".keras"), (_TENSORFLOW[0], _TENSORFLOW[1].format(_KERAS))),
+    **dict.fromkeys((".tflite", ".lite"), _TFLITE),
+    ".pb": _FROZEN,
     **dict.fromkeys((".ckpt", ".gguf", ".msgpack", ".npy", ".npz", ".pdparams"), _WEIGHTS),
     **dict.fromkeys((".safetensors", ".th", ".weights"), _WEIGHTS),
     **dict.fromkeys((".pkl", ".pickle"), PICKLE),
@@ -55,13 +61,14 @@ _BY_SUFFIX: dict[str, tuple[str, str]] = {
     **dict.fromkeys((".7z", ".bz2", ".gz", ".rar", ".tar", ".tgz", ".xz", ".zst"), _ARCHIVE),
     ".ipynb": ("is a notebook", "export the model in it to ONNX, and give the .onnx file"),
 }
+_HDF5 = b"\x89hdf\r\n\x1a\n"
 _BY_START: tuple[tuple[bytes, str, str], ...] = (
     (b"version https://git-lfs", "is Git LFS's note of a file, not the file", "run git lfs pull"),
     (b"<!doctype html", "is a web page", "download the file itself again"),
     (b"<html", "is a web page", "download the file itself again"),
-    (b"\x89hdf\r\n\x1a\n", _TENSORFLOW[0], _TENSORFLOW[1].format(_KERAS)),
+    (_HDF5, "is HDF5 by another name", "call it my.h5, if it is a model that Keras has saved"),
 )
-_TFLITE = b"TFL3"  # at byte 4
+_TFLITE_MARK = b"TFL3"  # at byte 4
 # The operator of a node that is compiled already, as protobuf writes NodeProto.op_type.
 _CONTEXT = b"\x22\x09EPContext"
 HEAD_BYTES = 4096
@@ -78,16 +85,20 @@ _KINDS = {
 
 def refusal(path: Path, head: bytes = b"") -> SubmissionError | None:
     """The line for what is no model here, by its first bytes or else its name; None for others."""
-    for start, what, remedy in _BY_START:
-        if head.lower().startswith(start):
-            return SubmissionError(f"{path.name} {what}", remedy)
     suffix = path.suffix.lower()
+    for start, what, remedy in _BY_START:
+        if head.lower().startswith(start) and (start != _HDF5 or suffix not in KERAS_FILES):
+            return SubmissionError(f"{path.name} {what}", remedy)
+    if suffix in KERAS_FILES and head.startswith(b"\x80"):
+        return SubmissionError(f"{path.name} {_KERAS_PICKLE[0]}", _KERAS_PICKLE[1])
+    if path.name == SAVED_MODEL:
+        return SubmissionError(f"{path.name} is one file of a SavedModel", "give its folder")
     if suffix in {".py", ".pyc"}:
         return SubmissionError(
             f"{path.name} is Python code", f"give {path.stem}:FUNCTION, which returns the module"
         )
     found = _BY_SUFFIX.get(suffix)
-    if head[4:8] == _TFLITE:
+    if head[4:8] == _TFLITE_MARK:
         found = _BY_SUFFIX[".tflite"]
     elif _CONTEXT in head:
         found = f"{_COMPILED[0]} (EPContext)", _COMPILED[1]
@@ -102,11 +113,8 @@ def by_files(name: str, files: Iterable[Path]) -> SubmissionError:
     names = [path.name for path in held]
     if not held:
         return SubmissionError(f"{name} holds no file", f"it takes {FORMATS}")
-    if "saved_model.pb" in names:
-        return SubmissionError(
-            f"{name} {_TENSORFLOW[0]}", _TENSORFLOW[1].format(f"{_TF} --saved-model {name}")
-        )
-    modules = [path for path in held if path.suffix in {".pt", ".pt2", ".pth", ".zip"}]
+    whole = {".pt", ".pt2", ".pth", ".zip", *KERAS_FILES}
+    modules = [path for path in held if path.suffix in whole]
     if modules:
         return SubmissionError(
             f"{name} holds no .onnx file", f"give {modules[0].name} itself, not its folder"

@@ -82,6 +82,7 @@ class Graph:
     Nodes of subgraphs (If, Loop) are in `nodes` too. `weights` are the initializers and the larger
     Constant nodes; the small ones are axes, sizes and the like. `outputs` have the sizes that the
     graph fixes where the file leaves them open; `declared` are the outputs as the file has them.
+    `made_by` is the exporter, as the file names it.
     """
 
     path: Path
@@ -96,6 +97,12 @@ class Graph:
     values: dict[str, Value]
     external: tuple[External, ...]
     declared: tuple[Value, ...] = ()
+    made_by: str = ""
+
+    @property
+    def of_tensorflow(self) -> bool:
+        """Whether TensorFlow's converter wrote it."""
+        return self.made_by == "tf2onnx"
 
     @property
     def opset(self) -> int:
@@ -256,6 +263,7 @@ def _graph(path: Path, facts: dict[str, Any]) -> Graph:
     return Graph(
         path=path,
         file_bytes=facts["file_bytes"],
+        made_by=facts["made_by"],
         ir_version=facts["ir_version"],
         opsets=facts["opsets"],
         inputs=values["inputs"],

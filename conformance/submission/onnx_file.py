@@ -119,6 +119,7 @@ def describe(model: Any, *, infer: bool = True) -> dict[str, Any]:
     outputs = [merge(value, values.get(value.name)) for value in declared]
     values.update({value.name: value for value in outputs})
     return {
+        "made_by": model.producer_name,
         "ir_version": model.ir_version,
         "opsets": opsets,
         "inputs": [vars(value) for value in inputs],
