@@ -33,7 +33,9 @@ ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 PAGES = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "CONTRIBUTING.md", README]
 BLOCK = re.compile(r"(?P<marks>(?:^<!--.*?-->\n)*)^```console\n(?P<body>.*?)^```", re.M | re.S)
-MARK = re.compile(r"<!-- (?P<word>not run here: \S.*|slow|exit (?P<code>\d))( -->)")
+MARK = re.compile(
+    r"<!-- (?P<word>not run here: \S.*|slow|exit (?P<code>\d)|needs (?P<package>\w+))( -->)"
+)
 # What a reader has beside the suite; their options are not the suite's to check.
 OTHER_PROGRAMS = {"pip", "qai-hub", "ray", "tox"}
 MOST_PICTURE_BYTES = 1_000_000
@@ -50,6 +52,7 @@ class Block:
     reason: str
     slow: bool
     code: int
+    needs: tuple[str, ...]
 
     @property
     def id(self) -> str:
@@ -77,6 +80,7 @@ def blocks() -> Iterator[Block]:
                 ),
                 "slow" in words,
                 next((int(mark["code"]) for mark in marks if mark and mark["code"]), 0),
+                tuple(mark["package"] for mark in marks if mark and mark["package"]),
             )
 
 
@@ -106,17 +110,19 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def marks(block: Block) -> list[pytest.MarkDecorator]:
+    missing = [name for name in block.needs if find_spec(name) is None]
+    skipped = pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}")
+    return [skipped, *([pytest.mark.slow] if block.slow else [])]
+
+
 @pytest.mark.parametrize(
     "block",
-    [
-        pytest.param(block, marks=[pytest.mark.slow] if block.slow else [], id=block.id)
-        for block in BLOCKS
-        if not block.reason
-    ],
+    [pytest.param(block, marks=marks(block), id=block.id) for block in BLOCKS if not block.reason],
 )
 def test_commands_run(block: Block, shelf: Path, tmp_path: Path) -> None:
     """In a folder with the files that the pages speak of, one after the other; what the page
-    shows of their output they print, with anything for an ellipsis.
+    shows of their output they print, with anything for an ellipsis; an exit code is the last one's.
     """
     work = tmp_path / "work"
     out = ""
@@ -139,7 +145,8 @@ def test_commands_run(block: Block, shelf: Path, tmp_path: Path) -> None:
             check=False,
             timeout=600,
         )
-        assert done.returncode == block.code, f"$ {command}\n{done.stdout}{done.stderr}"
+        wanted = block.code if command == block.commands[-1] else 0
+        assert done.returncode == wanted, f"$ {command}\n{done.stdout}{done.stderr}"
         out += done.stdout
     for line in block.printed:
         assert re.search(".*".join(map(re.escape, line.split("…"))), out), line
