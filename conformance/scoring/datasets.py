@@ -1,9 +1,11 @@
 """Data sets as people have them, read lazily by the room `dataset` of their track.
 
 The room has `index(folder)`, which lists the items and what is wrong with their files' names,
-numbers and lists, `truth(item)`, which reads and checks what an item is held against,
-where the track's pictures have one size `PICTURE_SIZE`, their (width, height), and where a file
-that can be prepared may be odd all the same `doubts(path)`, which are findings.
+numbers and lists, and `truth(item)`, which reads and checks what an item is held against. Where the
+track's pictures have one size it is `PICTURE_SIZE`, (width, height); where a file that can be
+prepared may be odd all the same, `doubts(path)` are findings; and where the documents tell of the
+test data there is `expected(items, sizes)` (`reference/datasets/expected.py`), and `size_of(truth)`
+for those sizes.
 """
 
 import hashlib
@@ -15,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from reference.datasets.expected import Figure
 from reference.datasets.items import Finding, Index, Item
 from reference.errors import SubmissionError
 from reference.images import open_opencv, open_pillow
@@ -39,6 +42,7 @@ class Dataset:
         self._inputs: Any = track.room("inputs")
         self._index: Index = self._room.index(folder)
         # Texts of one picture follow each other: it is prepared once for all of them.
+        self._sizes: list[float] = []
         self._prepared = lru_cache(maxsize=1)(self._inputs.prepare_image)
 
     @property
@@ -109,9 +113,19 @@ class Dataset:
             if item.truth is not None and item.truth is not truth:
                 truth = item.truth
                 try:
-                    self.truth(item)
+                    read = self.truth(item)
                 except SubmissionError as error:
                     yield Finding(item.where, error.problem, error.remedy)
+                    continue
+                if hasattr(self._room, "size_of"):
+                    self._sizes.append(self._room.size_of(read))
+
+    def figures(self) -> list[Figure]:
+        """Its numbers beside those that the documents give of the test data, none where they give
+        none; the sizes of what `faults` has read so far.
+        """
+        compare = getattr(self._room, "expected", None)
+        return compare(self.items, self._sizes) if compare else []
 
     def _picture_faults(self, path: Path) -> Iterator[Finding]:
         wanted = getattr(self._room, "PICTURE_SIZE", None)

@@ -23,8 +23,8 @@ def command() -> None:
 @click.argument("folder", type=PATH, metavar="DIR")
 @click.option("--track", required=True, metavar="TRACK")
 def check(folder: Path, track: str) -> Answer:
-    """Say what is wrong with the data set in DIR, with the file and the remedy. Exit code 1: it
-    cannot be scored on.
+    """Say what is wrong with the data set in DIR, with the file and the remedy, and how it is like
+    the test data of the documents. Exit code 1: it cannot be scored on.
     """
     return check_dataset(find_track(track), folder)
 
@@ -54,4 +54,10 @@ def check_dataset(track: Track, folder: Path) -> Answer:
         ]
     if len(findings) > _SHOWN:
         lines.append(f"  and {len(findings) - _SHOWN} more")
+    if figures := dataset.figures():
+        lines.append("beside the test data that the documents describe, which is advice alone:")
+    for each in figures:
+        word = {True: "like", False: "unlike", None: ""}[each.like]
+        found = f"{each.name}: {one_line(each.seen)}; documented: {each.documented}"
+        lines.append(f"  {word:7} {found} ({each.source})")
     return "\n".join(lines), int(bad > 0)

@@ -9,14 +9,16 @@ Where the two differ there is a finding, and the data set is scored all the same
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import zip_longest
 from pathlib import Path
 
+from reference.datasets.expected import Figure, about
 from reference.datasets.files import EMPTY_CELLS, is_file, read_table, subfolder
 from reference.datasets.items import Finding, Index, Item
 
+_PAGE = "LPCVC 2026 Track 1 rules page (draft), section 4.1"
 _INT16 = range(-(2**15), 2**15)
 # What `upload_dataset.py` reads of a folder, in capitals too.
 READ = (".jpeg", ".jpg", ".png", ".webp")
@@ -64,6 +66,18 @@ def truth(item: Item) -> tuple[str, ...] | None:
     """The ids of the texts of a picture, in the list's order; None for a text."""
     ids: tuple[str, ...] | None = item.truth
     return ids
+
+
+def expected(items: Sequence[Item], sizes: Sequence[float]) -> list[Figure]:
+    """Beside "approximately ~300 RGB images", each "accompanied by several text descriptions"."""
+    pictures = [item for item in items if item.part == "image"]
+    counts = [len(item.truth) for item in pictures]
+    several = min(counts, default=0) > 1
+    seen = " to ".join(map(str, sorted({min(counts, default=0), max(counts, default=0)})))
+    return [
+        about("pictures", len(pictures), 300, _PAGE),
+        Figure("texts a picture", seen, "several", several, _PAGE),
+    ]
 
 
 def number_of(id: str) -> int | None:

@@ -1,14 +1,15 @@
 """Segmentation: `images/` with masks and texts, as `texts.json` or in the way of RefCOCO.
 
-`texts.json` is a list of {"image": NAME, "mask": MASK, "texts": [TEXT, ...]}. MASK is a file of
-`masks/` (.npy, or .png of one channel, both 0 and 1) or a COCO segmentation: polygons, or RLE,
-compressed or not. RefCOCO's way is `instances.json` (COCO) and `refs.json`, the list that RefCOCO
-has as a pickle: {"ann_id": ID, "sentences": [{"raw": TEXT}, ...]}; without it an annotation's text
-is the name of its category.
+`texts.json` is a list of {"image": NAME, "mask": MASK, "texts": [TEXT, ...]}, where "class": NAME
+may stand beside. MASK is a file of `masks/` (.npy, or .png of one channel, both 0 and 1) or a COCO
+segmentation: polygons, or RLE, compressed or not. RefCOCO's way is `instances.json` (COCO) and
+`refs.json`, the list that RefCOCO has as a pickle: {"ann_id": ID, "sentences": [{"raw": TEXT},
+...]}; without it an annotation's text is the name of its category.
 """
 
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,21 +17,31 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image
 
+from reference.datasets.expected import Figure, about, balanced, between
 from reference.datasets.files import is_file, read_grey, read_json, subfolder
 from reference.datasets.items import Finding, Index, Item
 from reference.errors import SubmissionError
 from reference.install import install_command
 from reference.segmentation.inputs import CANVAS, letterbox
 
+_PAGE = "LPCVC 2025 Track 2 rules page, section 4.1"
+_README = "README of the winner SICer, section 3, after the organisers'"
+# Of the canvas, from which on a mask is medium and large; of words, a phrase and a sentence.
+_SHARES, _SIZES = (0.01, 0.1), ("small", "medium", "large")
+_WORDS, _WORDINGS = (2, 6), ("keywords", "phrases", "sentences")
 _SIDEWAYS = {5, 6, 7, 8}  # EXIF orientations that swap width and height
 
 
 @dataclass(frozen=True)
 class Mask:
-    """Where a mask is: the `source`, a file or a COCO segmentation, and the picture it is of."""
+    """Where a mask is: the `source`, a file or a COCO segmentation, and the picture it is of.
+
+    `category` is the class of what it covers, empty where the lists do not say.
+    """
 
     source: Any
     picture: Path
+    category: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,7 @@ class _Entry:
     image: str
     source: Any
     texts: list[str]
+    category: str = ""
 
 
 def index(folder: Path) -> Index:
@@ -72,7 +84,7 @@ def index(folder: Path) -> Index:
             problem = f"the mask {entry.id} has no text, or an empty one"
             findings.append(Finding(str(lists[0]), problem, "write one, or remove the mask"))
         files.update(needed)
-        mask = Mask(source, picture)
+        mask = Mask(source, picture, entry.category)
         items += [
             Item(f"{entry.id}#{n}", "model", entry.image, picture, text, mask, str(where))
             for n, text in enumerate(entry.texts)
@@ -109,6 +121,43 @@ def truth(item: Item) -> np.ndarray:
     return canvas
 
 
+def size_of(truth: np.ndarray) -> float:
+    """The share of the canvas that a mask covers."""
+    return float((truth > 0).mean())
+
+
+def expected(items: Sequence[Item], sizes: Sequence[float]) -> list[Figure]:
+    """Beside "approximately 1000 RGB images from around 200 classes", with 3 to 5 masks a picture
+    and 3 to 5 texts a mask, "balanced across mask sizes and categories".
+
+    `sizes` are those of the masks that could be read. What is small, medium and large, and what a
+    phrase is, the documents do not say.
+    """
+    masks = {item.id.rpartition("#")[0]: item for item in items}
+    pictures = Counter(item.group for item in masks.values())
+    texts = Counter(item.id.rpartition("#")[0] for item in items)
+    classes = [item.truth.category for item in masks.values() if item.truth.category]
+    kinds = Counter(_WORDINGS[bisect_right(_WORDS, len(item.text.split()))] for item in items)
+    said = len(set(classes))
+    return [
+        about("pictures", len(pictures), 1000, _PAGE),
+        about("classes", said, 200, _PAGE)
+        if classes
+        else Figure("classes", "not said", "about 200", None, _PAGE),
+        between("masks a picture", pictures.values(), 3, 5, _README),
+        between("texts a mask", texts.values(), 3, 5, _README),
+        balanced("mask sizes", (_SIZES[bisect_right(_SHARES, x)] for x in sizes), _README, 3),
+        balanced("masks of a class", classes, _README),
+        Figure(
+            "texts",
+            ", ".join(f"{kinds[kind]} {kind}" for kind in _WORDINGS),
+            "keywords, short phrases and detailed sentences",
+            len(kinds) == len(_WORDINGS),
+            _README,
+        ),
+    ]
+
+
 def _entries(folder: Path) -> tuple[list[Path], list[_Entry]]:
     """The lists that a folder has, and what they name; raises SubmissionError."""
     lists = [folder / "texts.json"]
@@ -135,7 +184,8 @@ def _plain(entries: Any) -> Iterator[_Entry]:
     for number, entry in enumerate(entries):
         source, image = entry["mask"], str(entry["image"])
         name = source if isinstance(source, str) else f"mask {number}"
-        yield _Entry(f"{image}/{name}", image, source, [*map(str, entry["texts"])])
+        texts = [*map(str, entry["texts"])]
+        yield _Entry(f"{image}/{name}", image, source, texts, str(entry.get("class", "")))
 
 
 def _coco(instances: Any, refs: Iterable[Any] | None = None) -> Iterator[_Entry]:
@@ -150,7 +200,8 @@ def _coco(instances: Any, refs: Iterable[Any] | None = None) -> Iterator[_Entry]
         # RefCOCO refers to some of COCO's annotations; the others have no text there.
         if refs is None or id in texts:
             own = texts.get(id) or [categories[annotation["category_id"]]]
-            yield _Entry(f"{image}/{id}", image, annotation["segmentation"], own)
+            category = categories.get(annotation.get("category_id"), "")
+            yield _Entry(f"{image}/{id}", image, annotation["segmentation"], own, category)
 
 
 def _read(mask: Mask) -> np.ndarray:
