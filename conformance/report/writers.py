@@ -118,6 +118,11 @@ def as_html(report: Report) -> str:
     return environment.get_template("report.html.j2").render(theme=THEME, **_names(report))
 
 
+def page(template: str, **names: Any) -> str:
+    """A page of another kind, in the colours and the style of the report."""
+    return _environment(html_page=True).get_template(template).render(statuses=STATUSES, **names)
+
+
 def _environment(*, html_page: bool) -> "jinja2.Environment":
     import jinja2
 

@@ -5,8 +5,8 @@ import os
 import tempfile
 import time
 import uuid
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -45,9 +45,9 @@ class Options:
     workers: int
     limits: Limits
     results: Path
-    pictures: Path | None
-    table: Path | None
-    compare: Path | None
+    pictures: Path | None = None
+    table: Path | None = None
+    compare: Path | None = None
     keep: Path | None = None
 
 
@@ -58,12 +58,28 @@ def score_submission(
 
     Raises SubmissionError for what cannot be opened, and where the first items all fail.
     """
-    metric: Metric = track.room("metric").METRIC
+    check_options(track, options)
+    with scoring_of(track, data, options) as scorer:
+        scoring = scorer.score(specs)
+        if options.keep is not None:
+            summary = scoring.summary
+            kept = score_of(track, scorer.dataset, options.runtime, scoring.run, summary)
+            keep_score(options.keep, kept)
+        if options.table is not None:
+            write_table(options.table, scoring.summary)
+        drawn = []
+        if options.pictures is not None:
+            job = scorer.job(specs, track.parts[0].name)
+            drawn = draw(scorer.dataset, job, scoring.summary, options.pictures)
+        return score_report(replace(scoring, pictures=tuple(drawn))), int(scoring.failed)
+
+
+def check_options(track: Track, options: Options) -> None:
+    """What is wrong with the options is told before hours of work: raises SubmissionError."""
     if find_spec("numba") is None:
         raise SubmissionError(
             "scoring needs numba, which is not installed", install_command("score")
         )
-    # What is wrong with the options is told before hours of work.
     if options.pictures is not None:
         drawers(track)
     runtimes = (*RUNTIMES, ANSWERS)
@@ -77,44 +93,20 @@ def score_submission(
     if options.compare not in (None, options.results):
         with Store(options.compare, create=False):
             pass
+
+
+@contextmanager
+def scoring_of(track: Track, data: Path, options: Options) -> Iterator["Scorer"]:
+    """What scores submissions on one data set, which is read once for all of them.
+
+    Raises SubmissionError for a data set that cannot be scored.
+    """
     progress = stderr_progress()
     dataset = open_dataset(track, data.resolve())
     try:
         digest = dataset.digest(lambda done, n: progress(f"reading the data, file {done}/{n}"))
-        with (
-            tempfile.TemporaryDirectory(prefix="lpcvc-") as scratch,
-            Store(options.results) as store,
-        ):
-            submission = open_scored(options.runtime, track, specs, Path(scratch), options.limits)
-            scorer = _Scorer(dataset, digest, tuple(map(_absolute, specs)), options, store)
-            runs = {
-                part.name: scorer.run_of(part.name, submission.models[part.name], submission.label)
-                for part in track.parts
-            }
-            new = sum(scorer.work(run, progress) for run in runs.values())
-            final, remarks = next(iter(runs.values())), Remarks()
-            if metric.joint:
-                final, remarks = scorer.joined(metric.joint, runs)
-            chance = metric.headline.chance
-            scoring = replace(
-                scorer.scoring(final, runs),
-                new=new,
-                chance=chance(dataset.items) if chance else None,
-                remarks=remarks,
-            )
-            if options.keep is not None:
-                keep_score(
-                    options.keep,
-                    score_of(track, dataset, options.runtime, final, scoring.summary),
-                )
-            if options.table is not None:
-                write_table(options.table, scoring.summary)
-            drawn = []
-            if options.pictures is not None:
-                drawn = draw(
-                    dataset, scorer.job(track.parts[0].name), scoring.summary, options.pictures
-                )
-            return score_report(replace(scoring, pictures=tuple(drawn))), int(scoring.failed)
+        with Store(options.results) as store:
+            yield Scorer(dataset, digest, options, store, progress)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"run the same command again: {options.results} has what was done"
@@ -123,62 +115,92 @@ def score_submission(
         progress.clear()
 
 
-class _Scorer:
-    """One submission on one data set, into one file of results."""
+class Scorer:
+    """Submissions on one data set, into one file of results."""
 
     def __init__(
-        self, dataset: Dataset, digest: str, specs: tuple[str, ...], options: Options, store: Store
+        self,
+        dataset: Dataset,
+        digest: str,
+        options: Options,
+        store: Store,
+        progress: ProgressLine,
     ) -> None:
-        self._dataset = dataset
+        self.dataset = dataset
+        self.progress = progress
+        self.store = store
         self._digest = digest
-        self._specs = specs
         self._options = options
-        self._store = store
         self._track = dataset.track
         self._metric: Metric = dataset.track.room("metric").METRIC
 
-    def job(self, part: str) -> Job:
+    def score(self, specs: Sequence[str]) -> Scoring:
+        """Scores what is not in the results yet of the submission that `specs` name.
+
+        Raises SubmissionError for what cannot be opened, and where the first items all fail.
+        """
+        options, runs = self._options, {}
+        with tempfile.TemporaryDirectory(prefix="lpcvc-") as scratch:
+            submission = open_scored(
+                options.runtime, self._track, specs, Path(scratch), options.limits
+            )
+            new = 0
+            for name in (part.name for part in self._track.parts):
+                job = self.job(specs, name)
+                runs[name] = self._run(job, submission.models[name], submission.label)
+                new += self._work(runs[name], job)
+        final, remarks = next(iter(runs.values())), Remarks()
+        if self._metric.joint:
+            final, remarks = self._joined(self._metric.joint, runs)
+        chance = self._metric.headline.chance
+        return replace(
+            self._scoring(final, runs),
+            new=new,
+            chance=chance(self.dataset.items) if chance else None,
+            remarks=remarks,
+        )
+
+    def job(self, specs: Sequence[str], part: str) -> Job:
         """What a worker is told about a part."""
         options = self._options
         threads = max(1, (os.cpu_count() or 1) // options.workers)
         return Job(
             self._track.spec,
             part,
-            self._dataset.folder,
-            self._specs,
+            self.dataset.folder,
+            tuple(map(_absolute, specs)),
             options.runtime,
             options.device,
             options.limits,
             threads,
         )
 
-    def run_of(self, part: str, model: Model, label: str) -> Run:
+    def _run(self, job: Job, model: Model, label: str) -> Run:
         """The run of a part, as its key will have it."""
-        runtime = self._options.runtime
-        own = "answers of a file" if runtime == ANSWERS else RUNTIMES[runtime].label(self.job(part))
+        runtime = job.runtime
         return Run(
             label,
-            part,
+            job.part_name,
             _digest(model),
             self._digest,
-            own,
+            "answers of a file" if runtime == ANSWERS else RUNTIMES[runtime].label(job),
             _version(self._track, self._metric.measure.version),
         )
 
-    def work(self, run: Run, progress: ProgressLine) -> int:
+    def _work(self, run: Run, job: Job) -> int:
         """Scores the items that have no answer yet; how many those were."""
-        number = self._store.open_run(run)
-        answered = self._store.answered(number)
-        items = self._dataset.of(run.part)
+        number = self.store.open_run(run)
+        answered = self.store.answered(number)
+        items = self.dataset.of(run.part)
         todo = {index: item.id for index, item in enumerate(items) if item.id not in answered}
-        line = _Rate(progress, f"scoring {run.label}", len(items), len(todo))
+        line = _Rate(self.progress, f"scoring {run.label}", len(items), len(todo))
         if not todo:
             return 0
         failed = 0
-        engine = self._options.engine(self.job(run.part), todo, self._options.workers, line.tick)
+        engine = self._options.engine(job, todo, self._options.workers, line.tick)
         with closing(engine) as results:
             for count, result in enumerate(results, 1):
-                self._store.add(number, result)
+                self.store.add(number, result)
                 line.advance()
                 failed += bool(result.error)
                 if failed == count == _HOPELESS and not answered:
@@ -188,7 +210,7 @@ class _Scorer:
                     )
         return len(todo)
 
-    def joined(self, joint: Joint, runs: dict[str, Run]) -> tuple[Run, Remarks]:
+    def _joined(self, joint: Joint, runs: dict[str, Run]) -> tuple[Run, Remarks]:
         """The run of what the parts make together, in the file, and what is remarked of it."""
         parts = list(runs.values())
         run = replace(
@@ -197,31 +219,31 @@ class _Scorer:
             model=" ".join(each.model for each in parts),
             metric=_version(self._track, joint.version),
         )
-        number = self._store.open_run(run)
+        number = self.store.open_run(run)
         joined = joint.score(
-            {part: self._dataset.of(part) for part in runs},
-            {part: self._store.results(self._store.open_run(own)) for part, own in runs.items()},
+            {part: self.dataset.of(part) for part in runs},
+            {part: self.store.results(self.store.open_run(own)) for part, own in runs.items()},
         )
         for result in joined.results:
-            self._store.add(number, result)
+            self.store.add(number, result)
         return run, joined.remarks
 
-    def scoring(self, run: Run, parts: dict[str, Run]) -> Scoring:
+    def _scoring(self, run: Run, parts: dict[str, Run]) -> Scoring:
         """What is reported of a run."""
-        items = self._dataset.of(self._track.parts[0].name)
-        own = self._results(self._store, run)
+        items = self.dataset.of(self._track.parts[0].name)
+        own = self._results(self.store, run)
         lost = [
             result
             for part in list(parts.values())[1:]  # a failed picture is in the run itself
-            for result in self._store.results(self._store.open_run(part))
+            for result in self.store.results(self.store.open_run(part))
             if result.error
         ]
         summary = summarise(self._metric.headline, items, own)
         return Scoring(
             self._track,
             run,
-            self._dataset.folder,
-            self._dataset.findings,
+            self.dataset.folder,
+            self.dataset.findings,
             summary,
             tuple(lost),
             tuple(self._comparisons(run, own)),
@@ -232,7 +254,7 @@ class _Scorer:
         path = self._options.compare
         if path is None:
             return []
-        items, headline = self._dataset.of(self._track.parts[0].name), self._metric.headline
+        items, headline = self.dataset.of(self._track.parts[0].name), self._metric.headline
         with Store(path, create=False) as other:
             wanted = (run.part, run.data, run.metric)
             found = [

@@ -98,6 +98,9 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, track in {"my": "depth", **single}.items():
         onnx.save(conforming(track), folder / f"{name}.onnx")
     save_mutant("depth up to 1.001", folder / "broken.onnx")
+    (folder / "submissions").mkdir()
+    for name in ("blue", "green"):
+        shutil.copy(folder / "my.onnx", folder / "submissions" / f"{name}.onnx")
     shutil.copytree(fixture("photos"), folder / "my_pictures", ignore=_not_pictures)
     data = {"my_data": "depth", "my_texts": "retrieval", "my_clips": "action", "my_images": "aigc"}
     for name, track in data.items():

@@ -181,9 +181,6 @@ def _score(
             workers=1,
             limits=limits,
             results=Path(scratch) / "results.sqlite",
-            pictures=None,
-            table=None,
-            compare=None,
             keep=folder / "scores.json",
         )
         return score_submission(track, data, specs, options)
