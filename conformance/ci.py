@@ -19,6 +19,7 @@ from typing import Any
 from conformance.command import suite_arguments
 from conformance.fault import guarded
 from conformance.marker import markers
+from reference.closest import unknown
 from reference.errors import SubmissionError, printable
 
 EXTRAS = {name: marker.extras for name, marker in markers().items()}
@@ -164,7 +165,7 @@ def _suites(environ: Mapping[str, str]) -> list[str]:
     found += ["regression"] if _lines(environ, "BASELINE") else []
     for name in found:
         if name not in EXTRAS:
-            raise SubmissionError(f"no suite is called {name!r}", f"name of {', '.join(EXTRAS)}")
+            raise unknown(f"no suite is called {name!r}", name, EXTRAS)
     return list(dict.fromkeys(found))
 
 

@@ -5,15 +5,20 @@ line of its file.
 """
 
 import importlib
+import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem, shell_complete
 
 from conformance.fault import USER, guarded, own_version
+from reference.closest import did_you_mean
 from reference.errors import SubmissionError, printable
 
+_COMPLETE = "_LPCVC_COMPLETE"
 _SETTINGS = {
     "help_option_names": ["-h", "--help"],
     "max_content_width": 100,
@@ -31,7 +36,46 @@ class _Verbs(click.Group):
         if known is not None:
             module = str(name).replace("-", "_")
             known = importlib.import_module(f"conformance.verbs.{module}").command
+            _let_complete(known)
         return name, known, rest
+
+
+class _Name(click.ParamType[str]):
+    """A name out of a list, which the shell can complete; any other is the verb's to refuse."""
+
+    name = "text"
+
+    def __init__(self, names: Callable[[], Iterable[str]]) -> None:
+        self._names = names
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Those that begin so."""
+        return [CompletionItem(name) for name in self._names() if name.startswith(incomplete)]
+
+
+def _tracks() -> Iterable[str]:
+    from reference.registry import all_tracks, packages
+
+    return sorted({*packages(), *all_tracks()})
+
+
+def _devices() -> Iterable[str]:
+    from reference.npu.devices import all_devices
+
+    return [device.name for device in all_devices()]
+
+
+_NAMES = {"track": _Name(_tracks), "device": _Name(_devices), "on_device": _Name(_devices)}
+
+
+def _let_complete(command: click.Command) -> None:
+    """Has the options of a verb, and of the verbs below it, know the names that they take."""
+    for param in command.params:
+        param.type = _NAMES.get(param.name or "", param.type)
+    for below in getattr(command, "commands", {}).values():
+        _let_complete(below)
 
 
 def _listed() -> list[click.Command]:
@@ -76,13 +120,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
 
     def run() -> int:
+        if instruction := os.environ.get(_COMPLETE):  # set by what `source` has made the shell run
+            return shell_complete(lpcvc, {}, "lpcvc", _COMPLETE, instruction)
         try:
             with lpcvc.make_context("lpcvc", given) as context:
                 text, code = lpcvc.invoke(context)
         except click.exceptions.Exit as done:  # --help and --version have printed
             return done.exit_code
         except click.exceptions.NoArgsIsHelpError as bare:
-            text, code = bare.message, USER
+            text, code = bare.message, USER if bare.ctx and bare.ctx.parent else 0
         except click.UsageError as error:
             raise _mistake(error) from None
         print(printable(text), flush=True)
@@ -97,7 +143,12 @@ def _mistake(error: click.UsageError) -> SubmissionError:
     if close:
         return SubmissionError(error.message.rstrip("."), f"did you mean {' or '.join(close)}?")
     path = error.ctx.command_path if error.ctx else "lpcvc"
-    return SubmissionError(error.format_message().rstrip("."), f"see `{path} --help`")
+    near = ""
+    if isinstance(error, click.BadParameter) and error.param is not None:
+        given = re.match("'(.*)' is not one of", error.message)
+        names = getattr(error.param.type, "choices", ())
+        near = did_you_mean(given[1], names) if given else ""
+    return SubmissionError(error.format_message().rstrip("."), near or f"see `{path} --help`")
 
 
 if __name__ == "__main__":

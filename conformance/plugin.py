@@ -1,6 +1,7 @@
 """The pytest plugin: options, the items of the wings, and what is printed of them."""
 
 import importlib
+import re
 from argparse import ArgumentError
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from functools import partial
@@ -16,6 +17,7 @@ from conformance.marker import Marker, markers
 from conformance.report.terminal import Row, table
 from conformance.settings import find_settings
 from conformance.wing import Case, Wing
+from reference.closest import did_you_mean
 from reference.errors import SubmissionError, printable
 
 if TYPE_CHECKING:
@@ -92,22 +94,34 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, None, None]:
-    """Tells of a conftest.py, in the folder of the run, whose options are called the same."""
+def pytest_load_initial_conftests(
+    early_config: pytest.Config, parser: pytest.Parser, args: list[str]
+) -> Generator[None, None, None]:
+    """Tells of a conftest.py, in the folder of the run, whose options are called the same; and of
+    an option that nobody has and that is like one of the suite.
+    """
     try:
-        return (yield)
+        yield
     except (ValueError, ArgumentError) as error:
         raise pytest.UsageError(
             f"a conftest.py of {early_config.invocation_params.dir} has an option that the suite"
             f" has too ({str(error).partition(' (')[0]}); run the suite from another folder"
         ) from None
+    own = [name for option in parser.getgroup("lpcvc").options for name in option.names()]
+    for word in parser.parse_known_and_unknown_args(args)[1]:
+        name = word.partition("=")[0]
+        if name.startswith("--") and (near := did_you_mean(name, own)):
+            raise pytest.UsageError(f"no option is called {name}; {near}")
 
 
+@pytest.hookimpl(trylast=True)  # all have told their markers
 def pytest_configure(config: pytest.Config) -> None:
     """Opens what can be opened at once, so that bad input is one line and nothing else."""
-    _fill_in(config)
     for name, marker in markers().items():
         config.addinivalue_line("markers", f"{name}: {marker.question}")
+    _know_markers(config)
+    _fill_in(config)
+    for name, marker in markers().items():
         given = [option for option in marker.options if config.getoption(option)]
         if given and marker.strict and not _asked(config, name, marker):
             raise pytest.UsageError(f"{given[0]} is for -m {name}; add that")
@@ -118,6 +132,14 @@ def pytest_configure(config: pytest.Config) -> None:
         _follow(config, [Path(target) for target in config.getoption("report")])
     if any(config.getoption(name) for name in _GIVEN):
         _wings(config)
+
+
+def _know_markers(config: pytest.Config) -> None:
+    """Refuses a word of `-m` that is no marker of anybody and like the name of a suite."""
+    known = {re.split(r"\W", line, maxsplit=1)[0] for line in config.getini("markers")}
+    for word in re.findall(r"[^\W\d]\w*", config.option.markexpr):
+        if word not in {*known, "and", "or", "not"} and (near := did_you_mean(word, markers())):
+            raise pytest.UsageError(f"no suite or marker is called {word!r}; {near}")
 
 
 def _fill_in(config: pytest.Config) -> None:

@@ -6,10 +6,13 @@ from collections.abc import Iterable
 from reference.errors import SubmissionError
 
 
-def closest(name: str, known: Iterable[str], most: int = 3) -> list[str]:
-    """The `known` names that are like `name`, whatever its case, the most like it first."""
+def closest(name: str, known: Iterable[str], most: int = 3, likeness: float = 0.6) -> list[str]:
+    """The `known` names that are like `name`, whatever its case, the most like it first.
+
+    `likeness` is the least ratio of difflib's SequenceMatcher.
+    """
     by_lower = {each.lower(): each for each in known}
-    found = difflib.get_close_matches(name.lower(), by_lower, n=most)
+    found = difflib.get_close_matches(name.lower(), by_lower, n=most, cutoff=likeness)
     return [by_lower[each] for each in found]
 
 

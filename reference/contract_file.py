@@ -4,10 +4,10 @@ import json
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from reference.closest import closest
 from reference.errors import SubmissionError, one_line
 from reference.tracks import COLOURS, SHARED_PREFIXES, Part, Room, Shape, Tensor, Track
 
@@ -254,7 +254,7 @@ class _Table:
 
     def end(self) -> None:
         for key in self._given:
-            near = get_close_matches(key, self._known, 1)
+            near = closest(key, self._known, 1)
             known = near[0] if near else ", ".join(self._known)
             raise self.wrong(f"nothing is called {key!r}", known)
 

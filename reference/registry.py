@@ -7,6 +7,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from reference.closest import unknown
 from reference.contract_file import read_contract
 from reference.errors import SubmissionError, one_line
 from reference.tracks import SHARED_PREFIXES, Track
@@ -102,5 +103,5 @@ def find_track(name: str) -> Track:
             for track in editions(base):
                 if track.id == name:
                     return track
-    known = ", ".join(sorted({*packages(), *all_tracks()}))
-    raise SubmissionError(f"unknown track or edition {name!r}", f"choose one of: {known}")
+    known = sorted({*packages(), *all_tracks()})
+    raise unknown(f"unknown track or edition {name!r}", name, known)

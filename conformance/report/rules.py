@@ -14,6 +14,7 @@ from conformance.rulebook import (
     rules_of,
     tracks_of,
 )
+from reference.closest import did_you_mean
 from reference.errors import SubmissionError
 from reference.registry import all_tracks, default_tracks
 from reference.tracks import Track, format_shape
@@ -58,7 +59,10 @@ def rules_explained(rule_id: str, track: Track | None = None) -> str:
     own = {rule.id: rule for rule in rules_of(track)} if track else {}
     rule = (all_rules() | own).get(rule_id.upper())
     if rule is None:
-        raise SubmissionError(f"no rule is called {rule_id!r}", "`lpcvc rules` lists them all")
+        near = did_you_mean(rule_id, all_rules() | own)
+        raise SubmissionError(
+            f"no rule is called {rule_id!r}", f"{near} `lpcvc rules` lists them all".strip()
+        )
     tracks = tracks_of(rule) or ([track] if track else [])
     fields = {
         "level": f"{rule.level.value}: {LEVEL_MEANING[rule.level]}",

@@ -23,6 +23,7 @@ from conformance.scoring.runtimes import RUNTIMES
 from conformance.scoring.store import Run, Store
 from conformance.scoring.summary import Comparison, compare, summarise
 from conformance.submission.model import Model
+from reference.closest import unknown
 from reference.errors import SubmissionError
 from reference.install import install_command
 from reference.npu.cache import model_digest
@@ -84,9 +85,7 @@ def check_options(track: Track, options: Options) -> None:
         drawers(track)
     runtimes = (*RUNTIMES, ANSWERS)
     if options.runtime not in runtimes:
-        raise SubmissionError(
-            f"unknown runtime {options.runtime!r}", f"choose one of: {', '.join(runtimes)}"
-        )
+        raise unknown(f"unknown runtime {options.runtime!r}", options.runtime, runtimes)
     find_device(options.device)
     if options.keep is not None and options.keep.exists():
         read_scores(options.keep)

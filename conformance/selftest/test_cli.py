@@ -65,10 +65,10 @@ def test_each_verb_is_a_file_with_its_line(capsys: pytest.CaptureFixture[str]) -
     assert lpcvc.commands.keys() == VERBS
 
 
-@pytest.mark.parametrize("group", [[], ["hub"], ["data"]])
-def test_bare_is_help(group: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """And no success: a script that means a verb has named none."""
-    assert main(group) == 2
+@pytest.mark.parametrize(("group", "code"), [([], 0), (["hub"], 2), (["data"], 2)])
+def test_bare_is_help(group: list[str], code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever names a group and means one of its verbs has not got it."""
+    assert main(group) == code
     told = capsys.readouterr()
     assert told.out.startswith(f"Usage: {' '.join(['lpcvc', *group])} ")
     assert "\nCommands:\n" in told.out
@@ -81,11 +81,43 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("es", {"estimate"}),
+        ("gate --track de", {"depth", "depth-2025"}),
+        ("compile --device XR", {"XR2 Gen 2 (Proxy)"}),
+        ("data check --track pid", {"pidnet"}),
+        ("score --runt", {"--runtime"}),
+        ("hub add", {"add-user"}),
+    ],
+)
+def test_the_shell_completes(
+    typed: str,
+    found: set[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Verbs, options, tracks and devices, by what click gives Bash to ask with."""
+    words = ["lpcvc", *typed.split()]
+    monkeypatch.setenv("_LPCVC_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", " ".join(words))
+    monkeypatch.setenv("COMP_CWORD", str(len(words) - 1))
+    assert main([]) == 0
+    assert set(capsys.readouterr().out.split("\n")) == {"", *(f"plain,{name}" for name in found)}
+
+
+@pytest.mark.parametrize(
     ("command", "told"),
     [
         ("chek", "No such command 'chek'; did you mean check?"),
         ("hub serv", "No such command 'serv'; did you mean serve or users?"),
         ("compile a.onnx --trak depth", "No such option '--trak'; did you mean --track?"),
+        ("gate a.onnx --pariti", "No such option '--pariti'; did you mean --parity or --strict?"),
+        (
+            "export --form onx .",
+            "Invalid value for '--form': 'onx' is not one of 'onnx', 'torchscript';"
+            " did you mean onnx?",
+        ),
         ("data check", "Missing argument 'DIR'; see `lpcvc data check --help`"),
         ("quantize a.onnx b.onnx", "Missing option '--track'; see `lpcvc quantize --help`"),
         (
@@ -136,8 +168,10 @@ def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["rules", "--explain", "SEG-99"], "no rule is called 'SEG-99'; `lpcvc rules` lists"),
-        (["rules", "--track", "dept"], "unknown track or edition 'dept'; choose one of: "),
+        (["rules", "--explain", "XYZ"], "no rule is called 'XYZ'; `lpcvc rules` lists them all"),
+        (["rules", "--explain", "DPE-7"], "no rule is called 'DPE-7'; did you mean DE"),
+        (["rules", "--track", "dept"], "unknown track or edition 'dept'; did you mean depth?"),
+        (["rules", "--track", "x"], "unknown track or edition 'x'; choose one of: action, "),
         (["export", "--track", "retrieval-2026-draft", "."], "no reference model"),
         (["export", "--track", "depth", "--resolution", "256", "."], "has one resolution"),
         (["export", "--track", "segmentation", "--resolution", "255", "."], "255 is not allowed"),

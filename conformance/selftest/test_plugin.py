@@ -21,7 +21,10 @@ MARKERS = ("contract", "npu", "parity", "device", "regression")
 # What a wing looks at of others, beside the contract.
 NEEDS = {"device": {"device", "npu"}, "regression": set(MARKERS)}
 # Other plugins of this environment, which take seconds to start.
-PLAIN = [f"-pno:{name}" for name in ("cacheprovider", "benchmark", "hypothesispytest", "anyio")]
+PLAIN = [
+    f"-pno:{name}"
+    for name in ("cacheprovider", "benchmark", "hypothesispytest", "anyio", "jaxtyping")
+]
 
 
 class _Options(list[str]):
@@ -165,6 +168,31 @@ def test_a_conftest_with_our_options_is_one_line_in_a_run_of_the_suite(stranger:
     assert line.startswith(f"ERROR: a conftest.py of {stranger} has an option that the suite has")
     assert "--track" in line or "'track'" in line
     assert line.endswith("; run the suite from another folder")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["-m", "contact"], "no suite or marker is called 'contact'; did you mean contract?"),
+        (["-m", "npu or partiy"], "no suite or marker is called 'partiy'; did you mean parity?"),
+        (["--trak=depth"], "no option is called --trak; did you mean --track?"),
+        (["--as-evaluatd"], "no option is called --as-evaluatd; did you mean --as-evaluated?"),
+    ],
+)
+def test_a_slip_is_one_line(options: list[str], told: str, tmp_path: Path) -> None:
+    done = run_pytest(tmp_path, "--pyargs", "conformance", *options)
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert (done.stdout + done.stderr).strip() == f"ERROR: {told}"
+
+
+def test_the_markers_of_others_are_no_slips(stranger: Path) -> None:
+    """A run of both: theirs has a name that is like one of ours."""
+    shutil.rmtree(stranger / "conformance")
+    (stranger / "conftest.py").unlink()
+    (stranger / "pytest.ini").write_text("[pytest]\nmarkers =\n    contact: theirs\n")
+    options = ["--pyargs", "conformance.contract.test_tokenizer", "-m", "contact and not xyz"]
+    done = run_pytest(stranger, *options)
+    assert done.returncode == pytest.ExitCode.NO_TESTS_COLLECTED, done.stdout + done.stderr
 
 
 # What pytest knows when it loads the entry point, and whether the run is about the suite.

@@ -296,7 +296,7 @@ def test_a_model_that_never_answers_ends_the_run(
         (["--engine", "ray", "--address", "127.0.0.1:1"], "nobody answers at 127.0.0.1:1"),
         (["--compare", "none.sqlite"], "no such file: none.sqlite"),
         (["--runtime", "torch"], "is ONNX, not PyTorch; take --runtime ort"),
-        (["--runtime", "tpu"], "unknown runtime 'tpu'; choose one of: ort, torch, aihub, npu"),
+        (["--runtime", "tpu"], "unknown runtime 'tpu'; did you mean npu?"),
         (["--runtime", "npu", "--device", "Nokia 3310"], "Nokia 3310"),
         (["--results", "notes.txt"], "notes.txt cannot be used for results"),
         (["--results", "other.sqlite"], "other.sqlite holds other tables"),

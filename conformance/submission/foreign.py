@@ -1,12 +1,12 @@
 """What people hand over that is no model here, each with the line that fits it."""
 
-import difflib
 import os
 import re
 import stat
 from collections.abc import Iterable
 from pathlib import Path
 
+from reference.closest import closest
 from reference.errors import SubmissionError, one_line
 from reference.tensorflow.convert import KERAS_FILES, SAVED_MODEL
 
@@ -150,7 +150,7 @@ def no_file(target: str) -> SubmissionError:
         )
     if path.is_symlink():
         return SubmissionError(f"{path.name} is a link to nothing", "give the file itself")
-    near = difflib.get_close_matches(path.name, _names(path.parent), n=1, cutoff=0.8)
+    near = closest(path.name, _names(path.parent), 1, likeness=0.8)
     hint = f"is it {path.parent / near[0]}?" if near else f"check the path; it takes {FORMATS}"
     return SubmissionError(f"no such file: {target}", hint)
 

@@ -17,6 +17,7 @@ from conformance.subject import Progress, ticking
 from conformance.submission.model import Model
 from conformance.verbs import PATH, Answer, for_devices, limited
 from conformance.verbs._models import files_by_part
+from reference.closest import unknown
 from reference.errors import SubmissionError
 from reference.npu.anchors import Anchor, read_anchors
 from reference.npu.cache import file_digest
@@ -117,7 +118,7 @@ def command(
     )
     for name in question.what_ifs:
         if name not in WHAT_IFS:
-            raise SubmissionError(f"no change {name!r}", f"choose one of: {', '.join(WHAT_IFS)}")
+            raise unknown(f"no change {name!r}", name, WHAT_IFS)
     with tempfile.TemporaryDirectory(prefix="lpcvc-") as scratch, stderr_progress() as progress:
         files = files_by_part(track, models, Path(scratch), limits, progress)
         parts = [

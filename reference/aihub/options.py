@@ -5,7 +5,6 @@ and of qai-hub-models. What exists there and cannot be done here is refused by n
 exist is refused as unknown.
 """
 
-import difflib
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from reference.aihub.tasks import (
     Task,
     TaskError,
 )
+from reference.closest import did_you_mean
 from reference.npu.devices import Device, Tuning
 from reference.npu.quantize import Precision
 
@@ -364,10 +364,8 @@ def _parse(text: str, table: _Table) -> dict[str, Any]:
     while words:
         option, equals, value = words.pop(0).partition("=")
         if option not in table:
-            close = difflib.get_close_matches(option, table, n=1)
-            raise TaskError(
-                f"unknown option {option!r}" + (f"; did you mean {close[0]}?" if close else "")
-            )
+            near = did_you_mean(option, table, 1)
+            raise TaskError(f"unknown option {option!r}" + (f"; {near}" if near else ""))
         reader = table[option]
         if reader is None:
             raise _unsupported(option, "leave it out")

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from reference.closest import unknown
 from reference.data import fixture
 from reference.errors import SubmissionError
 from reference.npu.calibration import RUNTIMES, Simulated, kind_of
@@ -83,9 +84,7 @@ def _anchor(entry: Any, number: int, path: Path) -> Anchor:
     if isinstance(ms, bool) or not isinstance(ms, int | float) or not 0 < ms < math.inf:
         raise SubmissionError(f"{where} has {ms!r} for ms", "give milliseconds, more than 0")
     if runtime is not None and runtime not in RUNTIMES:
-        raise SubmissionError(
-            f"{where} has the unknown runtime {runtime!r}", f"choose one of: {', '.join(RUNTIMES)}"
-        )
+        raise unknown(f"{where} has the unknown runtime {runtime!r}", str(runtime), RUNTIMES)
     model = path.parent / str(entry["model"])
     if not model.is_file():
         raise SubmissionError(f"{where}: there is no {model}", "give the ONNX file that was timed")

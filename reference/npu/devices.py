@@ -1,11 +1,11 @@
 """The devices of AI Hub that the compiler knows."""
 
 import csv
-import difflib
 import re
 from dataclasses import dataclass
 from functools import cache
 
+from reference.closest import closest
 from reference.data import fixture
 from reference.errors import SubmissionError
 
@@ -90,7 +90,7 @@ def find_device(name: str) -> Device:
     known = {_plain(n): device for device in all_devices() for n in (device.name, *device.also)}
     device = known.get(_plain(name))
     if device is None:
-        close = difflib.get_close_matches(_plain(name), known, n=3, cutoff=0.5)
+        close = closest(_plain(name), known, likeness=0.5)
         names = list(dict.fromkeys(known[match].name for match in close))
         near = f"the closest are {', '.join(names)}; " if names else ""
         raise SubmissionError(
