@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from conformance.scoring.engines import local
-from conformance.scoring.pictures import _sheet
+from conformance.scoring.pictures import sheet_of
 from conformance.scoring.score import Options, score_submission
 from conformance.selftest.models import write
 from reference.data import fixture
@@ -56,7 +56,7 @@ def test_a_sheet_takes_any_text_and_shape() -> None:
     for shape in ((1, 3000, 3), (3000, 1, 3), (40, 60, 3)):
         photo = np.full(shape, 200, np.uint8)
         drawing = Drawing((photo,), "", legend=(("#ff0000", text),), ranking=(Rank("1", text),))
-        sheet = _sheet(text, [("picture", Drawing((photo,), "")), (text, drawing)])
+        sheet = sheet_of(text, [("picture", Drawing((photo,), "")), (text, drawing)])
         pixels = np.asarray(sheet)
         assert sheet.width <= 3 * 480 + 4 * 6
         assert (pixels == (200, 200, 200)).all(axis=2).any()
