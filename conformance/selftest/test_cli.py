@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 VERBS = {
     *("bundle", "check", "compare", "compile", "data", "demo", "devices", "doctor"),
     *("estimate", "export", "export-card", "gate"),
-    *("hub", "inspect", "quantize", "rules", "score", "selftest", "submit"),
+    *("hub", "inspect", "quantize", "rank", "rules", "score", "selftest", "submit"),
 }
 # Imported for work alone, not for a verb's options.
 HEAVY = {"cv2", "matplotlib", "numba", "onnxruntime", "qai_hub", "ray", "torch", "transformers"}

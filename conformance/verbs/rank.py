@@ -1,4 +1,4 @@
-"""Rank submissions on a data set: gate, score, interval, ties, latency."""
+"""Rank submissions on a data set, with gate and latency."""
 
 from pathlib import Path
 
