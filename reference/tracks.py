@@ -33,6 +33,8 @@ RAW = "0..255, not normalised"
 COLOURS = 3
 # What has AI Hub compile a model whose pictures are fed channels last.
 CHANNEL_LAST = "--force_channel_last_input"
+# What has it take 64-bit inputs and outputs as 32-bit ones.
+TRUNCATE = "--truncate_64bit_io"
 _TARGET = "--target_runtime"
 # What the ids of rules that several tracks have begin with.
 SHARED_PREFIXES = ("COM", "IMG", "TXT", "NPU", "DEV")
@@ -157,6 +159,19 @@ class Track:
         """The inputs that a compiled model takes with their channels last, by its options."""
         _, _, names = self.compile_options.partition(f"{CHANNEL_LAST} ")
         return frozenset(names.split()[0].split(",")) if names else frozenset()
+
+    def input_specs(self, part: Part) -> dict[str, tuple[tuple[int, ...], str]]:
+        """What a PyTorch model is compiled for: shapes and dtypes of the contract's inputs by name,
+        ids as they are truncated.
+        """
+        wide = TRUNCATE in self.compile_options
+        return {
+            str(tensor.name): (
+                tuple(int(size or 1) for size in tensor.shape),
+                tensor.dtypes[-1] if wide else tensor.dtypes[0],
+            )
+            for tensor in part.inputs
+        }
 
     @property
     def runtime(self) -> str:

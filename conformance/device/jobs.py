@@ -18,10 +18,9 @@ from conformance.submission.model import Model
 from reference.aihub.listed import FAULT
 from reference.aihub.room import NO_ROOM
 from reference.errors import SubmissionError, ToolError, one_line
-from reference.tracks import Part, Track
+from reference.tracks import TRUNCATE, Part, Track
 
 ORGANISERS = "lowpowervision@gmail.com"
-TRUNCATE = "--truncate_64bit_io"
 _TICK_SECONDS = 0.5
 # AI Hub ends a job of its own after less.
 _PATIENCE_SECONDS = 6 * 3600
@@ -55,18 +54,6 @@ class PartJobs:
     failures: dict[str, str] = field(default_factory=dict)
 
 
-def input_specs(track: Track, part: Part) -> dict[str, tuple[tuple[int, ...], str]]:
-    """What a PyTorch model is compiled for: the contract's inputs, ids as they are truncated."""
-    wide = TRUNCATE in track.compile_options
-    return {
-        str(tensor.name): (
-            tuple(int(size or 1) for size in tensor.shape),
-            tensor.dtypes[-1] if wide else tensor.dtypes[0],
-        )
-        for tensor in part.inputs
-    }
-
-
 def submit_compile(
     hub: Hub, device: HubDevice, track: Track, part: Part, model: Model, onnx: Path, folder: Path
 ) -> Any:
@@ -85,7 +72,7 @@ def submit_compile(
             model=str(source),
             device=device.device,
             name=f"{track.id} {part.name}",
-            input_specs=input_specs(track, part) if traced else None,
+            input_specs=track.input_specs(part) if traced else None,
             options=options,
         )
     )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from conformance.contract.pictures import answer, difference
-from conformance.device.jobs import dataset, input_specs
+from conformance.device.jobs import dataset
 from conformance.selftest.assess import assess, assess_models
 from conformance.selftest.facts import GRAPH, answered, judge_answers
 from conformance.selftest.models import conforming
@@ -53,7 +53,7 @@ def test_what_is_compiled_with_the_flag_is_uploaded_channels_last() -> None:
     assert sent.shape == (1, 16, 112, 112, 3)
     assert sent.flags.c_contiguous
     assert (sent == clip.transpose(0, 2, 3, 4, 1)).all()
-    assert input_specs(ACTION_2026_NCTHW, part) == {"video": ((1, 3, 16, 112, 112), "float32")}
+    assert ACTION_2026_NCTHW.input_specs(part) == {"video": ((1, 3, 16, 112, 112), "float32")}
     last = clip.reshape(1, 16, 112, 112, 3)
     assert dataset(ACTION_2026, [{"video": last}])["video"][0].shape == last.shape
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from reference.action.contract import CLASSES
+from reference.action.contract import ACTION_2026, ACTION_2026_NCTHW, CLASSES
 from reference.errors import CheckpointWarning
+from reference.recipe import Recipe
 from reference.weights import load_strict, read_checkpoint, seed_weights
 
 # Kinetics', which the sample solution's export has in its graph.
@@ -60,8 +61,11 @@ def _is_another_head(state: dict[str, Tensor], head: dict[str, Tensor]) -> bool:
     )
 
 
-class ActionModel(nn.Module):
+class ActionModel(Recipe):
     """R(2+1)D with the normalisation of its clips inside."""
+
+    track = ACTION_2026
+    part = ACTION_2026.parts[0]
 
     mean: Tensor
     std: Tensor
@@ -69,6 +73,8 @@ class ActionModel(nn.Module):
     def __init__(self, *, channels_last: bool) -> None:
         super().__init__()
         self.channels_last = channels_last
+        if not channels_last:
+            self.track, self.part = ACTION_2026_NCTHW, ACTION_2026_NCTHW.parts[0]
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1, 1), persistent=False)
         self.network = R2Plus1D(len(CLASSES))

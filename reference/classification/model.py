@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from reference.classification.contract import CLASSES
+from reference.classification.contract import CLASSES, CLASSIFICATION_2025
+from reference.recipe import Recipe
 from reference.weights import load_strict, read_checkpoint, seed_weights
 
 # ImageNet's, in the sample's own preprocessing.
@@ -42,8 +43,11 @@ def build(weights: Path | None = None, *, normalise: bool = True) -> dict[str, n
     return {"model": model.eval().requires_grad_(False)}
 
 
-class Classifier(nn.Module):
+class Classifier(Recipe):
     """MobileNetV2 with the normalisation of its images inside."""
+
+    track = CLASSIFICATION_2025
+    part = CLASSIFICATION_2025.parts[0]
 
     mean: Tensor
     std: Tensor

@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation, Dinov2Config
 
+from reference.depth.contract import DEPTH_2025
+from reference.recipe import Recipe
 from reference.weights import (
     check_keys,
     checkpoint_shapes,
@@ -64,8 +66,11 @@ def build(weights: Path | None = None, *, safe: bool = True) -> dict[str, nn.Mod
     return {"model": model.eval().requires_grad_(False)}
 
 
-class DepthModel(nn.Module):
+class DepthModel(Recipe):
     """The network between a resize to 518x518 and one back to 480x640, then scaled to [0, 1]."""
+
+    track = DEPTH_2025
+    part = DEPTH_2025.parts[0]
 
     mean: Tensor
     std: Tensor

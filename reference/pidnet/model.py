@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from reference.pidnet.contract import PIDNET
+from reference.recipe import Recipe
 from reference.weights import load_strict, read_checkpoint, seed_weights
 
 CLASSES = 19
@@ -50,8 +52,11 @@ def _training_only(name: str) -> bool:
     )
 
 
-class CityscapesModel(nn.Module):
+class CityscapesModel(Recipe):
     """PIDNet-S with the normalisation of its images inside."""
+
+    track = PIDNET
+    part = PIDNET.parts[0]
 
     mean: Tensor
     std: Tensor

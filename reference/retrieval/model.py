@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPModel
 
+from reference.recipe import Recipe
+from reference.retrieval.contract import RETRIEVAL_2026
 from reference.weights import (
     check_keys,
     checkpoint_shapes,
@@ -106,8 +108,11 @@ def _named_alike(state: dict[str, Tensor], *, source: str) -> dict[str, Tensor]:
     return convert(official)
 
 
-class ImageEncoder(nn.Module):
+class ImageEncoder(Recipe):
     """The vision transformer of `clip`, whose weights it shares; it can normalise its images."""
+
+    track = RETRIEVAL_2026
+    part = RETRIEVAL_2026.parts[0]
 
     mean: Tensor
     std: Tensor
@@ -135,11 +140,14 @@ class ImageEncoder(nn.Module):
         return embedding
 
 
-class TextEncoder(nn.Module):
+class TextEncoder(Recipe):
     """The causal text transformer of `clip`, whose weights it shares.
 
     Its embedding is read at the first end-of-text token.
     """
+
+    track = RETRIEVAL_2026
+    part = RETRIEVAL_2026.parts[1]
 
     mask: Tensor
 

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from reference.errors import CheckpointWarning, SubmissionError, one_line
+from reference.recipe import Recipe
 from reference.segmentation.attention import WIDTH
 from reference.segmentation.backbone import FocalNet
+from reference.segmentation.contract import SEGMENTATION_2025
 from reference.segmentation.inputs import CANVAS
 from reference.segmentation.mask_decoder import MaskDecoder, resize
 from reference.segmentation.pixel_decoder import PixelDecoder
@@ -71,8 +73,11 @@ def _inference_state(state: dict[str, Tensor], source: str) -> dict[str, Tensor]
     return kept
 
 
-class XDecoder(nn.Module):
+class XDecoder(Recipe):
     """The network between a resize to `resolution` and one back to 1024x1024."""
+
+    track = SEGMENTATION_2025
+    part = SEGMENTATION_2025.parts[0]
 
     mean: Tensor
     std: Tensor
