@@ -8,9 +8,13 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation, Dinov2Config
 
 from reference.depth.contract import DEPTH_2025
+from reference.hugging_face import (
+    DepthAnythingConfig,
+    DepthAnythingForDepthEstimation,
+    Dinov2Config,
+)
 from reference.recipe import Recipe
 from reference.weights import (
     check_keys,

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import CLIPConfig, CLIPModel
 
+from reference.hugging_face import CLIPConfig, CLIPModel
 from reference.recipe import Recipe
 from reference.retrieval.contract import RETRIEVAL_2026
 from reference.weights import (
