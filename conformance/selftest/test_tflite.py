@@ -6,8 +6,17 @@ import flatbuffers
 import numpy as np
 import onnxruntime
 import pytest
-import tflite
-from tflite import ActivationFunctionType, BuiltinOperator, BuiltinOptions, Padding, TensorType
+
+pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed")
+
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.schema_py_generated import (
+    ActivationFunctionType,
+    BuiltinOperator,
+    BuiltinOptions,
+    Padding,
+    TensorType,
+)
 
 from conformance.selftest.tflite import translated
 
@@ -86,10 +95,10 @@ class File:
         return bytes(self._builder.Output())
 
     def _table(self, kind: str, **fields: int) -> int:
-        getattr(tflite, f"{kind}Start")(self._builder)
+        getattr(schema, f"{kind}Start")(self._builder)
         for name, value in fields.items():
-            getattr(tflite, f"{kind}Add{name}")(self._builder, value)
-        offset: int = getattr(tflite, f"{kind}End")(self._builder)
+            getattr(schema, f"{kind}Add{name}")(self._builder, value)
+        offset: int = getattr(schema, f"{kind}End")(self._builder)
         return offset
 
     def _ints(self, values: tuple[int, ...] | list[int]) -> int:

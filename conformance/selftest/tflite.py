@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import onnx.checker
-import tflite
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.schema_py_generated import ActivationFunctionType, BuiltinOperator, TensorType
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
-from tflite import ActivationFunctionType, TensorType
 
 _OPSET, _IR = 17, 8
 _DTYPES = {TensorType.FLOAT16: np.float16, TensorType.FLOAT32: np.float32}
+_KINDS = {number: kind for kind, number in vars(BuiltinOperator).items() if isinstance(number, int)}
 # What an activation inside another operator clips to.
 _BOUNDS = {
     ActivationFunctionType.NONE: (),
@@ -35,7 +36,7 @@ class _Network:
     """The first graph of a file, its tensors by number."""
 
     def __init__(self, content: bytes) -> None:
-        self._file = tflite.Model.GetRootAs(content, 0)
+        self._file = schema.Model.GetRootAs(content, 0)
         self._graph = self._file.Subgraphs(0)
         self._dequantized: dict[int, np.ndarray] = {}
         self._nodes: list[NodeProto] = []
@@ -62,22 +63,22 @@ class _Network:
             case "DEQUANTIZE":
                 self._dequantized[output] = self._value(inputs[0]).astype(np.float32)
             case "CONV_2D":
-                options = _options(operator, tflite.Conv2DOptions)
+                options = _options(operator, schema.Conv2DOptions)
                 self._convolution(inputs, output, options, (0, 3, 1, 2), 1)
             case "DEPTHWISE_CONV_2D":
-                options = _options(operator, tflite.DepthwiseConv2DOptions)
+                options = _options(operator, schema.DepthwiseConv2DOptions)
                 self._convolution(inputs, output, options, (3, 0, 1, 2), self._shape(inputs[0])[1])
             case "Convolution2DTransposeBias":
                 self._transposed_convolution(inputs, output, operator.CustomOptionsAsNumpy())
             case "AVERAGE_POOL_2D":
-                self._average_pool(inputs[0], output, _options(operator, tflite.Pool2DOptions))
+                self._average_pool(inputs[0], output, _options(operator, schema.Pool2DOptions))
             case "RESIZE_BILINEAR":
-                self._resize(inputs, output, _options(operator, tflite.ResizeBilinearOptions))
+                self._resize(inputs, output, _options(operator, schema.ResizeBilinearOptions))
             case "ADD":
-                options = _options(operator, tflite.AddOptions)
+                options = _options(operator, schema.AddOptions)
                 self._write("Add", names, output, options.FusedActivationFunction())
             case "MUL":
-                options = _options(operator, tflite.MulOptions)
+                options = _options(operator, schema.MulOptions)
                 self._write("Mul", names, output, options.FusedActivationFunction())
             case "RELU":
                 self._write("Relu", names, output)
@@ -171,7 +172,7 @@ class _Network:
         code = self._file.OperatorCodes(operator.OpcodeIndex())
         if code.CustomCode():
             return str(code.CustomCode().decode())
-        return str(tflite.opcode2name(code.BuiltinCode()))
+        return _KINDS[max(code.DeprecatedBuiltinCode(), code.BuiltinCode())]
 
     def _name(self, index: int) -> str:
         return str(self._graph.Tensors(index).Name().decode())

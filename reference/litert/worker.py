@@ -1,0 +1,158 @@
+"""The child process that holds LiteRT. Nothing else imports it."""
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from reference.child import Child, main, peak_memory
+from reference.errors import ToolError
+from reference.litert.elf import write_empty_library
+from reference.litert.network import read_network
+from reference.litert.parts import take_apart
+from reference.litert.toolchain import find_litert, litert_folder
+
+
+class LiteRtChild(Child):
+    """Converts one model, runs one, or compiles one."""
+
+    def convert(
+        self,
+        model: str,
+        form: str,
+        inputs: list[tuple[str, list[int], str]],
+        outputs: list[str],
+        last_inputs: list[str],
+        last_outputs: list[str],
+        path: str,
+    ) -> dict[str, Any]:
+        """Writes a PyTorch archive as TFLite; answers the peak memory in bytes."""
+        import litert_torch
+        import torch
+
+        from reference.litert.naming import Named
+        from reference.torch_archive import open_archive
+
+        examples = tuple(_example(torch, shape, dtype) for _, shape, dtype in inputs)
+        module = open_archive(Path(model), form)
+        if form == "torchscript":
+            from reference.litert.unscript import unscripted
+
+            module = unscripted(module, examples)
+        names = [name for name, *_ in inputs]
+        named = Named(module, names, outputs, last_inputs, last_outputs)
+        feeds = dict(zip(names, examples, strict=True))
+        for name in last_inputs:
+            feeds[name] = feeds[name].movedim(1, -1).contiguous()
+        litert_torch.convert(named, sample_kwargs=feeds).export(path)
+        return {"memory": peak_memory()}
+
+    def compile(
+        self, model: str, folder: str, soc: str, dlc: bool, tuning: dict[str, int]
+    ) -> dict[str, Any]:
+        """Writes what Qualcomm's plugin makes of a TFLite file, and its log, into `folder`.
+
+        Answers whether something was `made`, the `steps` (`reference.litert.parts`), the seconds
+        taken, and the plugin's peak memory in bytes.
+        """
+        target, log = Path(folder), Path(folder) / "compile.log"
+        apply = _Plugin(model, soc, tuning, Path(os.environ["HOME"]))
+        start = time.perf_counter()
+        with log.open("wb") as file:
+            made = apply(target / "model.tflite", file, ir_json_dir=folder)
+            if made and dlc:  # with a folder for it the plugin makes nothing else
+                made = apply(apply.home / "dlc.tflite", file, dlc_dir=folder)
+        return {
+            "made": made,
+            "steps": take_apart(target / "model.tflite", target) if made else [],
+            "seconds": time.perf_counter() - start,
+            "memory": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024,
+        }
+
+    def load(self, model: str, threads: int) -> dict[str, str]:
+        """Loads a TFLite file; answers the runtime's name."""
+        network = read_network(Path(model))
+        interpreter = _interpreter(model, threads)
+
+        def run(feeds: dict[str, np.ndarray]) -> list[Any]:
+            _check(feeds, {value.name: value.index for value in network.inputs})
+            for value in network.inputs:
+                interpreter.set_tensor(value.index, feeds[value.name])
+            interpreter.invoke()
+            return [interpreter.get_tensor(value.index) for value in network.outputs]
+
+        self._run = run
+        return {"runtime": f"{find_litert()} CPU"}
+
+
+class _Plugin:
+    """Google's `apply_plugin_main` with Qualcomm's plugin and QAIRT, for one model and chip."""
+
+    def __init__(self, model: str, soc: str, tuning: dict[str, int], home: Path) -> None:
+        import onnxruntime_qnn
+
+        litert, self.home = litert_folder(), home
+        qairt = Path(onnxruntime_qnn.get_qnn_htp_path()).parent
+        libraries = home / "libraries"
+        libraries.mkdir()
+        write_empty_library(libraries / "libQnnLpai.so")
+        # A copy: wheels need not keep run bits, and what is installed is never changed.
+        self._program = shutil.copyfile(litert / "tools/apply_plugin_main", home / "apply_plugin")
+        self._program.chmod(0o700)
+        self._environment = {**os.environ, "LD_LIBRARY_PATH": f"{qairt}:{libraries}:{litert}"}
+        self._options = (
+            "--cmd=apply",
+            "--soc_manufacturer=Qualcomm",
+            f"--soc_model={soc}",
+            f"--model={model}",
+            f"--libs={litert / 'vendors/qualcomm/compiler'}",
+            "--subgraphs=0",  # the others are bodies of what the CPU runs
+            f"--qualcomm_optimization_level=O{tuning['level']}",
+            f"--qualcomm_vtcm_size={tuning['vtcm_mb']}",
+        )
+
+    def __call__(self, output: Path, log: IO[bytes], **options: str) -> bool:
+        """Whether it wrote `output`; a crash is raised as a ToolError."""
+        more = [f"--qualcomm_{name}={value}" for name, value in options.items()]
+        done = subprocess.run(
+            [str(self._program), *self._options, f"--o={output}", *more],
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            env=self._environment,
+            cwd=self.home,
+            check=False,
+        )
+        if done.returncode < 0:
+            raise ToolError(
+                f"Qualcomm's plugin for LiteRT crashed ({signal.Signals(-done.returncode).name})"
+            )
+        return done.returncode == 0 and output.is_file() and output.stat().st_size > 0
+
+
+def _example(torch: Any, shape: Sequence[int], dtype: str) -> Any:
+    return torch.zeros(tuple(shape), dtype=getattr(torch, dtype))
+
+
+def _interpreter(model: str, threads: int) -> Any:
+    from ai_edge_litert.interpreter import Interpreter
+
+    made = Interpreter(model_path=model, num_threads=threads or os.cpu_count())
+    made.allocate_tensors()
+    return made
+
+
+def _check(feeds: Mapping[str, object], wanted: Mapping[str, object]) -> None:
+    if feeds.keys() != wanted.keys():
+        raise ValueError(f"the inputs are {', '.join(wanted)}, not {', '.join(feeds)}")
+
+
+if __name__ == "__main__":
+    main(LiteRtChild())
