@@ -29,6 +29,31 @@ def first_offence(bad: np.ndarray, array: np.ndarray) -> str:
     return f"{count} of {bad.size} values, first at ({place}): {array[index]!s}"
 
 
+def misfits(run: Run) -> dict[str, np.ndarray]:
+    """Where an answer is not what the contract says of the output's values, by what it is there:
+    neither 0 nor 1 of a mask, beyond a range by more than one unit in the last place, or not a
+    number. What nothing is wrong with is left out.
+    """
+    values, wanted = run.output, run.part.output
+    finite = np.isfinite(values) if values.dtype.kind == "f" else np.ones(values.shape, bool)
+    found = {"not finite": ~finite}
+    if wanted.kind == "binary":
+        found["neither 0 nor 1"] = finite & (values != 0) & (values != 1)
+    elif wanted.values is not None:
+        low, high = wanted.values
+        found[f"below {low:g}"] = finite & (values < low - ulp(low))
+        found[f"above {high:g}"] = finite & (values > high + ulp(high))
+    return {what: where for what, where in found.items() if where.any()}
+
+
+def ulp(end: float) -> float:
+    """One unit in the last place of a range's end, in float32; 0 of an open end.
+
+    onnxruntime's own Sigmoid and Tanh come out that far beyond.
+    """
+    return float(np.spacing(np.float32(max(abs(end), 1.0)))) if np.isfinite(end) else 0.0
+
+
 def same(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether two answers are equal to the bit, dtype and shape included."""
     return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()

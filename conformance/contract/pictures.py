@@ -7,11 +7,26 @@ from typing import Any
 import numpy as np
 
 from conformance.contract.evidence import Run
+from conformance.contract.look import misfits
 from conformance.contract.probes import PHOTOS
 from conformance.report.document import Figure
 from conformance.report.figures import bars_of, figure_of
-from reference.pictures import Array, Pixels, cropped, photograph
+from reference.pictures import (
+    MASK,
+    NOT_A_NUMBER,
+    Array,
+    Drawing,
+    Legend,
+    Pixels,
+    cropped,
+    painted,
+    photograph,
+    resized,
+    told,
+)
 from reference.tracks import Track
+
+_BROKEN = (MASK, (255, 220, 0))  # what breaks the contract, and what is above its range
 
 
 def notes(track: Track) -> tuple[str, ...]:
@@ -33,6 +48,29 @@ def answer(track: Track, run: Run) -> Figure | None:
     figure = figure_of(caption, f"{alt}; beside it {drawing.alt}.", drawing, photo)
     chart = bars_of(caption, drawing) if drawing.ranking else None
     return replace(figure, chart=chart)
+
+
+def broken(track: Track, run: Run) -> Figure | None:
+    """A photograph in grey and in colours the pixels whose values break the contract; None where
+    none does, or where the answer is no map.
+    """
+    found = misfits(run)
+    if not found or min(run.output.shape[-2:]) == 1 or run.part.image is None:
+        return None
+    photo, size = _photograph(track, run), _inside(run).shape[-2:]
+    grey = np.asarray(resized(photo, (size[1], size[0])).convert("L").convert("RGB"))
+    panel = grey // 2 + 64
+    legend: Legend = ()
+    for what, where in found.items():
+        colour = NOT_A_NUMBER if what == "not finite" else _BROKEN[what.startswith("above")]
+        inside = cropped(where, run.part.image.shape[-2:], run.probe.content)
+        pixels = np.asarray(inside.reshape(-1, *size).any(axis=0), np.bool_)
+        panel = painted(panel, pixels, colour)
+        legend += told(pixels, what, colour)
+    words = "; ".join(name for _, name in legend)
+    alt = f"The input {run.probe.name}; beside it, in colours, the pixels of its answer: {words}."
+    drawing = Drawing((panel,), words, legend=legend)
+    return figure_of(f"{run.probe.name}: {words}", alt, drawing, photo)
 
 
 def difference(track: Track, host: Run, other: Run, device: str) -> Figure | None:

@@ -7,10 +7,10 @@ import numpy as np
 
 from conformance.contract.evidence import Evidence, Run
 from conformance.contract.look import is_finite
-from conformance.contract.pictures import answer, difference, nearest, notes
+from conformance.contract.pictures import answer, broken, difference, nearest, notes
 from conformance.report.document import Figure, Section, Table
 
-_TEXTS_SHOWN = 10
+_TEXTS_SHOWN, _BROKEN_SHOWN = 10, 3
 
 
 def contract_sections(label: str, e: Any) -> Iterator[Section]:
@@ -18,6 +18,7 @@ def contract_sections(label: str, e: Any) -> Iterator[Section]:
     if not isinstance(e, Evidence):
         yield package_files(label, e.files)
         return
+    yield from broken_values(label, e)
     yield from answers_to_photographs(label, e)
     yield from retrieval(label, e)
 
@@ -27,6 +28,16 @@ def package_files(label: str, files: Mapping[str, int]) -> Section:
     rows = tuple((name, f"{size:,}") for name, size in files.items())
     table = Table("Files", ("file", "bytes"), rows, right=(1,))
     return Section("files", "What the package holds", label, tables=(table,))
+
+
+def broken_values(label: str, e: Evidence) -> Iterator[Section]:
+    """Where the values of answers are not what the contract says, of the first such answers."""
+    figures = [figure for run in e.kept() if (figure := broken(e.track, run))]
+    if figures:
+        left = len(figures) - _BROKEN_SHOWN
+        notes = (f"So are {left} other answers.",) if left > 0 else ()
+        title = "Where values break the contract, on this machine"
+        yield Section("broken", title, label, notes, figures=tuple(figures[:_BROKEN_SHOWN]))
 
 
 def answers_to_photographs(label: str, e: Evidence) -> Iterator[Section]:

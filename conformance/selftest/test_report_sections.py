@@ -1,12 +1,14 @@
 """Evidence as sections: of what was seen, never of what would have to be run."""
 
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from conformance.contract.evidence import Evidence
 from conformance.contract.items import ContractWing
@@ -19,14 +21,17 @@ from conformance.report.document import Section
 from conformance.report.session import ReportSession, _unmeasured, gathered
 from conformance.selftest.facts import answered, evidence
 from conformance.selftest.reports import RAMP, ROWS, depth_of
+from reference.classification.contract import CLASSIFICATION_2025
 from reference.depth.contract import DEPTH_2025
 from reference.npu.compile import Compiled
 from reference.npu.devices import find_device
 from reference.npu.process import BINARY
 from reference.npu.toolchain import Toolchain
 from reference.npu.trace import CpuNode, Node, Placement, SimulatedTime, Traffic
+from reference.pictures import NOT_A_NUMBER
 from reference.process import Limits
 from reference.retrieval.contract import RETRIEVAL_2026
+from reference.segmentation.contract import SEGMENTATION_2025
 
 DEVICE = find_device("Samsung Galaxy S24")
 
@@ -97,6 +102,33 @@ def test_the_npu_against_the_host() -> None:
     assert found.title == "This machine against the emulated NPU of Samsung Galaxy S24"
     assert found.tables[0].rows == (("probe 'astronaut'", "0.1", "1.0000000"),)
     assert [figure.caption for figure in found.figures] == ["astronaut: largest difference 0.1"]
+
+
+def test_where_values_break_the_contract() -> None:
+    """Pixels by what is wrong with them, rows 0 to 47 above 1 and 48 to 119 no numbers; and
+    without the padding of a letterbox, of which coffee has 682 rows of 1024.
+    """
+    wrong = RAMP.copy()
+    wrong[..., :48, :], wrong[..., 48:120, :] = 1.5, np.nan
+    found = sections(answered(DEPTH_2025, {"astronaut": wrong, "coffee": RAMP}))
+    (figure,) = found["broken"].figures
+    assert [name for _, name in figure.legend] == ["not finite, 15%", "above 1, 10%"]
+    assert next(iter(found)) == "broken"
+    picture = np.asarray(Image.open(BytesIO(figure.image)))[:, 330:].astype(int)
+    colours = [picture[round(row / 480 * len(picture)), 150] for row in (24, 90, 300)]
+    assert np.abs(colours[0] - (255, 220, 0)).max() < 12
+    assert np.abs(colours[1] - NOT_A_NUMBER).max() < 12
+    assert np.ptp(colours[2]) < 12, "grey"
+    assert "broken" not in sections(depth_of(RAMP))
+
+    soft = np.zeros((1024, 1024), np.float32)
+    soft[:341] = 0.25
+    found = sections(answered(SEGMENTATION_2025, {"coffee": soft}))
+    (figure,) = found["broken"].figures
+    assert [name for _, name in figure.legend] == ["neither 0 nor 1, 50%"]
+
+    logits = np.full((1, 64), np.nan, np.float32)
+    assert "broken" not in sections(answered(CLASSIFICATION_2025, {"astronaut": logits}))
 
 
 @pytest.mark.filterwarnings("error")
