@@ -18,6 +18,7 @@ from reference.pictures import (
     Drawing,
     Legend,
     Pixels,
+    Where,
     cropped,
     painted,
     photograph,
@@ -26,6 +27,7 @@ from reference.pictures import (
 )
 from reference.tracks import Track
 
+_RARE = 0.01  # the share of the pixels below which each is drawn larger
 _BROKEN = (MASK, (255, 220, 0))  # what breaks the contract, and what is above its range
 
 
@@ -65,12 +67,21 @@ def broken(track: Track, run: Run) -> Figure | None:
         colour = NOT_A_NUMBER if what == "not finite" else _BROKEN[what.startswith("above")]
         inside = cropped(where, run.part.image.shape[-2:], run.probe.content)
         pixels = np.asarray(inside.reshape(-1, *size).any(axis=0), np.bool_)
-        panel = painted(panel, pixels, colour)
+        panel = painted(panel, _seen(pixels), colour)
         legend += told(pixels, what, colour)
     words = "; ".join(name for _, name in legend)
     alt = f"The input {run.probe.name}; beside it, in colours, the pixels of its answer: {words}."
     drawing = Drawing((panel,), words, legend=legend)
     return figure_of(f"{run.probe.name}: {words}", alt, drawing, photo)
+
+
+def _seen(pixels: Where) -> Where:
+    """Single pixels made so large that they do not vanish when the picture is made smaller."""
+    import cv2
+
+    edge = max(1, pixels.shape[1] // 64) if pixels.mean() < _RARE else 1
+    larger: Where = cv2.dilate(pixels.astype(np.uint8), np.ones((edge, edge), np.uint8)) > 0
+    return larger
 
 
 def difference(track: Track, host: Run, other: Run, device: str) -> Figure | None:

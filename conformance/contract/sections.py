@@ -35,7 +35,8 @@ def broken_values(label: str, e: Evidence) -> Iterator[Section]:
     figures = [figure for run in e.kept() if (figure := broken(e.track, run))]
     if figures:
         left = len(figures) - _BROKEN_SHOWN
-        notes = (f"So are {left} other answers.",) if left > 0 else ()
+        more = (f"{left} other answers break it too.",) if left > 0 else ()
+        notes = ("Pixels that are few are drawn larger.", *more)
         title = "Where values break the contract, on this machine"
         yield Section("broken", title, label, notes, figures=tuple(figures[:_BROKEN_SHOWN]))
 

@@ -6,7 +6,6 @@ import html
 import json
 import re
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,11 +41,13 @@ def write_report(report: Report, target: Path) -> list[Path]:
 def check_target(target: Path) -> None:
     """Makes the folder; raises SubmissionError where no report can be written to `target`."""
     files = _files(target)
-    if any(path.suffix in (".html", ".md") for path in files) and find_spec("jinja2") is None:
-        raise SubmissionError(
-            "--report needs Jinja2, which is not installed",
-            install_command("report"),
-        )
+    if any(path.suffix in (".html", ".md") for path in files):
+        try:
+            import jinja2  # noqa: F401 - needed at the end of a run, missed at its start
+        except ImportError:
+            raise SubmissionError(
+                "--report needs Jinja2, which is not installed", install_command("report")
+            ) from None
     folder = files[0].parent
     try:
         folder.mkdir(parents=True, exist_ok=True)

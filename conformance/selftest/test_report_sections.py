@@ -121,6 +121,14 @@ def test_where_values_break_the_contract() -> None:
     assert np.ptp(colours[2]) < 12, "grey"
     assert "broken" not in sections(depth_of(RAMP))
 
+    rare = RAMP.copy()
+    rare[..., 240, 320] = 1.5
+    (figure,) = sections(answered(DEPTH_2025, {"astronaut": rare}))["broken"].figures
+    picture = np.asarray(Image.open(BytesIO(figure.image)))[:, 330:].astype(int)
+    assert (np.abs(picture - (255, 220, 0)).max(axis=2) < 40).sum() >= 9, (
+        "seen in the small picture"
+    )
+
     soft = np.zeros((1024, 1024), np.float32)
     soft[:341] = 0.25
     found = sections(answered(SEGMENTATION_2025, {"coffee": soft}))
