@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from conformance.contract.feeding import feed, match_inputs
 from conformance.contract.probes import Probe, Role, probes_for
 from conformance.runtimes.process import ModelProcess
 from conformance.subject import Progress
+from conformance.submission.feeding import feed, match_inputs
 from conformance.submission.graph import Graph, Value, read_graph
 from conformance.submission.model import Model, Submission
 from reference.errors import SubmissionError, ToolError

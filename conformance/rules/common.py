@@ -16,8 +16,8 @@ from conformance.rules.contract import NO_GRAPH, of_part
 from conformance.rules.external import misplaced
 from conformance.rules.sizes import open_sizes, sizes_seen
 from conformance.submission.graph import Graph, megabytes, nbytes
+from conformance.submission.standard import MAX_IR, MAX_OPSET
 
-MAX_IR, MAX_OPSET = 11, 23
 OLDER_OPSET = "export with opset_version=17"
 OLDER_IR = "set model.ir_version = 10 and save it again with onnx.save"
 RANDOM = {

@@ -7,11 +7,11 @@ import onnx
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from conformance.contract.feeding import feed, match_inputs
 from conformance.selftest.assess import assess_models, broken
 from conformance.selftest.models import conforming
 from conformance.selftest.mutants.mutant import cast, ints
 from conformance.selftest.surgery import after, both, rename_input, step
+from conformance.submission.feeding import feed, match_inputs
 from conformance.submission.graph import Value
 from reference.depth.contract import DEPTH_2025
 from reference.retrieval.contract import RETRIEVAL_2026

@@ -11,6 +11,8 @@ from typing import Any
 
 from conformance.submission.graph import Graph, Node
 
+# What AI Hub reads: qai-hub-models 0.65.0 requires onnx<=1.18.0.
+MAX_IR, MAX_OPSET = 11, 23
 # The contrib operators that quantised exports need; Qualcomm's execution provider takes them.
 CONTRIB = {"QuantizeLinear", "DequantizeLinear"}
 _ATEN = {"aten", "org.pytorch.aten", "prim"}

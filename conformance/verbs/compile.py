@@ -8,12 +8,12 @@ from pathlib import Path
 
 import click
 
-from conformance.contract.feeding import feed, match_inputs
 from conformance.contract.probes import need_inputs, probes_for
 from conformance.report.compile import Attempt, compile_report
 from conformance.report.progress import stderr_progress
 from conformance.runtimes.ranges import Ranges, measure_ranges
 from conformance.subject import Progress, ticking
+from conformance.submission.feeding import feed, match_inputs
 from conformance.submission.graph import read_graph
 from conformance.verbs import PATH, Answer, for_devices, limited
 from conformance.verbs._models import files_by_part

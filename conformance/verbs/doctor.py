@@ -19,8 +19,8 @@ import click
 from conformance.device.hub import Hub, configuration
 from conformance.environment import installed
 from conformance.report.progress import stderr_progress
-from conformance.rules.common import MAX_IR, MAX_OPSET
 from conformance.submission.graph import megabytes
+from conformance.submission.standard import MAX_IR, MAX_OPSET
 from conformance.verbs import Answer
 from reference.errors import SubmissionError, one_line
 from reference.install import PROJECT, install_command
