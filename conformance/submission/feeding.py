@@ -58,11 +58,14 @@ def _by_elimination(possible: dict[str, list[Value]], matched: dict[str, Value])
             matched[name] = left[0]
 
 
+def holds(tensor: Tensor, *, raw_pixels: bool) -> set[str]:
+    """The types, numpy's names, that hold everything that is fed for a tensor of the contract."""
+    pixels = {"uint8"} if raw_pixels and tensor.kind == "picture" else set()
+    return _HOLDS.get(tensor.dtypes[0], {*tensor.dtypes}) | pixels
+
+
 def _takes(value: Value, tensor: Tensor, raw_pixels: bool) -> bool:
-    kind = _HOLDS.get(tensor.dtypes[0], {*tensor.dtypes}) | (
-        {"uint8"} if raw_pixels and tensor.kind == "picture" else set()
-    )
-    return value.dtype in kind and fits(value.shape, tensor.shape)
+    return value.dtype in holds(tensor, raw_pixels=raw_pixels) and fits(value.shape, tensor.shape)
 
 
 def _name(tensor: Tensor) -> str:

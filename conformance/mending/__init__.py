@@ -1,0 +1,1 @@
+"""Mends what keeps an ONNX model from its contract; each mender is beside its rule."""
