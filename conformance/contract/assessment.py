@@ -1,11 +1,13 @@
 """Holds one submission to the contract of its track, the cheap rules first."""
 
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from conformance.assessment import BaseAssessment
 from conformance.contract.evidence import Evidence
+from conformance.mending.menders import with_advice
 from conformance.rulebook import Level, Rule, Verdict, rules_for, skipped
 from conformance.subject import Subject
 from reference.errors import SubmissionError
@@ -43,7 +45,14 @@ class Assessment(BaseAssessment):
         if any(each.blocks for each in broken) or (broken and not self.evidence.feedable):
             ids = ", ".join(each.id for each in broken)
             return skipped(f"not run: the file itself breaks {ids}; mend that first")
-        return rule.check(self.evidence)
+        verdict = rule.check(self.evidence)
+        return verdict if verdict.outcome != "fail" else self._advised(rule, verdict)
+
+    def _advised(self, rule: Rule, verdict: Verdict) -> Verdict:
+        """What is broken, with that `lpcvc fix` mends it in the file that was given."""
+        graphs = [] if self.subject.torch else self.evidence.each_graph()
+        remedy = with_advice(verdict.remedy or rule.remedy, rule.id, self.track, graphs)
+        return replace(verdict, remedy=remedy)
 
     def _broken_graph(self) -> list[Rule]:
         static = [r for r in self.rules if r.needs == "graph" and r.level is Level.REQUIRED]
@@ -51,12 +60,15 @@ class Assessment(BaseAssessment):
 
 
 class PackageAssessment(Assessment):
-    """One submission that is a package; no rule of it needs a run."""
+    """One submission that is a package; no rule of it needs a run, and none has a mender."""
 
     @cached_property
     def evidence(self) -> Any:
         """What the room `package` of the track made of it."""
         return self._open().package
+
+    def _advised(self, rule: Rule, verdict: Verdict) -> Verdict:
+        return verdict
 
 
 def assessment_of(

@@ -4,7 +4,7 @@ A mender looks at a model as it is and tells the changes that its rule asks for,
 plainly the right one; what each does to the file is in `child`. The order is that of the changes.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -50,6 +50,12 @@ def changes(track: Track, part: Part, graph: Graph) -> list[Change]:
 def mendable(track: Track, part: Part, graph: Graph) -> frozenset[str]:
     """The rules for which `lpcvc fix` has something to mend in this model."""
     return frozenset(change.rule for change in changes(track, part, graph))
+
+
+def with_advice(remedy: str, rule: str, track: Track, graphs: Iterable[tuple[Part, Graph]]) -> str:
+    """The remedy of a broken `rule`, with that `lpcvc fix` can do it where that is so."""
+    can = any(rule in mendable(track, part, graph) for part, graph in graphs)
+    return f"{remedy}; `lpcvc fix` can do this" if can else remedy
 
 
 def _open_sizes(case: Case) -> Iterator[Change]:

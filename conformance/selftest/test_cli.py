@@ -16,7 +16,7 @@ from reference.registry import find_track
 ROOT = Path(__file__).parents[2]
 VERBS = {
     *("bundle", "check", "compare", "compile", "data", "demo", "devices", "doctor"),
-    *("estimate", "export", "export-card", "gate"),
+    *("estimate", "export", "export-card", "fix", "gate"),
     *("hub", "inspect", "quantize", "rank", "rules", "score", "selftest", "submit"),
 }
 # Imported for work alone, not for a verb's options.

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from conformance.gate import Gate
+from conformance.mending.menders import with_advice
 from conformance.report.progress import stderr_progress
 from conformance.rulebook import Rule, all_rules, every_track, rules_for
 from conformance.subject import onnx_file
@@ -156,4 +157,7 @@ def _broken(
             fails = gate.fails(rule.level)
             head = f"{name}: {rule.id} ({rule.level.value}){'' if fails else ' warns'}"
             wanted = f", expected {verdict.expected}" if verdict.expected else ""
-            yield f"{head}: {verdict.seen}{wanted}\n  -> {verdict.remedy or rule.remedy}", fails
+            remedy = verdict.remedy or rule.remedy
+            if track is not None:
+                remedy = with_advice(remedy, rule.id, track, evidence.each_graph())
+            yield f"{head}: {verdict.seen}{wanted}\n  -> {remedy}", fails
