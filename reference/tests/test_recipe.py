@@ -89,7 +89,7 @@ def carried_out(model: type[Recipe], folder: Path, **hub: object) -> dict[str, n
             capture_output=True,
             text=True,
             check=False,
-            timeout=1200,
+            timeout=3600,
         )
     assert done.returncode == 0, done.stderr
     with np.load(folder / "ran.npz") as arrays:
