@@ -1,7 +1,5 @@
 """What the test modules of the wings do with an item: record what comes of it, fail or skip."""
 
-from collections.abc import Callable
-
 import pytest
 
 from conformance.wing import Case
@@ -9,6 +7,8 @@ from reference.errors import SubmissionError, ToolError
 
 # What to make an item with where there is nothing for it to be about: the plugin drops it.
 NOTHING = (None,)
+# What came of an item, by name.
+FOUND = pytest.StashKey[dict[str, str]]()
 
 
 class ERROR(pytest.exit.Exception):  # type: ignore[name-defined, misc]
@@ -17,18 +17,15 @@ class ERROR(pytest.exit.Exception):  # type: ignore[name-defined, misc]
     __module__ = "builtins"
 
 
-def judge(case: Case, record_property: Callable[[str, object], None]) -> None:
-    """Fails or skips the running test as what comes of the case says."""
+def judge(case: Case, item: pytest.Item) -> None:
+    """Fails or skips the running `item` as what comes of the case says, which it keeps."""
     try:
         found = case.judged()
     except ToolError:
         raise  # the run goes on; this item has no answer
     except SubmissionError as error:
         raise ERROR(str(error), returncode=pytest.ExitCode.USAGE_ERROR) from None
-    for name, value in found.row.properties():
-        record_property(name, value)
-    for name, value in found.beside.items():
-        record_property(f"lpcvc_{name}", value)
+    item.stash[FOUND] = {**vars(found.row), **found.beside}
     if found.row.status == "skip":
         pytest.skip(found.row.seen)
     if found.row.status == "FAIL":

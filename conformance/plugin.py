@@ -2,6 +2,8 @@
 
 import importlib
 import re
+import shutil
+import sys
 from argparse import ArgumentError
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from functools import partial
@@ -12,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from conformance.fault import told
-from conformance.items import ERROR, NOTHING
+from conformance.items import ERROR, FOUND, NOTHING
 from conformance.marker import Marker, markers
-from conformance.report.terminal import Row, table
+from conformance.report.junit import follow_junit
+from conformance.report.summary import Told, summary
+from conformance.report.terminal import FACTS, facts_of, row_of
 from conformance.settings import find_settings
 from conformance.wing import Case, Wing
 from reference.closest import did_you_mean
@@ -128,6 +132,7 @@ def pytest_configure(config: pytest.Config) -> None:
         alone = [option for option in marker.alone if option in given]
         if alone and config.getoption("numprocesses", None):
             raise pytest.UsageError(f"{alone[0]} needs one process; leave -n out")
+    follow_junit(config)
     if config.getoption("report"):
         _follow(config, [Path(target) for target in config.getoption("report")])
     if any(config.getoption(name) for name in _GIVEN):
@@ -301,6 +306,9 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Shows no Python trace, and nothing of a stranger's file that would steer the terminal."""
     report = yield
+    if call.when == "call" and FOUND in item.stash:
+        # Its story stands at the end, not among the failures that pytest shows ahead of that.
+        vars(report).update({FACTS: item.stash[FOUND], "_pdbshown": True})
     error = call.excinfo.value if call.excinfo else None
     if isinstance(error, Exception) and _case(item) is not None:
         report.longrepr = told(error)
@@ -314,29 +322,43 @@ def pytest_runtest_makereport(
 
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, object] | None:
     """A rule that is broken without failing the gate counts as `warned`."""
-    row = Row.from_properties(report.user_properties) if report.when == "call" else None
+    row = row_of(report)
     if row is not None and row.status == "warn":
         return "warned", "w", ("WARN", {"yellow": True})
     return None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The table of rules."""
+    """What came of the rules, what is broken last, and what to do."""
+    config = terminalreporter.config
     reports = [
         report
         for reports in terminalreporter.stats.values()
         for report in reports
-        if isinstance(report, pytest.TestReport) and report.when == "call"
+        if isinstance(report, pytest.TestReport) and facts_of(report)
     ]
     reports.sort(key=lambda report: report.start)
-    rows = [row for row in (Row.from_properties(r.user_properties) for r in reports) if row]
-    if rows:
-        terminalreporter.section("conformance")
-        for line, markup in table(rows, terminalreporter._screen_width):
-            terminalreporter.write_line(printable(line), **markup)
-        properties = [{k: str(v) for k, v in r.user_properties} for r in reports]
-        saved = terminalreporter.config.stash.get(_SAVED, [])
-        asked = _asked_items(terminalreporter.config).values()
-        below = (line for items in asked for line in items.WING.summary(properties))
-        for line in (*below, *saved):
-            terminalreporter.write_line(printable(line))
+    if not reports:
+        return
+    stories = config.option.tbstyle != "no"
+    found = [
+        Told(row, report.longreprtext if stories and report.failed else "")
+        for report in reports
+        if (row := row_of(report))
+    ]
+    # Where there is no terminal, there is nothing to wrap for.
+    width = shutil.get_terminal_size((sys.maxsize, 0)).columns
+    terminalreporter.ensure_newline()
+    terminalreporter.section("conformance")
+    asked = _asked_items(config).values()
+    facts = [facts_of(report) for report in reports]
+    below = [line for items in asked for line in items.WING.summary(facts)]
+    for line in below:
+        terminalreporter.write_line(printable(line))
+    for line, markup in summary(found, width, verbose=config.option.verbose > 0):
+        terminalreporter.write_line(printable(line), **markup)
+    for line in config.stash.get(_SAVED, []):
+        terminalreporter.write_line(printable(line))
+    failed = terminalreporter.stats.get("failed", ())
+    if config.option.reportchars == "fE" and all(map(row_of, failed)):
+        terminalreporter.reportchars = "E"  # it would say the same once more, and less

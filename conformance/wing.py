@@ -86,7 +86,7 @@ class Wing(ABC):
 
     @classmethod
     def summary(cls, found: Sequence[Mapping[str, str]]) -> Iterable[str]:
-        """Lines below the table; `found` has the properties of every item's report."""
+        """Lines below the table; `found` has the facts of every item."""
         return ()
 
     def sections(self) -> Iterable[Section]:
@@ -163,6 +163,7 @@ class RuleCase(Case):
             verdict.expected,
             self.rule.source_for(track),
             repeat_rule(track, self.rule, self.suite.options),
+            self.rule.summary,
         )
 
 

@@ -7,5 +7,5 @@ from conformance.wing import Case
 
 
 @pytest.mark.contract
-def test_contract(contract_case: Case, record_property) -> None:
-    judge(contract_case, record_property)
+def test_contract(contract_case: Case, request) -> None:
+    judge(contract_case, request.node)

@@ -7,5 +7,5 @@ from conformance.wing import Case
 
 
 @pytest.mark.device
-def test_device(device_case: Case, record_property) -> None:
-    judge(device_case, record_property)
+def test_device(device_case: Case, request) -> None:
+    judge(device_case, request.node)

@@ -7,5 +7,5 @@ from conformance.wing import Case
 
 
 @pytest.mark.npu
-def test_npu(npu_case: Case, record_property) -> None:
-    judge(npu_case, record_property)
+def test_npu(npu_case: Case, request) -> None:
+    judge(npu_case, request.node)

@@ -64,13 +64,13 @@ def explain_disagreement(row: Row, track: Track, agreement: "Agreement") -> str:
 def branch_table(reports: Iterable[Mapping[str, str]]) -> Iterable[str]:
     """For each submission of two encoders the cosine of each, in float and compiled.
 
-    `reports` are the properties of the items: subject, rule and cosine.
+    `reports` are the facts of the items: subject, rule and cosine.
     """
     cells: dict[str, dict[tuple[str, str], str]] = {}
     for found in reports:
-        if "lpcvc_cosine" in found:
-            part, _, pair = found["lpcvc_rule"].partition(" ")
-            cells.setdefault(found["lpcvc_subject"], {})[part, pair] = found["lpcvc_cosine"]
+        if "cosine" in found:
+            part, _, pair = found["rule"].partition(" ")
+            cells.setdefault(found["subject"], {})[part, pair] = found["cosine"]
     for subject, own in cells.items():
         yield ""
         yield f"{subject}, cosine by branch"

@@ -7,5 +7,5 @@ from conformance.wing import Case
 
 
 @pytest.mark.parity
-def test_parity(parity_case: Case, record_property) -> None:
-    judge(parity_case, record_property)
+def test_parity(parity_case: Case, request) -> None:
+    judge(parity_case, request.node)

@@ -40,7 +40,7 @@ def explain_regression(row: Row, versions: Sequence[str], changes: Sequence[Chan
 
 def version_lines(reports: Iterable[Mapping[str, str]]) -> Iterable[str]:
     """For each submission the versions that differ from the baseline's."""
-    found = {r["lpcvc_subject"]: r["lpcvc_versions"] for r in reports if r.get("lpcvc_versions")}
+    found = {r["subject"]: r["versions"] for r in reports if r.get("versions")}
     for subject, versions in found.items():
         yield ""
         yield f"{subject}, versions that are not the baseline's: {versions}"

@@ -7,5 +7,5 @@ from conformance.wing import Case
 
 
 @pytest.mark.regression
-def test_regression(regression_case: Case, record_property) -> None:
-    judge(regression_case, record_property)
+def test_regression(regression_case: Case, request) -> None:
+    judge(regression_case, request.node)

@@ -21,7 +21,7 @@ from conformance.report.document import (
     merged,
     subjects_of,
 )
-from conformance.report.terminal import Row, shell_word
+from conformance.report.terminal import Row, row_of, shell_word
 from conformance.report.writers import check_target, write_report
 from reference.errors import one_line, printable
 from reference.registry import known_track
@@ -89,7 +89,7 @@ class ReportSession:
 
     def _report(self, session: pytest.Session, exitstatus: int) -> Report:
         reports = sorted(self._reports, key=lambda report: report.start)
-        found = [(r, Row.from_properties(r.user_properties)) for r in reports]
+        found = [(r, row_of(r)) for r in reports]
         rows = [row for r, row in found if row and r.when == "call"]
         others = tuple(
             Other(r.nodeid.rpartition("::")[2] or r.nodeid, _STATUS.get(r.outcome, "skip"), _why(r))

@@ -1,8 +1,7 @@
-"""The verdict of one rule as a block of text, and of all rules as a table."""
+"""The verdict of one rule: as a line of the table, and as a block of text."""
 
 import os
 import shlex
-import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -15,6 +14,9 @@ if TYPE_CHECKING:
 
 # Characters of one field; several offences together take a few hundred.
 _LONGEST = 2000
+
+# The attribute of a pytest report that has them.
+FACTS = "lpcvc_facts"
 
 Status = Literal["pass", "FAIL", "warn", "skip"]
 
@@ -30,8 +32,8 @@ COLOURS: dict[Status, dict[str, bool]] = {
 class Row:
     """One line of the table; `subject` is the heading that it stands under.
 
-    `track` is the track's id and `again` the command that repeats this line. What there is nothing
-    to say of is empty.
+    `track` is the track's id, `again` the command that repeats this line, and `title` the rule in a
+    sentence. What there is nothing to say of is empty.
     """
 
     subject: str
@@ -44,21 +46,23 @@ class Row:
     expected: str = ""
     source: str = ""
     again: str = ""
+    title: str = ""
 
     def __post_init__(self) -> None:
         for name in ("subject", "seen", "remedy", "expected"):  # may hold names of a file
             object.__setattr__(self, name, one_line(getattr(self, name), _LONGEST))
 
-    def properties(self) -> list[tuple[str, str]]:
-        """The row as report properties, which also reach JUnit XML."""
-        return [(f"lpcvc_{name}", value) for name, value in vars(self).items()]
 
-    @classmethod
-    def from_properties(cls, properties: Iterable[tuple[str, object]]) -> "Row | None":
-        """The row that `properties` holds, None for a test that is not about a rule."""
-        found = {name.removeprefix("lpcvc_"): str(value) for name, value in properties}
-        own = {name: found[name] for name in cls.__annotations__ if name in found}
-        return cls(**own) if own.keys() == cls.__annotations__.keys() else None  # type: ignore[arg-type]
+def facts_of(report: object) -> dict[str, str]:
+    """What an item has found, by name, of the report of its call; empty for any other."""
+    return getattr(report, FACTS, {})
+
+
+def row_of(report: object) -> Row | None:
+    """The row of the item that a report is about; None for one that is about no rule."""
+    facts = facts_of(report)
+    own = {name: facts[name] for name in Row.__annotations__ if name in facts}
+    return Row(**own) if own else None  # type: ignore[arg-type]
 
 
 def explain_failure(
@@ -101,33 +105,3 @@ def shell_word(text: str) -> str:
     data = os.fsencode(text)
     plain = (chr(b) if 32 <= b < 127 and b not in b"'\\" else f"\\x{b:02x}" for b in data)
     return f"$'{''.join(plain)}'"
-
-
-def table(rows: list[Row], width: int) -> Iterable[tuple[str, dict[str, bool]]]:
-    """The lines of the table, with the markup of each, at most `width` columns wide."""
-    columns = max(len(row.rule) for row in rows)
-    for subject in dict.fromkeys(row.subject for row in rows):
-        own = [row for row in rows if row.subject == subject]
-        counts = {status: sum(row.status == status for row in own) for status in COLOURS}
-        tally = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-        yield "", {}
-        yield f"{subject}: {tally}", {"bold": True}
-        for row in own:
-            if row.status == "skip":
-                continue
-            head = f"  {row.rule:<{columns}}  {row.level:<10}  {row.status}  "
-            seen = f"{row.seen}, expected {row.expected}" if row.expected else row.seen
-            yield from _wrapped(head, seen, width, COLOURS[row.status])
-            if row.status == "warn":
-                yield from _wrapped(" " * len(head), f"-> {row.remedy}", width, {"yellow": True})
-        for reason in dict.fromkeys(row.seen for row in own if row.status == "skip"):
-            ids = ", ".join(r.rule for r in own if r.status == "skip" and r.seen == reason)
-            yield from _wrapped("  skip  ", f"{ids}: {reason}", width, COLOURS["skip"])
-
-
-def _wrapped(
-    head: str, text: str, width: int, markup: dict[str, bool]
-) -> Iterable[tuple[str, dict[str, bool]]]:
-    lines = textwrap.wrap(text, max(width - len(head), 40)) or [""]
-    for index, line in enumerate(lines):
-        yield (head if index == 0 else " " * len(head)) + line, markup

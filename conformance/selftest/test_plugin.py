@@ -306,8 +306,8 @@ SIXTH = {
 
 
         @pytest.mark.toy
-        def test_toy(toy_case, record_property):
-            judge(toy_case, record_property)
+        def test_toy(toy_case, request):
+            judge(toy_case, request.node)
     """,
 }
 
@@ -335,13 +335,13 @@ def test_a_sixth_wing_is_a_folder_and_a_name(tmp_path: Path) -> None:
     assert done.returncode == 1, done.stdout + done.stderr
     assert "test_toy[depth-2025::TOY-1]" in done.stdout
     assert f"TOY-1: {size} bytes, at most {size - 1}" in done.stdout
-    assert f"  TOY-1  toy         FAIL  {size} bytes" in done.stdout
     assert "\n1 weighed\n" in done.stdout
     page = (tmp_path / "out" / "report.html").read_text()
     assert "Weighed on a toy balance" in page
     assert "TOY-1" in page
     large = run_pytest(tmp_path, *common, "-m", "toy", f"--most={size}", **path)
     assert large.returncode == 0, large.stdout + large.stderr
+    assert f"  pass  TOY-1 (toy): {size} bytes" in large.stdout
     unasked = run_pytest(tmp_path, *common, f"--most={size - 1}", **path)
     assert unasked.returncode == pytest.ExitCode.NO_TESTS_COLLECTED, unasked.stdout
 

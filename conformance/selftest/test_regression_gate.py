@@ -67,7 +67,7 @@ def test_a_model_compares_with_itself(folder: Path) -> None:
     assert kept.entries["rules/RET-1"].outcome == "pass"
     assert kept.environment["onnxruntime"]
     answers = sum(key.startswith("outputs/text/") for key in kept.entries)
-    assert f"outputs/text   baseline    pass  {answers} same" in gate.out
+    assert f"  pass  outputs/text (baseline): {answers} same" in gate.out
     assert "versions" not in gate.out
 
 

@@ -1,7 +1,6 @@
 """`--report` end to end: what a run leaves behind, in one process and in several."""
 
 import json
-import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import jsonschema
@@ -13,7 +12,7 @@ from conformance.selftest.gate import Gate, run_gate
 from conformance.selftest.models import write
 from conformance.selftest.page import read_page
 from conformance.selftest.surgery import after, step
-from conformance.selftest.test_gate import poison, save_mutant
+from conformance.selftest.test_gate import facts_in, poison, save_mutant
 from reference.depth.contract import DEPTH_2025
 from reference.errors import SubmissionError
 from reference.npu.toolchain import find_toolchain
@@ -98,12 +97,10 @@ def test_a_failing_submission(tmp_path: Path) -> None:
     markdown = (tmp_path / "out" / "report.md").read_text()
     statement = "Depth lies in \\[0, 1\\] on the host, to one unit in the last place of 1."
     assert f"| **DEP-7** {statement} | documented | **FAIL** |" in markdown
-    cases = ET.parse(tmp_path / "junit.xml").getroot().iter("testcase")
-    found = [{p.get("name"): p.get("value") for p in case.iter("property")} for case in cases]
-    own = {each["lpcvc_rule"]: each for each in found}
+    own = facts_in(tmp_path / "junit.xml")
     for rule in subject["rules"]:
         for name in ("level", "seen", "expected", "source", "remedy", "again"):
-            assert own[rule["id"]][f"lpcvc_{name}"] == rule[name]
+            assert own[rule["id"]][name] == rule[name]
 
 
 def test_two_workers(tmp_path: Path) -> None:

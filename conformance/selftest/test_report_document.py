@@ -7,6 +7,7 @@ from dataclasses import replace
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import jsonschema
 import numpy as np
@@ -21,7 +22,7 @@ from conformance.report.badge import badge
 from conformance.report.charts import bars
 from conformance.report.document import Chart, Section, merged, subjects_of
 from conformance.report.palette import BADGE, THEME
-from conformance.report.terminal import Row
+from conformance.report.terminal import FACTS, row_of
 from conformance.report.writers import as_html, as_json, as_markdown, write_report
 from conformance.selftest.page import read_page
 from conformance.selftest.reports import RAMP, ROWS, classes_of, depth_of, made_up, masks_of
@@ -248,6 +249,7 @@ def test_of_two_processes_the_one_that_saw_more(monkeypatch: pytest.MonkeyPatch)
     assert fitted.notes == ("1 picture left out: the page would grow too large",)
 
 
-def test_a_row_travels_as_properties() -> None:
+def test_a_row_travels_with_a_report() -> None:
     for row in ROWS:
-        assert Row.from_properties(row.properties()) == row
+        assert row_of(SimpleNamespace(**{FACTS: {**vars(row), "beside": "x"}})) == row
+    assert row_of(SimpleNamespace()) is None
