@@ -26,9 +26,12 @@ from reference.errors import SubmissionError, printable
 
 if TYPE_CHECKING:
     from conformance.report.document import Section
+    from reference.process import Limits
 
 _RUN = pytest.StashKey[dict[str, Wing]]()
 _SAVED = pytest.StashKey[list[str]]()
+# pytest-timeout has an option of this name, which means the same.
+_OWN_TIMEOUT = find_spec("pytest_timeout") is None
 _GIVEN = ("track", "submission", "weights", "device", "as_evaluated")
 
 
@@ -54,7 +57,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="FILE",
         help="the official checkpoint for the reference model of --track",
     )
-    if find_spec("pytest_timeout") is None:  # its option of this name means the same
+    if _OWN_TIMEOUT:
         group.addoption(
             "--timeout",
             type=float,
@@ -135,6 +138,7 @@ def pytest_configure(config: pytest.Config) -> None:
     follow_junit(config)
     if config.getoption("report"):
         _follow(config, [Path(target) for target in config.getoption("report")])
+    _limits(config)
     if any(config.getoption(name) for name in _GIVEN):
         _wings(config)
 
@@ -192,14 +196,25 @@ def _sections(config: pytest.Config) -> "Iterable[Section]":
     return (part for wing in config.stash.get(_RUN, {}).values() for part in wing.sections())
 
 
+def _limits(config: pytest.Config) -> "Limits":
+    """What a model may take; what is no such amount is told at once."""
+    from reference.process import Limits
+
+    timeout = config.getoption("timeout", default=None)
+    if not timeout and not _OWN_TIMEOUT:
+        timeout = None  # pytest-timeout has 0 for no limit
+    try:
+        return Limits.of(timeout, config.getoption("memory"))
+    except SubmissionError as error:
+        raise pytest.UsageError(told(error)) from None
+
+
 def _wings(config: pytest.Config) -> dict[str, Wing]:
     """The wings of this run; made when first needed, for most pytest runs are not about them."""
     if _RUN not in config.stash:
         from conformance.gate import Gate
         from conformance.suite import Suite
-        from reference.process import Limits
 
-        timeout = config.getoption("timeout", default=None) or None  # pytest-timeout's 0: none
         try:
             suite = Suite(
                 tracks=config.getoption("track") or [],
@@ -210,7 +225,7 @@ def _wings(config: pytest.Config) -> dict[str, Wing]:
                     as_evaluated=config.getoption("as_evaluated"),
                     strict=bool(config.getoption("strict", default=False)),
                 ),
-                limits=Limits.of(timeout, config.getoption("memory")),
+                limits=_limits(config),
                 remote=config.getoption("hub") == "remote",
             )
             config.stash[_RUN] = {
@@ -250,8 +265,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def _listed(config: pytest.Config, name: str) -> Sequence[Case]:
     """The cases of one wing; what goes wrong ends the run with one line."""
-    wings = _wings(config)
     try:
+        wings = _wings(config)
         return [*wings[name].cases(), *wings[name].left_out(name)]
     except Exception as error:
         raise ERROR(told(error), returncode=pytest.ExitCode.USAGE_ERROR) from None

@@ -1,5 +1,6 @@
 """What is held to a track: a submission, or the reference model of the track."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,10 +96,14 @@ def onnx_files(
 
 
 def onnx_file(model: Model, track: Track, folder: Path, limits: Limits, progress: Progress) -> Path:
-    """The file of one model: its own, or its export into `folder`; raises SubmissionError."""
+    """The file of one model: its own, or its export into `folder`, which is called after it; raises
+    SubmissionError.
+    """
     if model.format == "onnx":
         return model.path
-    path = folder / f"{model.part}.onnx"
+    own = folder / f"{model.part}-export"
+    own.mkdir(exist_ok=True)
+    path = own / (re.sub(r"[^\w.+-]+", ".", model.path.name) + ".onnx")
     what = f"exporting {model.path.name} to ONNX"
     export_onnx(model, track.spec, path, limits, ticking(progress, what))
     return path

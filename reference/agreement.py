@@ -65,6 +65,10 @@ class Tolerance:
         """Whether it is the most that is allowed."""
         return self.figure.upper
 
+    def __str__(self) -> str:
+        """`cosine 0.9999 at least`."""
+        return f"{self.figure.words.format(self.bound)} at {'most' if self.upper else 'least'}"
+
     def allows(self, value: float | None) -> bool:
         """Whether `value` keeps the bound; NaN never does, what was not measured always."""
         if value is None:

@@ -9,9 +9,11 @@ from conformance.device.bench import Bench
 from conformance.device.history import compared, last_like, read_saved, save
 from conformance.device.hub import Hub
 from conformance.device.sections import device_sections
+from conformance.outputs import made_room
 from conformance.subject import Subject
 from conformance.suite import Suite
 from conformance.wing import RuleWing
+from reference.errors import SubmissionError
 
 
 class DeviceWing(RuleWing[DeviceAssessment]):
@@ -27,9 +29,13 @@ class DeviceWing(RuleWing[DeviceAssessment]):
     @classmethod
     def of(cls, suite: Suite, option: Callable[[str], Any]) -> Self:
         """With the options of pytest."""
-        repeats = max(1, option("--profile-runs"))
-        options = DeviceOptions(option("--hub"), option("--share"), repeats, option("--save"))
-        return cls(suite, options)
+        repeats = option("--profile-runs")
+        if repeats < 1:
+            raise SubmissionError(f"--profile-runs {repeats} measures nothing", "give 1 or more")
+        file = option("--save")
+        if file is not None:
+            made_room(file)
+        return cls(suite, DeviceOptions(option("--hub"), option("--share"), repeats, file))
 
     def assess(self) -> Iterator[DeviceAssessment]:
         """One for each submission and device, beside the reference where that is its budget."""

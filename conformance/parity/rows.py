@@ -10,7 +10,7 @@ from reference.tracks import Track
 
 if TYPE_CHECKING:
     from conformance.parity.comparison import Agreement
-    from reference.agreement import Precision, Tolerance
+    from reference.agreement import Precision
 
 _REMEDIES: dict["Precision", str] = {
     "float32": "export in eval mode, and write branches on data as torch.where: tracing freezes"
@@ -41,7 +41,7 @@ def told_of(row: Row, agreement: "Agreement") -> Row:
     return replace(
         row,
         remedy=_remedy(agreement),
-        expected="; ".join(map(_bound, agreement.broken)),
+        expected="; ".join(map(str, agreement.broken)),
         source=agreement.broken[0].source,
     )
 
@@ -83,8 +83,3 @@ def branch_table(reports: Iterable[Mapping[str, str]]) -> Iterable[str]:
 def _remedy(agreement: "Agreement") -> str:
     known = "" if agreement.precision == "float32" else _NPU_DEFECTS.get(agreement.operator, "")
     return known or _REMEDIES[agreement.precision]
-
-
-def _bound(tolerance: "Tolerance") -> str:
-    words = tolerance.figure.words.format(tolerance.bound)
-    return f"{words} at {'most' if tolerance.upper else 'least'}"

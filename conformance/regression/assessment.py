@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from conformance.outputs import made_room
 from conformance.regression.compare import Change, compare
 from conformance.regression.document import Baseline, Recorded, read_baseline, write_baseline
 from conformance.regression.entries import Entry
@@ -127,11 +128,7 @@ class RegressionRun:
         if options.baseline is not None:
             self._baseline = read_baseline(options.baseline)
         save = options.save
-        if save is not None and not save.parent.is_dir():
-            raise SubmissionError(
-                f"there is no folder {str(save.parent)!r} for {save.name}", "make it first"
-            )
-        self._saved = read_baseline(save) if save is not None and save.exists() else {}
+        self._saved = read_baseline(save) if save is not None and made_room(save).exists() else {}
 
     @cached_property
     def environment(self) -> dict[str, str]:

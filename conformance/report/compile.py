@@ -99,7 +99,7 @@ def _row(attempt: Attempt) -> tuple[str, ...]:
         str(len(placement.cpu)),
         megabytes(size) if size else "-",
         simulated,
-        f"{compiled.seconds:.1f}{' (cached)' if compiled.cached else ''}",
+        "cached" if compiled.cached else f"{compiled.seconds:.1f}",
     )
 
 

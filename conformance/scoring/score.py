@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
+from conformance.outputs import made_room
 from conformance.report.progress import ProgressLine, stderr_progress
 from conformance.scoring.datasets import Dataset, open_dataset
 from conformance.scoring.engines import Engine
@@ -87,6 +88,8 @@ def check_options(track: Track, options: Options) -> None:
     if options.runtime not in runtimes:
         raise unknown(f"unknown runtime {options.runtime!r}", options.runtime, runtimes)
     find_device(options.device)
+    for path in filter(None, (options.table, options.keep)):
+        made_room(path)
     if options.keep is not None and options.keep.exists():
         read_scores(options.keep)
     if options.compare not in (None, options.results):

@@ -163,7 +163,7 @@ def test_nothing_is_written_over_or_left_half_done(
     Path("odd.json").write_text("[]")
     mistakes = {
         ("-o", "taken"): "taken is there already; give -o another folder",
-        ("-o", "no/where"): "no/where has no folder to stand in",
+        ("-o", "m.onnx/where"): "m.onnx/where cannot be written (what should be its folder is",
         ("-o", "out", "--receipt=receipt.json"): "receipt.json is of another model",
         ("-o", "out", "--receipt=odd.json"): "odd.json is no receipt of `lpcvc submit`",
         ("-o", "out", "--data=none"): f"no such folder: {tmp_path}/none",

@@ -148,7 +148,7 @@ def test_what_cannot_be_drawn_is_told_in_a_line(
         ("--npu", "--on-device=Samsung Galaxy S23"): "--npu and --on-device are two answers",
         ("--weights=w.pth",): "--weights is of the reference",
         ("-o", "half.jpg"): "half.jpg is no .png",
-        ("-o", "no/where.png"): "no/where.png has no folder to stand in",
+        ("-o", "m.onnx/where.png"): "m.onnx/where.png cannot be written (what should be its",
         ("--image=half.png", "-o", "half.png"): "half.png is the picture itself",
         ("--image=none.png",): "none.png",
         ("--image=m.onnx",): "m.onnx",

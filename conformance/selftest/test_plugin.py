@@ -177,6 +177,13 @@ def test_a_conftest_with_our_options_is_one_line_in_a_run_of_the_suite(stranger:
         (["-m", "npu or partiy"], "no suite or marker is called 'partiy'; did you mean parity?"),
         (["--trak=depth"], "no option is called --trak; did you mean --track?"),
         (["--as-evaluatd"], "no option is called --as-evaluatd; did you mean --as-evaluated?"),
+        (["--timeout=-1"], "--timeout -1 allows nothing; give a number above 0"),
+        (["--timeout=0"], "--timeout 0 allows nothing; give a number above 0"),
+        (["--memory=nan"], "--memory nan allows nothing; give a number above 0"),
+        (
+            ["-m", "device", "--track=depth", "--profile-runs=0"],
+            "--profile-runs 0 measures nothing; give 1 or more",
+        ),
     ],
 )
 def test_a_slip_is_one_line(options: list[str], told: str, tmp_path: Path) -> None:
@@ -331,7 +338,9 @@ def test_a_sixth_wing_is_a_folder_and_a_name(tmp_path: Path) -> None:
         in run_pytest(tmp_path, *common, "--markers", **path).stdout
     )
     common += ["--track=depth", "--submission=model.onnx"]
-    done = run_pytest(tmp_path, *common, "-m", "toy", f"--most={size - 1}", "--report=out", **path)
+    done = run_pytest(
+        tmp_path, *common, "-m", "toy", "-v", f"--most={size - 1}", "--report=out", **path
+    )
     assert done.returncode == 1, done.stdout + done.stderr
     assert "test_toy[depth-2025::TOY-1]" in done.stdout
     assert f"TOY-1: {size} bytes, at most {size - 1}" in done.stdout

@@ -1,6 +1,7 @@
 """`lpcvc quantize` on the command line, and quantised submissions before the rules."""
 
 import importlib.util
+import re
 import shutil
 from pathlib import Path
 
@@ -64,13 +65,14 @@ def test_quantised_models_keep_the_rules(
 def test_what_it_says(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(DEPTH_2025, place)
     assert main(["quantize", "model.onnx", "small.onnx", "--track", "depth"]) == 0
-    first, second, third = capsys.readouterr().out.splitlines()
+    first, second, third, fourth = capsys.readouterr().out.splitlines()
     assert first.startswith("depth-2025, small.onnx: w8a8, 2.6 kB -> ")
     assert first.endswith(" kB, 11 of 11 operators quantised")
     assert second == (
         "  examples: 3 to calibrate on, 1 to judge by; the suite's own, for your task give --images"
     )
     assert third.startswith("  to the float model: depth cosine 1.0000, SQNR 4")
+    assert re.fullmatch(r"  verdict: as close as 8 bits are, .*PSNR .* \(1 example\)", fourth)
     pictures = place / "pictures" / "deeper"
     pictures.mkdir(parents=True)
     for name in ("astronaut.png", "rocket.jpg"):
@@ -91,6 +93,7 @@ def test_embeddings_that_collapse_warn(place: Path, capsys: pytest.CaptureFixtur
     out = capsys.readouterr().out
     assert "warning: embeddings collapse, cosine below 0.9" in out
     assert "--precision w8a16" in out
+    assert "\n  verdict: further off than 8 bits are, cosine" in out
     assert main([*command, "--precision", "w8a16"]) == 0
     out = capsys.readouterr().out
     assert "warning: embeddings collapse, cosine below 0.9" in out

@@ -153,7 +153,7 @@ def test_options_that_cannot_be_used_are_one_line(
     [
         ({"baseline": "image.onnx"}, "image.onnx does not hold a baseline: "),
         ({"save": "image.onnx"}, "image.onnx does not hold a baseline: "),
-        ({"save": "no/kept.json"}, "there is no folder "),
+        ({"save": "image.onnx/kept.json"}, "image.onnx/kept.json cannot be written (what"),
         ({"baseline": "kept.json", "tolerances": ["x"]}, "--tolerance 'x' is not ENTRY=VALUE;"),
     ],
 )
@@ -163,7 +163,7 @@ def test_what_cannot_be_used_is_refused_at_once(
     given = {k: v if k == "tolerances" else saved / v for k, v in options.items()}
     with pytest.raises(SubmissionError) as caught:
         RegressionRun(RegressionOptions(**given))
-    assert str(caught.value).startswith(problem)
+    assert problem in str(caught.value)
 
 
 def subject(track: str, label: str) -> Subject:

@@ -422,3 +422,16 @@ def test_a_difference_is_shown_where_there_is_one() -> None:
     first, second = (summarise(headline, items, each) for each in (better, base))
     assert first.interval is not None and second.interval is not None  # noqa: PT018
     assert first.interval.low < second.interval.high
+
+
+def test_results_are_kept_for_the_user_and_nothing_appears(
+    written: dict[str, dict[str, Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LPCVC_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    (model,) = written["depth"].values()
+    data = fixture("samples") / "depth"
+    assert main(["score", "--track=depth", f"--data={data}", f"--submission={model}"]) == 0
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["scores.sqlite"]
+    assert list((tmp_path / "work").iterdir()) == []

@@ -31,7 +31,7 @@ def test_pytorch_is_exported_and_says_so(tmp_path: Path) -> None:
     assert subject.torch
     heard: list[str] = []
     files = onnx_files(subject, tmp_path, LIMITS, heard.append)
-    assert files == {"model": tmp_path / "model.onnx"}
+    assert files == {"model": tmp_path / "model-export" / "my.pt.onnx"}
     assert read_graph(files["model"], LIMITS).outputs[0].shape == (1, 1, 480, 640)
     assert heard[0].startswith("exporting my.pt to ONNX ")
 

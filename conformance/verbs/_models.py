@@ -1,18 +1,21 @@
 """The models that a verb is given, with a track or without one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from conformance.contract.evidence import Evidence
 from conformance.contract.items import ContractWing
 from conformance.report.progress import ProgressLine
 from conformance.report.terminal import Row
+from conformance.runtimes.process import ModelProcess
 from conformance.subject import Progress, onnx_files, subject_of, ticking
 from conformance.submission.files import models_in
 from conformance.submission.graph import read_graph
 from conformance.submission.model import Model
 from reference.errors import SubmissionError
-from reference.process import Limits
+from reference.process import ChildError, Limits, Tick
 from reference.tracks import Track
 
 
@@ -45,6 +48,25 @@ def held_to_the_gate(wing: ContractWing, line: ProgressLine) -> tuple[list[Row],
         case.follow(line)
         rows.append(case.judged().row)
     return rows, wing.assessments[0].evidence
+
+
+def answers(
+    path: Path, feeds: Mapping[str, np.ndarray], folder: Path, limits: Limits, tick: Tick
+) -> list[np.ndarray]:
+    """What an ONNX file gives on the host, as float32; raises SubmissionError where it gives
+    nothing.
+    """
+    with ModelProcess(path.name, folder, tick, limits) as process:
+        process.load(Model("model", "onnx", str(path)))
+        try:
+            outputs = process.run(
+                dict(feeds), folder / f"answer-{len(list(folder.iterdir()))}"
+            ).outputs
+        except ChildError as error:
+            raise SubmissionError(
+                f"{path.name} does not run on the host: {error}", "run it with onnxruntime first"
+            ) from None
+        return [np.array(output, np.float32) for output in outputs]
 
 
 def need_onnx(model: Model) -> None:

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import click
 
+from conformance.outputs import made_room
 from conformance.scoring.cluster import RayEngine
 from conformance.scoring.engines import local
 from conformance.scoring.score import Options
 from conformance.verbs import PATH, Answer, Command, limited
 from reference.errors import SubmissionError
+from reference.npu.cache import default_folder
 from reference.process import Limits
 from reference.tracks import Track
 
@@ -37,9 +39,9 @@ def computed(command: Command) -> Command:
     @click.option(
         "--results",
         type=PATH,
-        default=Path("lpcvc-scores.sqlite"),
         metavar="FILE",
-        help="Results by item, continued where they are there.",
+        help="Results by item, continued where they are there; default: scores.sqlite in the"
+        " user's cache folder, which LPCVC_CACHE names.",
     )
     @limited("loading the model or one forward pass")
     @wraps(command)
@@ -49,7 +51,7 @@ def computed(command: Command) -> Command:
         engine: str,
         address: str | None,
         workers: int,
-        results: Path,
+        results: Path | None,
         limits: Limits,
         **others: object,
     ) -> Answer:
@@ -65,7 +67,7 @@ def computed(command: Command) -> Command:
                 engine=RayEngine(address) if engine == "ray" else local,
                 workers=workers,
                 limits=limits,
-                results=results,
+                results=made_room(results or default_folder() / "scores.sqlite"),
             )
 
         return command(computing=computing, **others)

@@ -18,6 +18,7 @@ from conformance.contract.evidence import Evidence
 from conformance.contract.items import ContractWing
 from conformance.environment import environment, pins
 from conformance.fault import own_version
+from conformance.outputs import made_room
 from conformance.report.progress import stderr_progress
 from conformance.report.rules import rules_table
 from conformance.report.terminal import Row
@@ -115,9 +116,9 @@ def bundle(request: Request, limits: Limits) -> Answer:
 @contextmanager
 def _made(output: Path) -> Iterator[Path]:
     """A folder beside `output` that becomes it when all went well."""
-    if output.exists() or not output.absolute().parent.is_dir():
-        problem = "is there already" if output.exists() else "has no folder to stand in"
-        raise SubmissionError(f"{output} {problem}", "give -o another folder")
+    if output.exists():
+        raise SubmissionError(f"{output} is there already", "give -o another folder")
+    made_room(output)
     with tempfile.TemporaryDirectory(dir=output.absolute().parent, prefix=".bundle-") as scratch:
         folder = Path(scratch) / output.name
         folder.mkdir()

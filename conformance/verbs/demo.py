@@ -11,6 +11,7 @@ import numpy as np
 from PIL.PngImagePlugin import PngInfo
 
 from conformance.contract.probes import PHOTOS, need_inputs
+from conformance.outputs import made_room
 from conformance.report.progress import stderr_progress
 from conformance.scoring.datasets import content_of
 from conformance.scoring.job import Job
@@ -121,9 +122,9 @@ def _check(request: Request, track: Track) -> None:
     if request.models and request.weights:
         raise SubmissionError("--weights is of the reference", "give a MODEL or --weights")
     output = request.output
-    if output.suffix.lower() != ".png" or not output.absolute().parent.is_dir():
-        problem = "has no folder to stand in" if output.suffix.lower() == ".png" else "is no .png"
-        raise SubmissionError(f"{output} {problem}", "give -o another name")
+    if output.suffix.lower() != ".png":
+        raise SubmissionError(f"{output} is no .png", "give -o another name")
+    made_room(output)
     if request.image and output.resolve() == request.image.resolve():
         raise SubmissionError(f"{output} is the picture itself", "give -o another name")
 

@@ -10,13 +10,12 @@ import numpy as np
 import onnx
 
 from conformance.device.history import Saved, read_saved
+from conformance.outputs import made_room
 from conformance.report.estimate import Change, PartEstimate, estimate_report
 from conformance.report.progress import stderr_progress
-from conformance.runtimes.process import ModelProcess
 from conformance.subject import Progress, ticking
-from conformance.submission.model import Model
 from conformance.verbs import PATH, Answer, for_devices, limited
-from conformance.verbs._models import files_by_part
+from conformance.verbs._models import answers, files_by_part
 from reference.closest import unknown
 from reference.errors import SubmissionError
 from reference.npu.anchors import Anchor, read_anchors
@@ -27,7 +26,7 @@ from reference.npu.fold import find_normalisation, fold_normalisation
 from reference.npu.latency import estimate_on
 from reference.npu.layout import save_model
 from reference.npu.simulation import Simulation, simulate, simulate_anchors
-from reference.process import ChildError, Limits, Tick
+from reference.process import Limits
 from reference.tracks import Track
 
 FOLD, NCHW = "fold-normalisation", "nchw"
@@ -119,6 +118,8 @@ def command(
     for name in question.what_ifs:
         if name not in WHAT_IFS:
             raise unknown(f"no change {name!r}", name, WHAT_IFS)
+    if plot is not None:
+        made_room(plot)
     with tempfile.TemporaryDirectory(prefix="lpcvc-") as scratch, stderr_progress() as progress:
         files = files_by_part(track, models, Path(scratch), limits, progress)
         parts = [
@@ -182,7 +183,7 @@ def _folded(model: Path, folder: Path, limits: Limits, progress: Progress) -> tu
     path = save_model(changed, folder / model.name)
     tick = ticking(progress, f"comparing {model.name} with its folded form")
     feeds = _feeds(changed)
-    before, after = (_answer(file, feeds, folder, limits, tick) for file in (model, path))
+    before, after = (answers(file, feeds, folder, limits, tick) for file in (model, path))
     largest = max(float(np.abs(output).max()) for output in before)
     off = max(float(np.abs(a - b).max()) for a, b in zip(before, after, strict=True))
     if not off <= _ROUNDING * largest:
@@ -209,17 +210,3 @@ def _feeds(model: onnx.ModelProto) -> dict[str, np.ndarray]:
         floating = np.issubdtype(dtype, np.floating)
         feeds[value.name] = (rng.random(shape) if floating else np.ones(shape)).astype(dtype)
     return feeds
-
-
-def _answer(
-    path: Path, feeds: dict[str, np.ndarray], folder: Path, limits: Limits, tick: Tick
-) -> list[np.ndarray]:
-    with ModelProcess(path.name, folder, tick, limits) as process:
-        process.load(Model("model", "onnx", str(path)))
-        try:
-            outputs = process.run(feeds, folder / f"answer-{len(list(folder.iterdir()))}").outputs
-        except ChildError as error:
-            raise SubmissionError(
-                f"{path.name} does not run on the host: {error}", "run it with onnxruntime first"
-            ) from None
-        return [np.array(output, np.float32) for output in outputs]

@@ -15,10 +15,12 @@ from conformance.subject import Progress, ticking
 from conformance.submission.graph import Graph, megabytes, read_graph
 from conformance.submission.opening import open_models
 from conformance.verbs import PATH, Answer, limited, model_track
+from conformance.verbs._models import answers
+from reference.agreement import Nothing, told, tolerances
 from reference.data import fixture
 from reference.datasets.files import PICTURES
 from reference.errors import SubmissionError, one_line
-from reference.npu.quantize import Feeds, Precision, Quantized, quantize
+from reference.npu.quantize import JUDGED_EVERY, Feeds, Precision, Quantized, quantize
 from reference.process import Limits
 from reference.tracks import Part, Track, fits
 
@@ -69,10 +71,15 @@ def command(
             )
         examples = _examples(contract, own, read_graph(source, limits), pictures, lines, progress)
         tick = ticking(progress, f"quantising {source.name}")
-        made = quantize(source, output, examples, precision, limits=limits, tick=tick)
+        kept: list[Feeds] = []
+        seen = _keeping(examples, kept)
+        made = quantize(source, output, seen, precision, limits=limits, tick=tick)
         options = (("--images", images, own.image), ("--texts", texts, own.text))
         missing = [option for option, given, tensor in options if tensor and not given]
-        return _report(contract, own, source, made, missing), 0
+        tick = ticking(progress, f"comparing {output.name} with {source.name}")
+        pair = [answers(path, kept[0], Path(scratch), limits, tick)[0] for path in (source, output)]
+        report = [*_report(contract, own, source, made, missing), *_verdict(contract, *pair)]
+        return "\n".join(report), 0
 
 
 def _part(track: Track, name: str | None) -> Part:
@@ -151,6 +158,35 @@ def _examples(
         yield feeds
 
 
+def _keeping(examples: Iterator[Feeds], kept: list[Feeds]) -> Iterator[Feeds]:
+    """The same; in the end `kept` has the last one that is not calibrated on."""
+    for count, feeds in enumerate(examples, 1):
+        if count < JUDGED_EVERY or count % JUDGED_EVERY == 0:
+            kept[:] = [feeds]
+        yield feeds
+
+
+def _verdict(track: Track, one: np.ndarray, other: np.ndarray) -> list[str]:
+    """How the quantised answer is to the float one by the measure of the track, and what helps."""
+    if not track.has("agreement"):
+        return []
+    room = track.room("agreement")
+    try:
+        measures = room.measure(one, other, Nothing())
+    except (TypeError, ValueError) as error:
+        return [f"  verdict: none, the answers cannot be compared: {one_line(str(error))}"]
+    held = tolerances(room, "w8a8")
+    broken = [t for t in held if not t.allows(getattr(measures, t.measure))]
+    figures = told(room, measures)
+    if not broken:
+        return [f"  verdict: as close as 8 bits are, {figures} (1 example)"]
+    wanted = "; ".join(str(tolerance) for tolerance in broken)
+    return [
+        f"  verdict: further off than 8 bits are, {figures} (1 example), expected {wanted}",
+        "    -> calibrate on more examples of the task, or give its sensitive operators 16 bits",
+    ]
+
+
 def _dtypes(track: Track, part: Part, graph: Graph) -> dict[str, str]:
     """What the model declares for each input of the contract; it must have these and no other."""
     found = {value.name: value for value in graph.inputs}
@@ -171,7 +207,9 @@ def _other_inputs(track: Track, graph: Graph, problem: str) -> SubmissionError:
     )
 
 
-def _report(track: Track, part: Part, source: Path, made: Quantized, missing: Sequence[str]) -> str:
+def _report(
+    track: Track, part: Part, source: Path, made: Quantized, missing: Sequence[str]
+) -> list[str]:
     """What was made; `missing` are the options whose place the suite's own examples took."""
     title = track.id if len(track.parts) == 1 else f"{track.id} {part.name}"
     sizes = f"{megabytes(source.stat().st_size)} -> {megabytes(made.size)}"
@@ -192,4 +230,4 @@ def _report(track: Track, part: Part, source: Path, made: Quantized, missing: Se
         if made.precision == "w8a8":
             remedy += "; or take --precision w8a16"
         lines += [f"  warning: embeddings collapse, cosine below {COLLAPSED}", f"    -> {remedy}"]
-    return "\n".join(lines)
+    return lines

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from conformance.device.history import read_saved
+from conformance.outputs import made_room
 from conformance.scoring.leaderboard import as_csv, as_html, as_json, as_text
 from conformance.scoring.ranking import Clock, rank
 from conformance.verbs import PATH, Answer, model_track
@@ -48,6 +49,8 @@ def command(
     options = computing(contract)
     saved = read_saved(measured, must_exist=True) if measured else ()
     clock = Clock(options.device, saved, not no_estimate)
+    for file in filter(None, (table, html)):
+        made_room(file)
     entries = rank(contract, data, submissions, options, clock)
     title = one_line(f"{contract.id} on {data.resolve().name}, {options.device}")
     for path, text in ((table, as_csv(contract, entries)), (html, "")):

@@ -17,6 +17,7 @@ from conformance.contract.evidence import Evidence
 from conformance.contract.items import ContractWing
 from conformance.device.hub import Hub, HubKind, import_client
 from conformance.device.jobs import ORGANISERS, share, submit_compile, wait
+from conformance.outputs import made_room
 from conformance.report.progress import ProgressLine, stderr_progress
 from conformance.report.terminal import Row
 from conformance.suite import Suite
@@ -69,9 +70,8 @@ def submit(request: Request, limits: Limits) -> str:
     The receipt is written at the end. Raises SubmissionError where the gate fails and nothing
     forces it, and where AI Hub refuses or fails a job: nothing is shared then.
     """
-    if request.receipt.exists() or not request.receipt.parent.is_dir():
-        problem = "is there already" if request.receipt.exists() else "has no folder to stand in"
-        raise SubmissionError(f"{request.receipt} {problem}", "give --receipt another file")
+    if made_room(request.receipt).exists():
+        raise SubmissionError(f"{request.receipt} is there already", "give --receipt another file")
     import_client()
     model_track(request.track)
     suite = Suite([request.track], request.submission, None, [], limits=limits)

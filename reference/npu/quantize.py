@@ -17,7 +17,7 @@ Precision = Literal["w8a8", "w8a16", "w4a8", "w4a16", "w16a16"]
 Feeds = Mapping[str, np.ndarray]
 
 # Of the examples one in four is not calibrated on, so that the judgement is of unseen data.
-_JUDGED_EVERY = 4
+JUDGED_EVERY = 4
 _WORKER = "reference.npu.quantize_worker"
 
 
@@ -87,7 +87,7 @@ def quantize(
     with scratch_beside(output) as scratch:
         draft = scratch / output.name
         examples = _write_examples(calibration, scratch)
-        judged = examples[_JUDGED_EVERY - 1 :: _JUDGED_EVERY] or examples[-1:]
+        judged = examples[JUDGED_EVERY - 1 :: JUDGED_EVERY] or examples[-1:]
         calibrated = [example for example in examples if example not in judged] or judged
         with ToolProcess(_WORKER, f"quantising {model.name}", scratch, tick, limits) as process:
             try:
