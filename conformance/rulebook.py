@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import wraps
 from typing import Any, Literal
 
 from reference.errors import SubmissionError, ToolError, one_line
@@ -176,22 +177,36 @@ def rule(
     kind: Kind = "any",
     fatal: bool = False,
     blocks: bool = True,
+    of_onnx: bool = False,
 ) -> Callable[[Check], Check]:
     """Enters a check into the rulebook, for the tracks whose own module of rules it stands in, or
     from one of `ROOMS` for all tracks of which `when` holds.
 
     An `id` such as `*-3` is the same rule in every track's own numbering (`SEG-3`, `DEP-3`, ...).
-    Without a `source`, the documents of the track itself are the source.
+    Without a `source`, the documents of the track itself are the source. One `of_onnx` reads the
+    operators or weights of ONNX, and is skipped where a part is a file of another form.
     """
 
     def register(check: Check) -> Check:
         key = (check.__module__, id)
         if key in _RULES:
             raise ValueError(f"two rules are called {id}")
-        _RULES[key] = Rule(id, level, when, needs, kind, fatal, blocks, source, remedy, check)
+        kept = _skips_others(check) if of_onnx else check
+        _RULES[key] = Rule(id, level, when, needs, kind, fatal, blocks, source, remedy, kept)
         return check
 
     return register
+
+
+def _skips_others(check: Check) -> Check:
+    @wraps(check)
+    def checked(e: Any) -> Verdict:
+        others = [graph.path.name for _, graph in e.each_graph() if graph.form != "onnx"]
+        if others:
+            return skipped(f"{others[0]} is TFLite, and this reads ONNX: hold its source to it too")
+        return check(e)
+
+    return checked
 
 
 def all_rules() -> dict[str, Rule]:

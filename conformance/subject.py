@@ -23,18 +23,20 @@ class Subject:
     """One submission to one track, or the reference model in its place.
 
     `opener` brings the models when they are first needed, and every time the same ones. `torch`
-    says whether some part is not an ONNX file.
+    says whether some part is PyTorch, and `tflite` which are TFLite.
     """
 
     track: Track
     label: str
     opener: Opener
     torch: bool = False
+    tflite: frozenset[str] = frozenset()
 
 
 def opened(track: Track, submission: Submission) -> Subject:
     """A submission that was opened already."""
-    return Subject(track, submission.label, lambda _: submission, submission.torch)
+    tflite = frozenset(n for n, model in submission.models.items() if model.format == "tflite")
+    return Subject(track, submission.label, lambda _: submission, submission.torch, tflite)
 
 
 def subject_of(
@@ -80,7 +82,8 @@ def _reference(track: Track, folder: Path, limits: Limits, weights: Path | None)
 def onnx_files(
     subject: Subject, folder: Path, limits: Limits, progress: Progress
 ) -> dict[str, Path]:
-    """The ONNX file of each part, by the part's name; each is known to be readable within `limits`.
+    """The ONNX or TFLite file of each part, by the part's name; each is known to be readable within
+    `limits`.
 
     PyTorch models are exported into `folder`, in a child process. Raises SubmissionError for what
     cannot be opened, exported or read.
@@ -99,7 +102,7 @@ def onnx_file(model: Model, track: Track, folder: Path, limits: Limits, progress
     """The file of one model: its own, or its export into `folder`, which is called after it; raises
     SubmissionError.
     """
-    if model.format == "onnx":
+    if not model.torch:
         return model.path
     own = folder / f"{model.part}-export"
     own.mkdir(exist_ok=True)

@@ -141,7 +141,7 @@ class Evidence:
 
     def _onnx_path(self, part: Part) -> Path | None:
         model = self.submission.models[part.name]
-        if model.format == "onnx":
+        if not model.torch:
             return model.path
         path = self._folder / f"{part.name}-export.onnx"
         name = Path(model.target).name

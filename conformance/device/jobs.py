@@ -60,8 +60,15 @@ def submit_compile(
     """Uploads a part and has it compiled with the options of the track; the job.
 
     TorchScript and .pt2 go as they are, everything else as `onnx`. A local hub has no TFLite: there
-    its default takes the place, a DLC of the same operators on the same NPU.
+    its default takes the place, a DLC of the same operators on the same NPU. Raises SubmissionError
+    for a TFLite file.
     """
+    if model.format == "tflite":
+        raise SubmissionError(
+            f"{model.path.name} is compiled by no job: AI Hub takes .tflite for profile and"
+            " inference jobs alone",
+            "hand in the ONNX or PyTorch model that it was made of",
+        )
     options = track.compile_options
     if device.emulated:
         options = options.replace("--target_runtime tflite", "").strip()

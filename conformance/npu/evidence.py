@@ -11,13 +11,12 @@ import numpy as np
 from conformance.contract.evidence import Evidence, Run, answers
 from conformance.contract.probes import Probe, Role, need_inputs, probes_for
 from conformance.npu.pools import Wrong, try_pools
+from conformance.runtimes.npu import Made, compile_file, emulated, is_tflite, no_schedule
 from conformance.runtimes.ranges import Range, Ranges, find_offences, measure_ranges
 from conformance.subject import Progress
 from conformance.submission.graph import Graph
 from reference.errors import SubmissionError, ToolError
-from reference.npu.compile import Compiled, compile_model
 from reference.npu.devices import Device
-from reference.npu.emulator import Emulator
 from reference.npu.latency import Estimate, estimate
 from reference.process import ChildError, Limits, Tick
 from reference.tracks import Part, Track
@@ -74,7 +73,7 @@ class NpuEvidence:
         return self.host.each_graph()
 
     @cached_property
-    def compiled(self) -> dict[str, Compiled | SubmissionError]:
+    def compiled(self) -> dict[str, Made | SubmissionError]:
         """What the compiler made of each part, or why it gave no answer."""
         return {part.name: self._compile(graph) for part, graph in self.each_graph()}
 
@@ -108,7 +107,7 @@ class NpuEvidence:
     def runnable(self) -> bool:
         """Whether every part has a context binary."""
         made = self.compiled.values()
-        return bool(made) and all(isinstance(c, Compiled) and not c.failure for c in made)
+        return bool(made) and not any(isinstance(c, SubmissionError) or c.failure for c in made)
 
     def runs(self, *roles: Role) -> list[Run]:
         """The emulated answers with the contract's shape and type, of all probes or of `roles`."""
@@ -119,7 +118,7 @@ class NpuEvidence:
         return answers((run for runs in self._attempts.values() for run in runs), roles)
 
     @property
-    def kept_compiled(self) -> dict[str, Compiled | SubmissionError]:
+    def kept_compiled(self) -> dict[str, Made | SubmissionError]:
         """As `compiled`, empty where no rule has asked for it; nothing is compiled for it."""
         return dict(vars(self).get("compiled", {}))
 
@@ -137,10 +136,10 @@ class NpuEvidence:
             if not roles or run.probe.role in roles
         ]
 
-    def _compile(self, graph: Graph) -> Compiled | SubmissionError:
+    def _compile(self, graph: Graph) -> Made | SubmissionError:
         step = f"compiling {graph.path.name} for {self.device.name}"
         try:
-            return compile_model(
+            return compile_file(
                 graph.path, self.device, limits=self._limits, tick=self._ticking(step)
             )
         except SubmissionError as error:
@@ -164,6 +163,8 @@ class NpuEvidence:
             return error
 
     def _estimate(self, graph: Graph) -> Estimate | SubmissionError:
+        if is_tflite(graph.path):
+            return no_schedule(graph.path)
         tick = self._ticking(f"simulating {graph.path.name}")
         runtime = self.track.runtime
         try:
@@ -181,7 +182,7 @@ class NpuEvidence:
 
     def _emulate(self, part: Part) -> Iterator[Run]:
         compiled = self.compiled[part.name]
-        if not isinstance(compiled, Compiled) or compiled.failure:
+        if isinstance(compiled, SubmissionError) or compiled.failure:
             return
         probes = npu_probes(self.track, part)
         step = f"emulating {self.device.name}"
@@ -189,11 +190,11 @@ class NpuEvidence:
         def tick(seconds: float) -> None:
             self._progress(f"{step} {seconds:.0f} s")
 
-        with Emulator(compiled, self._limits, tick) as emulator:
+        with emulated(compiled, self._limits, tick) as emulate:
             for count, probe in enumerate(probes, 1):
                 step = f"emulating {self.device.name}: probe {count}/{len(probes)}, {probe.name}"
                 try:
-                    outputs = emulator.run(self.host.feeds(part, probe))
+                    outputs = emulate(self.host.feeds(part, probe))
                 except (ChildError, SubmissionError) as error:
                     fault = error if isinstance(error, ToolError) else None
                     yield Run(part, probe, (), 0.0, str(error), fault)

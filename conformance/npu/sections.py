@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from conformance.contract.sections import differences
 from conformance.npu.evidence import NpuEvidence
 from conformance.report.document import NOT_MEASURED, Section, Table
+from conformance.runtimes.npu import Made
 from conformance.submission.graph import megabytes
-from reference.npu.compile import Compiled
+from reference.errors import SubmissionError
 from reference.npu.latency import Estimate
 
 _NODES_SHOWN = 20
@@ -23,7 +24,7 @@ def npu_sections(label: str, e: NpuEvidence) -> Iterator[Section]:
 
 def placement(label: str, e: NpuEvidence) -> Iterator[Section]:
     """Where each node runs, and what the compiler says of it."""
-    compiled = {n: c for n, c in e.kept_compiled.items() if isinstance(c, Compiled)}
+    compiled = {n: c for n, c in e.kept_compiled.items() if not isinstance(c, SubmissionError)}
     if not compiled:
         return
     left = [(name, node) for name, c in compiled.items() for node in c.placement.cpu]
@@ -56,7 +57,7 @@ def estimates(label: str, e: NpuEvidence) -> Iterator[Section]:
         yield Section("estimate", f"Estimated latency on {e.device.name}", label, tuple(lines))
 
 
-def _placement_table(compiled: dict[str, Compiled]) -> Table:
+def _placement_table(compiled: dict[str, Made]) -> Table:
     columns = (
         "part",
         "compiles",

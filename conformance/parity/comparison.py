@@ -1,4 +1,4 @@
-"""Compares the answers of one submission in PyTorch, in ONNX and on the emulated NPU."""
+"""Compares the answers of one submission in PyTorch, ONNX, TFLite and on the emulated NPU."""
 
 import json
 import tempfile
@@ -24,7 +24,8 @@ from conformance.parity.runners import (
     torch_modules,
     torch_runner,
 )
-from conformance.submission.graph import Graph, elements
+from conformance.submission.feeding import feed, match_inputs
+from conformance.submission.graph import Graph, elements, read_graph
 from conformance.submission.model import Model
 from conformance.submission.quantised import operators
 from conformance.wing import NotCompared
@@ -36,10 +37,12 @@ from reference.npu.toolchain import find_toolchain
 from reference.process import ChildError, Limits
 from reference.tracks import Part, Track
 
-Runtime = Literal["torch", "onnx", "npu"]
+Runtime = Literal["torch", "onnx", "tflite", "npu"]
 Pair = tuple[Runtime, Runtime]
 
 PAIRS: tuple[Pair, ...] = (("torch", "onnx"), ("onnx", "npu"))
+# Of a part that is TFLite; what it was made of may come with it.
+TFLITE_PAIRS: tuple[Pair, ...] = (("torch", "tflite"), ("onnx", "tflite"), ("tflite", "npu"))
 
 # The relative error of a tensor that the arithmetic itself makes: measured on reference models.
 _FLOOR: dict[Precision, float] = {"float32": 1e-4, "float16": 1e-2, "w8a8": 1e-1}
@@ -115,9 +118,10 @@ class Comparison:
         return found
 
     def _precision(self, part: Part, pair: Pair) -> Precision:
-        if pair[0] == "torch":
-            self._original(part)
-            return "float32"
+        quantised = "tflite" in pair and operators(self._graph(part)).quantised
+        if pair[1] != "npu":
+            self._side(part, pair[0])
+            return "w8a8" if quantised else "float32"
         try:
             find_toolchain()
         except SubmissionError as error:
@@ -137,12 +141,12 @@ class Comparison:
         return self._answers[key]
 
     def _run(self, part: Part, runtime: Runtime) -> Array:
-        feeds = self._feeds(part)
+        feeds, graph = self._feeds(part), self._graph(part)
         if runtime == "npu":
-            graph = self._graph(part)
             return emulate(graph.path, self.device, feeds, self._place)[graph.outputs[0].name]
-        model = self._original(part) if runtime == "torch" else self._exported(part)
-        return run_model(model, [feeds], self._place)[0]
+        if graph.form == "tflite" and runtime != "tflite":
+            feeds = self._source_feeds(part, runtime)
+        return run_model(self._side(part, runtime), [feeds], self._place)[0]
 
     @cached_property
     def texts(self) -> Array | None:
@@ -158,6 +162,8 @@ class Comparison:
 
     def logits(self, part: Part) -> Array | None:
         """What the mask is cut from, with the threshold at 0, where the graph shows it."""
+        if self._graph(part).form == "tflite":
+            return None
         flow = Flow(self._graph(part).path)
         found = find_threshold(flow)
         if found is None:
@@ -167,6 +173,8 @@ class Comparison:
         return np.asarray(logits - threshold)  # type: ignore[operator]
 
     def _located(self, agreement: Agreement, part: Part, pair: Pair) -> Agreement:
+        if "tflite" in pair:
+            return replace(agreement, located="not located: TFLite shows no tensors inside")
         flow = Flow(self._graph(part).path)
         with tempfile.TemporaryDirectory(dir=self._place.folder) as scratch:
             place = replace(self._place, folder=Path(scratch))
@@ -206,9 +214,39 @@ class Comparison:
                 return onnx_runner(flow, feeds, place)
             case "npu":
                 return npu_runner(flow, self.device, feeds, place)
+            case "tflite":
+                raise SubmissionError("TFLite shows no tensors inside", "look into its source")
+
+    def _side(self, part: Part, runtime: Runtime) -> Model:
+        """The model that runs there; raises NotCompared where there is none."""
+        if runtime == "torch":
+            return self._original(part)
+        own = self._exported(part)
+        if own.format == runtime:
+            return own
+        source = self.assessment.evidence.submission.onnx(part.name)
+        if source is None:
+            raise NotCompared("no ONNX came with it: --submission my.tflite --submission my.onnx")
+        return source
+
+    def _source_feeds(self, part: Part, runtime: Runtime) -> Feeds:
+        """The inputs of what a TFLite file was made of."""
+        arrays = self._probe(part).feeds()
+        if runtime == "torch":
+            return arrays
+        inputs = read_graph(self._side(part, runtime).path, self._place.limits).inputs
+        matched = match_inputs(part, inputs, raw_pixels=self.assessment.track.image_high > 1)
+        if matched is None:
+            names = ", ".join(value.label for value in inputs)
+            raise SubmissionError(
+                f"the ONNX takes {names}, not what the track feeds", "give the TFLite's own source"
+            )
+        return feed(arrays, matched)
 
     def _original(self, part: Part) -> Model:
         model = self.assessment.evidence.submission.original(part.name)
+        if model is None and self._graph(part).form == "tflite":
+            raise NotCompared("no PyTorch came with it: --submission my.tflite --submission my.pt")
         if model is None:
             raise NotCompared(
                 "an .onnx file has no PyTorch side; give TorchScript, .pt2 or module:factory"
@@ -216,7 +254,8 @@ class Comparison:
         return model
 
     def _exported(self, part: Part) -> Model:
-        return Model(part.name, "onnx", str(self._graph(part).path))
+        graph = self._graph(part)
+        return Model(part.name, graph.form, str(graph.path))
 
     def _graph(self, part: Part) -> Graph:
         evidence = self.assessment.evidence

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from conformance.contract.assessment import Assessment
-from conformance.parity.comparison import PAIRS, Comparison, Pair
+from conformance.parity.comparison import PAIRS, TFLITE_PAIRS, Comparison, Pair
 from conformance.parity.rows import branch_table, explain_disagreement, measured, told_of
 from conformance.parity.sections import parity_sections
 from conformance.report.document import Section
@@ -83,12 +83,13 @@ class ParityWing(Wing):
         seen: set[Assessment] = set()
         cases = []
         for own in self.comparisons:
-            pairs = [pair for pair in PAIRS if "npu" in pair or own.assessment not in seen]
+            tflite, first = own.assessment.subject.tflite, own.assessment not in seen
             seen.add(own.assessment)
             cases += [
                 ParityCase(own, part, pair, self.suite.options)
                 for part in own.assessment.track.parts
-                for pair in pairs
+                for pair in (TFLITE_PAIRS if part.name in tflite else PAIRS)
+                if "npu" in pair or first
             ]
         return cases
 

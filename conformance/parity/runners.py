@@ -9,13 +9,12 @@ import numpy as np
 
 from conformance.parity.flow import Flow
 from conformance.parity.locate import Runner
+from conformance.runtimes.npu import compile_file, emulated
 from conformance.runtimes.process import ModelProcess
 from conformance.submission.model import Model
 from reference.agreement import Array
 from reference.npu.cache import Cache
-from reference.npu.compile import compile_model
 from reference.npu.devices import Device
-from reference.npu.emulator import Emulator
 from reference.process import Limits, Tick
 
 Feeds = dict[str, np.ndarray]
@@ -52,13 +51,13 @@ def run_model(model: Model, feeds: Iterable[Feeds], place: Workplace) -> list[Ar
 def emulate(
     model: Path, device: Device, feeds: Feeds, place: Workplace, cache: Cache | None = None
 ) -> dict[str, Array]:
-    """The outputs of the ONNX file `model` on the emulated NPU of `device`.
+    """The outputs of the ONNX or TFLite file `model` on the emulated NPU of `device`.
 
-    Raises as `compile_model` and `Emulator` do, SubmissionError where it does not compile.
+    Raises as `compile_file` and `emulated` do, SubmissionError where it does not compile.
     """
-    compiled = compile_model(model, device, limits=place.limits, cache=cache, tick=place.tick)
-    with Emulator(compiled, place.limits, place.tick) as emulator:
-        return {**emulator.run(feeds)}
+    compiled = compile_file(model, device, limits=place.limits, cache=cache, tick=place.tick)
+    with emulated(compiled, place.limits, place.tick) as forward:
+        return {**forward(feeds)}
 
 
 def torch_runner(model: Model, modules: dict[str, str], feeds: Feeds, place: Workplace) -> Runner:

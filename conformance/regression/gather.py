@@ -14,11 +14,11 @@ from conformance.npu.assessment import NpuAssessment
 from conformance.parity.comparison import Comparison
 from conformance.regression.entries import Answer, Better, Entry, Nodes, Number, short
 from conformance.regression.fingerprint import summarise
+from conformance.runtimes.npu import Made
 from conformance.scoring.kept import read_scores
 from conformance.wing import NotCompared
 from reference.agreement import tolerances
 from reference.errors import SubmissionError
-from reference.npu.compile import Compiled
 from reference.npu.toolchain import find_toolchain
 from reference.tracks import Part
 
@@ -156,7 +156,7 @@ def score_group(own: Assessment, submission: str, scores: Path) -> Group:
     return Group("scores/", own, gather)
 
 
-def compiled_entries(compiled: Compiled) -> dict[str, Entry]:
+def compiled_entries(compiled: Made) -> dict[str, Entry]:
     """What the compiler made of one part, by name."""
     if compiled.failure:
         return {"compiles": Answer("fail", compiled.failure)}

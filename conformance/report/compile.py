@@ -8,9 +8,9 @@ from conformance.runtimes.ranges import Ranges, find_offences
 from conformance.submission.graph import megabytes, read_graph
 from conformance.submission.remedies import hazard_remedies
 from reference.errors import SubmissionError, one_line
+from reference.litert.compile import CompiledTflite
 from reference.npu.compile import Compiled
 from reference.npu.devices import Device
-from reference.npu.toolchain import Toolchain
 from reference.npu.trace import CpuNode
 
 _HEADINGS = ("device", "compiles", "NPU ops", "CPU ops", "binary", "simulated", "seconds")
@@ -24,7 +24,7 @@ class Attempt:
     """One model for one device: what was made of it, or why the compiler gave no answer."""
 
     device: Device
-    compiled: Compiled | None
+    compiled: Compiled | CompiledTflite | None
     failure: str = ""
     remedy: str = ""
 
@@ -38,7 +38,7 @@ def compile_report(
     label: str,
     model: Path,
     attempts: Sequence[Attempt],
-    toolchain: Toolchain,
+    toolchain: str,
     ranges: Ranges | SubmissionError | None = None,
 ) -> str:
     """The table and what to fix, as text; `label` heads it.

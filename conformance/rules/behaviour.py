@@ -187,8 +187,9 @@ def export_tolerance(graph: Graph) -> float:
 
 
 def _reproduce(e: Evidence, part: Part) -> str:
-    onnx = e.submission.models[part.name].format == "onnx"
-    return f"reproduce it in {'onnxruntime' if onnx else 'PyTorch'} with this probe's inputs"
+    runtime = {"onnx": "onnxruntime", "tflite": "LiteRT"}
+    where = runtime.get(e.submission.models[part.name].format, "PyTorch")
+    return f"reproduce it in {where} with this probe's inputs"
 
 
 def _finite(e: Evidence, runs: list[Run]) -> Verdict:

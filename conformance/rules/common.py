@@ -27,6 +27,7 @@ RANDOM = {
     "RandomNormalLike",
     "RandomUniform",
     "RandomUniformLike",
+    *("MULTINOMIAL", "RANDOM_STANDARD_NORMAL", "RANDOM_UNIFORM"),  # TFLite's
 }
 
 
@@ -68,6 +69,7 @@ def static_shapes(e: Evidence) -> Verdict:
 @rule(
     "COM-3",
     Level.DOCUMENTED,
+    of_onnx=True,
     needs="graph",
     source="qai-hub-models 0.65.0 requires onnx<=1.18.0, which writes IR 11 and opset 23 at most",
     remedy="export with opset_version=17, and save with ir_version=10 or less",
@@ -108,6 +110,7 @@ def no_random_operators(e: Evidence) -> Verdict:
 @rule(
     "COM-7",
     Level.ADVICE,
+    of_onnx=True,
     needs="graph",
     source="engineering practice: bytes that are uploaded, compiled and stored for nothing",
     remedy="run onnxsim, or export again with constant folding and without the training heads",

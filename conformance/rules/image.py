@@ -94,6 +94,7 @@ def pixel_scale(e: Evidence) -> Verdict:
 @rule(
     "IMG-3",
     Level.ADVICE,
+    of_onnx=True,
     needs="graph",
     when=lambda track: track.image_high == 1 or track.normalised_inside,
     source="retrieval participants' most frequent mistake; PidNet card: mean/std inside the model",
@@ -119,6 +120,7 @@ def normalisation_inside(e: Evidence) -> Verdict:
 @rule(
     "IMG-4",
     Level.ADVICE,
+    of_onnx=True,
     needs="graph",
     source="rules pages and sample solutions: every track feeds RGB",
     remedy="drop the reversal; for a network that was trained on BGR it is right",
@@ -172,6 +174,7 @@ def answers_vary(e: Evidence) -> Verdict:
 @rule(
     "IMG-6",
     Level.ADVICE,
+    of_onnx=True,
     needs="graph",
     source="view() and reshape() in the place of permute(): a mistake that no shape shows",
     remedy="move axes with permute() or transpose()",

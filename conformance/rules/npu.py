@@ -32,7 +32,6 @@ from conformance.submission.quantised import operators
 from conformance.submission.remedies import hazard_remedies
 from reference.errors import SubmissionError
 from reference.npu.budget import OVER, UNCLEAR, add_up, judge
-from reference.npu.compile import Compiled
 from reference.npu.latency import Estimate
 from reference.npu.trace import CpuNode
 
@@ -55,7 +54,7 @@ def compiles(e: NpuEvidence) -> Verdict:
     sizes, offences = [], []
     for part, _ in e.each_graph():
         compiled = e.compiled[part.name]
-        if not isinstance(compiled, Compiled):
+        if isinstance(compiled, SubmissionError):
             offences.append(could_not_run(compiled))
         elif compiled.failure:
             remedy = compiled.remedy
@@ -78,7 +77,8 @@ def compiles(e: NpuEvidence) -> Verdict:
 )
 def whole(e: NpuEvidence) -> Verdict:
     """Every node runs on the NPU, none is left to the CPU."""
-    made = [(p, g, c) for p, g in e.each_graph() if isinstance(c := e.compiled[p.name], Compiled)]
+    parts = [(part, graph, e.compiled[part.name]) for part, graph in e.each_graph()]
+    made = [(p, g, c) for p, g, c in parts if not isinstance(c, SubmissionError)]
     if _no_float16(e) or not made:
         return skipped(NOT_COMPILED)
     offences = []
@@ -135,6 +135,7 @@ def answers(e: NpuEvidence) -> Verdict:
 @rule(
     "NPU-5",
     Level.REQUIRED,
+    of_onnx=True,
     when=takes_text,
     needs="npu",
     source="measured: an index beyond the table ends the inference, in the emulator as on the host",
@@ -241,6 +242,7 @@ def makes_sense(e: NpuEvidence) -> Verdict:
 @rule(
     "NPU-10",
     Level.ADVICE,
+    of_onnx=True,
     needs="npu",
     source="IEEE 754: float16 ends at 65504, and below 6e-8 it holds 0",
     remedy="scale the tensor where it leaves the range of float16",
@@ -273,6 +275,7 @@ def in_range(e: NpuEvidence) -> Verdict:
 @rule(
     "NPU-11",
     Level.ADVICE,
+    of_onnx=True,
     needs="npu",
     source="erratum E31; measured each time: a pool alone, emulated and on the host",
     remedy="write the pool as a depthwise convolution with constant weights",

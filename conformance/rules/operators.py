@@ -22,7 +22,8 @@ def standard_operators(e: Evidence) -> Verdict:
 
     Each exists there, was not removed, and has inputs, outputs, types and attributes that it
     defines. Of other domains QuantizeLinear and DequantizeLinear of com.microsoft are allowed.
-    What is of a newer opset than the installed onnx knows is not judged.
+    What is of a newer opset than the installed onnx knows is not judged. A TFLite file is opened
+    only where all of its operators are TFLite's own.
     """
     graphs = list(e.each_graph())
     if not graphs:
@@ -30,7 +31,7 @@ def standard_operators(e: Evidence) -> Verdict:
     offences = [
         failed("standard ONNX operators", offence.seen, of_part(part), offence.remedy)
         for part, graph in graphs
-        for offence in find_offences(graph)
+        for offence in (find_offences(graph) if graph.form == "onnx" else ())
     ]
     return together(offences) or passed("; ".join(dict.fromkeys(_judged(g) for _, g in graphs)))
 
@@ -38,6 +39,7 @@ def standard_operators(e: Evidence) -> Verdict:
 @rule(
     "COM-5",
     Level.ADVICE,
+    of_onnx=True,
     needs="graph",
     source="fixtures/operators.tsv: measured with onnxruntime-qnn 2.7.0 (QAIRT 2.51) for Snapdragon"
     " 8 Gen 3, float16",
@@ -65,6 +67,8 @@ def npu_operators(e: Evidence) -> Verdict:
 
 
 def _judged(graph: Graph) -> str:
+    if graph.form == "tflite":
+        return f"{len(graph.nodes)} operators, all TFLite's own"
     newer = [node.op for node in graph.nodes if is_unknown(node, graph.opset)]
     kinds = ", ".join(dict.fromkeys(newer))
     note = f"; not known to onnx, which ends at opset {known_opset()}: {kinds}" if newer else ""

@@ -99,6 +99,7 @@ def long_texts_read(e: Evidence) -> Verdict:
 @rule(
     "TXT-4",
     Level.ADVICE,
+    of_onnx=True,
     needs="graph",
     when=takes_text,
     source="retrieval participants: such a Cast fails on the NPU; --truncate_64bit_io does not",
@@ -120,6 +121,7 @@ def no_cast_to_int64(e: Evidence) -> Verdict:
 @rule(
     "TXT-5",
     Level.REQUIRED,
+    of_onnx=True,
     needs="graph",
     when=takes_text,
     source="each text ends with CLIP's token 49407; an index beyond the table ends a forward pass",

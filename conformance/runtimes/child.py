@@ -1,6 +1,7 @@
 """The child process of a submission's model: one adapter a runtime."""
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 from reference.child import Child, main
@@ -21,6 +22,10 @@ class ModelChild(Child):
             from reference import ort
 
             runtime, self._run = ort.load(target, threads)
+        elif form == "tflite":
+            from conformance.runtimes import tflite
+
+            runtime, self._run = tflite.load(Path(target), threads)
         else:
             from conformance.runtimes import torch
 

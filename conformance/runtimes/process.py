@@ -31,6 +31,7 @@ class ModelProcess(ChildProcess):
         except ChildError as error:
             remedy = {
                 "onnx": "check it with onnx.checker, or export it again",
+                "tflite": "convert it again with operators of TFLite's own",
                 "factory": "make the factory run on its own first: it takes no arguments",
             }.get(model.format, "save it again with the PyTorch version that is installed here")
             raise SubmissionError(f"{self.name} cannot be loaded: {error}", remedy) from None

@@ -20,15 +20,15 @@ import numpy as np
 
 from conformance.device.hub import Hub, import_client
 from conformance.device.jobs import answers, dataset, submit_compile, wait
+from conformance.runtimes.npu import compile_file, emulated
 from conformance.runtimes.process import ModelProcess, export_onnx
 from conformance.scoring.job import Job
 from conformance.submission.graph import read_graph
 from conformance.submission.model import Model
 from reference.errors import SubmissionError
 from reference.install import install_command
-from reference.npu.compile import compile_model
+from reference.litert.toolchain import find_litert
 from reference.npu.devices import find_device
-from reference.npu.emulator import Emulator
 from reference.npu.toolchain import find_toolchain
 from reference.process import Tick
 
@@ -50,15 +50,27 @@ class Runtime:
 
 @contextlib.contextmanager
 def _ort(model: Model, job: Job, scratch: Path, tick: Tick) -> Iterator[Forward]:
+    if model.format == "tflite":
+        raise SubmissionError(f"{model.path.name} is TFLite, not ONNX", "take --runtime tflite")
     onnx = _onnx_file(model, job, scratch, tick)
     with _loaded(Model(model.part, "onnx", str(onnx)), job, scratch, tick) as forward:
         yield _declared(onnx, job, forward)
 
 
 @contextlib.contextmanager
+def _tflite(model: Model, job: Job, scratch: Path, tick: Tick) -> Iterator[Forward]:
+    if model.format != "tflite":
+        raise SubmissionError(f"{model.path.name} is no .tflite", "take --runtime ort")
+    with _loaded(model, job, scratch, tick) as forward:
+        yield _declared(model.path, job, forward)
+
+
+@contextlib.contextmanager
 def _torch(model: Model, job: Job, scratch: Path, tick: Tick) -> Iterator[Forward]:
-    if model.format == "onnx":
-        raise SubmissionError(f"{model.path.name} is ONNX, not PyTorch", "take --runtime ort")
+    if not model.torch:
+        form, runtime = ("TFLite", "tflite") if model.format == "tflite" else ("ONNX", "ort")
+        told = f"{model.path.name} is {form}, not PyTorch"
+        raise SubmissionError(told, f"take --runtime {runtime}")
     with _loaded(model, job, scratch, tick) as forward:
         yield forward
 
@@ -66,9 +78,9 @@ def _torch(model: Model, job: Job, scratch: Path, tick: Tick) -> Iterator[Forwar
 @contextlib.contextmanager
 def _npu(model: Model, job: Job, scratch: Path, tick: Tick) -> Iterator[Forward]:
     onnx = _onnx_file(model, job, scratch, tick)
-    compiled = compile_model(onnx, find_device(job.device), limits=job.limits, tick=tick)
-    with Emulator(compiled, job.limits, tick) as emulator:
-        yield _declared(onnx, job, lambda feeds: next(iter(emulator.run(feeds).values())))
+    compiled = compile_file(onnx, find_device(job.device), limits=job.limits, tick=tick)
+    with emulated(compiled, job.limits, tick) as emulate:
+        yield _declared(onnx, job, lambda feeds: next(iter(emulate(feeds).values())))
 
 
 @contextlib.contextmanager
@@ -125,7 +137,7 @@ def _loaded(model: Model, job: Job, scratch: Path, tick: Tick) -> Iterator[Forwa
 
 
 def _onnx_file(model: Model, job: Job, scratch: Path, tick: Tick) -> Path:
-    if model.format == "onnx":
+    if not model.torch:
         return model.path
     path = scratch / f"{model.part}-export.onnx"
     export_onnx(model, job.track_id, path, job.limits, tick)
@@ -162,6 +174,7 @@ def _hub_label(job: Job) -> str:
 
 RUNTIMES: dict[str, Runtime] = {
     "ort": Runtime(lambda job: _version("onnxruntime"), _ort),
+    "tflite": Runtime(lambda job: f"{find_litert()} CPU", _tflite),
     "torch": Runtime(lambda job: _version("torch"), _torch),
     "aihub": Runtime(_hub_label, _aihub),
     "npu": Runtime(lambda job: f"emulated NPU of {job.device}, {find_toolchain()}", _npu),

@@ -15,7 +15,6 @@ from conformance.selftest.opening import refused
 from reference.depth.contract import DEPTH_2025
 
 COMPILED = "is compiled already, for one device; give the model that was compiled"
-LITE = "is a TensorFlow Lite model, which is not supported yet; give the model that it was made of"
 WEIGHTS = "holds weights and no model; load them into your module and export that to ONNX"
 UNOPENED = "is an archive of a kind that is not opened; unpack it"
 
@@ -30,8 +29,7 @@ UNOPENED = "is an archive of a kind that is not opened; unpack it"
         ("my.engine", b"ftrt", COMPILED),
         ("my.trt", b"ptrt", COMPILED),
         ("pytorch_model.bin", b"PK\3\4", WEIGHTS),
-        ("my.tflite", b"\x1c\0\0\0TFL3", f"my.tflite {LITE}"),
-        ("my.onnx", b"\x1c\0\0\0TFL3", f"my.onnx {LITE}"),
+        ("my.onnx", b"\x1c\0\0\0TFL3", "my.onnx is TFLite by another name; call it my.tflite"),
         (
             "frozen.pb",
             b"\x0a",

@@ -21,9 +21,11 @@ from conformance.submission.foreign import (
     refusal,
     unreadable,
 )
+from conformance.submission.graph import TFLITE_FILES
 from conformance.submission.model import Model
 from reference.archive import MOST_ENTRIES, is_litter, open_zip, unpack
 from reference.errors import SubmissionError
+from reference.litert.network import usable_network
 from reference.npu.aimet import aimet_to_qdq
 from reference.process import Limits
 from reference.tensorflow.convert import KERAS_FILES, SAVED_MODEL, tensorflow_to_onnx
@@ -130,6 +132,9 @@ def _converted(model: Path, scratch: Path, limits: Limits) -> Model:
 def _open_file(path: Path, scratch: Path, limits: Limits) -> list[Model]:
     suffix = path.suffix.lower()
     head = _read_head(path)
+    if suffix in TFLITE_FILES:
+        usable_network(path)
+        return [Model("", "tflite", str(path))]
     if suffix in KERAS_FILES[1:]:  # HDF5
         return [_converted(path, scratch, limits)]
     if suffix not in {".onnx", ".keras", ".zip", ".pt", ".pth", ".pt2"}:

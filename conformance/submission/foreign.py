@@ -6,21 +6,19 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
+from conformance.submission.graph import TFLITE_FILES
 from reference.closest import closest
 from reference.errors import SubmissionError, one_line
 from reference.tensorflow.convert import KERAS_FILES, SAVED_MODEL
 
 FORMATS = (
     ".onnx, .zip or folder (ONNX with external data or AIMET's .encodings, SavedModel),"
-    " .keras, .h5, .pt (TorchScript), .pt2, module:factory"
+    " .tflite, .keras, .h5, .pt (TorchScript), .pt2, module:factory"
 )
 
 _COMPILED = "is compiled already, for one device", "give the model that was compiled"
 _TF = "python -m tf2onnx.convert"
-_TFLITE = (
-    "is a TensorFlow Lite model, which is not supported yet",
-    f"give the model that it was made of, or convert it with {_TF} --tflite FILE --output my.onnx",
-)
+_TFLITE = "is TFLite by another name", "call it my.tflite"
 _FROZEN = (
     "is a frozen graph of TensorFlow, which does not say what it takes",
     f"give the SavedModel's folder, or what {_TF} --graphdef FILE --inputs A:0 --outputs B:0"
@@ -45,7 +43,6 @@ _BY_SUFFIX: dict[str, tuple[str, str]] = {
     **dict.fromkeys((".bin", ".dlc", ".so", ".serialized", ".nb", ".pte"), _COMPILED),
     **dict.fromkeys((".engine", ".plan", ".trt"), _COMPILED),
     ".ort": ("is in onnxruntime's own format", "give the .onnx file that it was made from"),
-    **dict.fromkeys((".tflite", ".lite"), _TFLITE),
     ".pb": _FROZEN,
     **dict.fromkeys((".ckpt", ".gguf", ".msgpack", ".npy", ".npz", ".pdparams"), _WEIGHTS),
     **dict.fromkeys((".safetensors", ".th", ".weights"), _WEIGHTS),
@@ -98,8 +95,8 @@ def refusal(path: Path, head: bytes = b"") -> SubmissionError | None:
             f"{path.name} is Python code", f"give {path.stem}:FUNCTION, which returns the module"
         )
     found = _BY_SUFFIX.get(suffix)
-    if head[4:8] == _TFLITE_MARK:
-        found = _BY_SUFFIX[".tflite"]
+    if head[4:8] == _TFLITE_MARK and suffix not in TFLITE_FILES:
+        found = _TFLITE
     elif _CONTEXT in head:
         found = f"{_COMPILED[0]} (EPContext)", _COMPILED[1]
     elif suffix == ".bin" and head.startswith((b"PK", b"\x80")):  # as transformers saves them
@@ -113,7 +110,7 @@ def by_files(name: str, files: Iterable[Path]) -> SubmissionError:
     names = [path.name for path in held]
     if not held:
         return SubmissionError(f"{name} holds no file", f"it takes {FORMATS}")
-    whole = {".pt", ".pt2", ".pth", ".zip", *KERAS_FILES}
+    whole = {".pt", ".pt2", ".pth", ".zip", *KERAS_FILES, *TFLITE_FILES}
     modules = [path for path in held if path.suffix in whole]
     if modules:
         return SubmissionError(

@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from conformance.submission.tflite_file import describe_tflite
 from reference.errors import SubmissionError
 from reference.process import ChildError, ChildProcess, Limits, Tick
 from reference.tracks import Shape, format_shape
 
+TFLITE_FILES = (".tflite", ".lite")
 # Operators and tensors of one model, its functions written out. Networks for phones have thousands.
 MOST_FACTS = 250_000
 TOO_MUCH = "no network for a phone is as large: export the network alone, loops as loops"
@@ -77,7 +79,7 @@ class External:
 
 @dataclass(frozen=True)
 class Graph:
-    """An ONNX model as the rules see it.
+    """An ONNX model, or one of another `form`, as the rules see it.
 
     Nodes of subgraphs (If, Loop) are in `nodes` too. `weights` are the initializers and the larger
     Constant nodes; the small ones are axes, sizes and the like. `outputs` have the sizes that the
@@ -98,6 +100,7 @@ class Graph:
     external: tuple[External, ...]
     declared: tuple[Value, ...] = ()
     made_by: str = ""
+    form: Literal["onnx", "tflite"] = "onnx"
 
     @property
     def of_tensorflow(self) -> bool:
@@ -181,12 +184,14 @@ def read_graph(
     limits: Limits = Limits(),  # noqa: B008 - frozen
     tick: Tick = lambda seconds: None,
 ) -> Graph:
-    """The facts of the ONNX file at `path`; weights are neither kept nor looked for.
+    """The facts of the ONNX or TFLite file at `path`; weights are neither kept nor looked for.
 
     It is read in a child process with `limits`, which waits for the next file. Raises
     SubmissionError for an empty file, one above protobuf's limit of 2 GiB, bytes that are not an
     ONNX model, functions that cannot be written out, and what goes beyond the limits or crashes.
     """
+    if path.suffix.lower() in TFLITE_FILES:
+        return _graph(path, describe_tflite(path))
     return _READER.read(path, limits, tick)
 
 
@@ -274,6 +279,7 @@ def _graph(path: Path, facts: dict[str, Any]) -> Graph:
         constants={name: tuple(numbers) for name, numbers in facts["constants"].items()},
         values={value.name: value for value in map(_value, facts["values"])},
         external=tuple(External(**entry) for entry in facts["external"]),
+        form=facts.get("form", "onnx"),
     )
 
 

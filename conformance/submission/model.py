@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-Format = Literal["onnx", "torchscript", "exported", "factory", "reference", "answers"]
+Format = Literal["onnx", "tflite", "torchscript", "exported", "factory", "reference", "answers"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,11 @@ class Model:
     state: str = ""
 
     @property
+    def torch(self) -> bool:
+        """Whether it is PyTorch: no file yet that a compiler takes."""
+        return self.format not in ("onnx", "tflite")
+
+    @property
     def path(self) -> Path:
         """The file; for a factory, what the user typed."""
         return Path(self.target)
@@ -30,8 +35,8 @@ class Model:
 class Submission:
     """The models of one submission by part, and what the user calls it.
 
-    `originals` are the PyTorch models that ONNX parts are known to come from. Of a track that takes
-    a package instead there are no models, and `package` is what its room made of it.
+    `originals` are the PyTorch or ONNX models that parts are known to come from. Of a track that
+    takes a package instead there are no models, and `package` is what its room made of it.
     """
 
     label: str
@@ -41,10 +46,15 @@ class Submission:
 
     @property
     def torch(self) -> bool:
-        """Whether some part is not an ONNX file yet."""
-        return any(model.format != "onnx" for model in self.models.values())
+        """Whether some part is PyTorch, and no file of ONNX or TFLite yet."""
+        return any(model.torch for model in self.models.values())
 
     def original(self, part: str) -> Model | None:
-        """The PyTorch side of a part, None where there is only ONNX."""
-        model = self.models[part]
-        return model if model.format != "onnx" else self.originals.get(part)
+        """The PyTorch side of a part, None where none was given."""
+        given = (self.models[part], self.originals.get(part))
+        return next((model for model in given if model is not None and model.torch), None)
+
+    def onnx(self, part: str) -> Model | None:
+        """The ONNX that a part is or comes from, None where there is none."""
+        given = (self.models[part], self.originals.get(part))
+        return next((m for m in given if m is not None and m.format == "onnx"), None)

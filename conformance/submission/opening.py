@@ -25,7 +25,8 @@ def open_submission(
     """The submission that `specs` (`PATH` or `PART=PATH`) name.
 
     Of two parts each may be named, or they are told apart by what they take: two files, or a folder
-    or zip with both. Zip files are unpacked into `scratch`, and a float model with AIMET's
+    or zip with both. A TFLite file may come with what it was made of, a second model of that part.
+    Zip files are unpacked into `scratch`, and a float model with AIMET's
     encodings is quantised there, in a child process with `limits`; nothing else is written. Raises
     SubmissionError for everything that cannot be a submission to `track`.
     """
@@ -33,10 +34,16 @@ def open_submission(
         return _open_package(track, specs, scratch, limits)
     split = [split_spec(track, spec) for spec in specs]
     models: dict[str, Model] = {}
+    originals: dict[str, Model] = {}
     for part, target in sorted(split, key=lambda pair: not pair[0]):  # those named first
         for model in open_models(track, part, target, scratch, limits, tuple(models)):
-            if model.part in models:
-                raise _twice(track, models[model.part], model, named=bool(part))
+            first = models.get(model.part)
+            if first is not None and (first.format == "tflite") != (model.format == "tflite"):
+                made, source = (first, model) if first.format == "tflite" else (model, first)
+                models[model.part], originals[model.part] = made, source
+                continue
+            if first is not None:
+                raise _twice(track, first, model, named=bool(part))
             models[model.part] = model
     missing = [part.name for part in track.parts if part.name not in models]
     if missing:
@@ -47,7 +54,8 @@ def open_submission(
     if all(part for part, _ in split):
         _refuse_swapped(track, dict(split), models, limits)
     label = " ".join(Path(target).name or target for _, target in split)
-    return Submission(one_line(label), {part.name: models[part.name] for part in track.parts})
+    own = {part.name: models[part.name] for part in track.parts}
+    return Submission(one_line(label), own, originals)
 
 
 def _open_package(track: Track, specs: Sequence[str], scratch: Path, limits: Limits) -> Submission:
@@ -124,7 +132,7 @@ def split_spec(track: Track, spec: str) -> tuple[str, str]:
 
 def _part_of(track: Track, model: Model, limits: Limits, taken: Sequence[str]) -> str:
     """The part of a track of two that a model is which nobody named."""
-    if model.format != "onnx":
+    if model.torch:
         left = [part.name for part in track.parts if part.name not in taken]
         if len(left) == 1:
             return left[0]
@@ -154,8 +162,8 @@ def told_part(track: Track, graph: Graph) -> Part:
 
 
 def _taken_for(track: Track, model: Model, limits: Limits) -> str:
-    """The part that an ONNX model looks like, empty where it looks like none or is not ONNX."""
-    fitting = part_of(track, read_graph(model.path, limits)) if model.format == "onnx" else None
+    """The part that a model looks like, empty where it looks like none or is PyTorch."""
+    fitting = None if model.torch else part_of(track, read_graph(model.path, limits))
     return fitting.name if fitting is not None else ""
 
 

@@ -40,6 +40,8 @@ def operators(graph: Graph) -> Operators:
     reads comes from a DequantizeLinear and all that it returns goes to a QuantizeLinear. With
     dequantised weights alone it computes in float. Arithmetic on shapes is no operator.
     """
+    if graph.form == "tflite":
+        return _of_tflite(graph)
     flow = _Flow(graph)
     own = [(node, flow.takes(node)) for node in flow.nodes if flow.is_operator(node)]
     rest = [node for node, quantised in own if not quantised]
@@ -47,6 +49,17 @@ def operators(graph: Graph) -> Operators:
         tuple(node for node, quantised in own if quantised),
         tuple(node for node in rest if node.op not in _MOVES),
         tuple(node for node in rest if node.op in _MOVES),
+    )
+
+
+def _of_tflite(graph: Graph) -> Operators:
+    """There the type of what an operator gives says it."""
+    own = [node for node in graph.nodes if node.op not in ("QUANTIZE", "DEQUANTIZE", "SHAPE")]
+    kinds = [(node, node.attributes["type"]) for node in own]
+    return Operators(
+        tuple(node for node, kind in kinds if kind in ("int8", "uint8", "int16")),
+        tuple(node for node, kind in kinds if kind in _FLOAT),
+        (),
     )
 
 

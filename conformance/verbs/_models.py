@@ -71,7 +71,7 @@ def answers(
 
 def need_onnx(model: Model) -> None:
     """Raises SubmissionError for a model that only a track could export."""
-    if model.format != "onnx":
+    if model.torch:
         raise SubmissionError(
             f"{model.path.name} is no ONNX file and is exported for the inputs of a track",
             "add --track",

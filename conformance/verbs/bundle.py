@@ -79,6 +79,10 @@ def bundle(request: Request, limits: Limits) -> Answer:
     suite = Suite([request.track], request.models, None, [], limits=limits)
     with closing(suite), _made(request.output) as folder, stderr_progress() as line:
         rows, evidence = held_to_the_gate(ContractWing(suite), line)
+        for _, graph in evidence.each_graph():
+            if graph.form != "onnx":
+                problem = f"{graph.path.name} is TFLite, and the organisers ask for ONNX"
+                raise SubmissionError(problem, "give the ONNX that it was made of")
         line("copying the model")
         onnx = {
             part.name: _copied(graph.path, [e.location for e in graph.external], folder, part.name)

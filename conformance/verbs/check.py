@@ -105,7 +105,7 @@ def _opened(
     try:
         part, target = split_spec(track, spec) if track else ("", spec)
         models = models_in(target, scratch, limits)
-        if track and (len(models) > 1 or models[0].format != "onnx" or part):
+        if track and (len(models) > 1 or models[0].torch or part):
             models = as_parts(track, part, target, models, limits)
     except ToolError:
         raise

@@ -11,6 +11,7 @@ import click
 from conformance.contract.probes import need_inputs, probes_for
 from conformance.report.compile import Attempt, compile_report
 from conformance.report.progress import stderr_progress
+from conformance.runtimes.npu import compile_file, is_tflite
 from conformance.runtimes.ranges import Ranges, measure_ranges
 from conformance.subject import Progress, ticking
 from conformance.submission.feeding import feed, match_inputs
@@ -19,7 +20,7 @@ from conformance.verbs import PATH, Answer, for_devices, limited
 from conformance.verbs._models import files_by_part
 from reference.errors import SubmissionError
 from reference.npu.cache import model_digest
-from reference.npu.compile import compile_model
+from reference.npu.compile import Compiled
 from reference.npu.devices import Device
 from reference.npu.toolchain import find_toolchain
 from reference.process import Limits
@@ -46,12 +47,13 @@ def command(
     with random weights. Without --track it is any ONNX file, --device or --all-devices says what it
     is for, and nothing is said of the ranges in it.
     """
-    toolchain = find_toolchain()
+    toolchain = str(find_toolchain())
     with tempfile.TemporaryDirectory(prefix="lpcvc-") as scratch, stderr_progress() as progress:
         files = files_by_part(track, models, Path(scratch), limits, progress)
         reports, whole = [], True
         for part, model in files.items():
-            model_digest(model)  # what cannot be read is told at once, not for every device
+            if not is_tflite(model):
+                model_digest(model)  # what cannot be read is told at once, not for every device
             attempts = []
             for count, device in enumerate(devices, 1):
                 what = f"compiling {model.name} for {device.name} ({count}/{len(devices)})"
@@ -61,7 +63,8 @@ def command(
             label = f"{track.id}, {model.name}" if track else model.name
             label += "" if models else " (random weights)"
             ranges = _ranges(track, part, model, limits, progress)
-            reports.append(compile_report(label, model, attempts, toolchain, ranges))
+            tools = next((str(a.compiled.toolchain) for a in attempts if a.compiled), toolchain)
+            reports.append(compile_report(label, model, attempts, tools, ranges))
             whole = whole and all(attempt.whole for attempt in attempts)
     return "\n\n".join(reports), 0 if whole else 1
 
@@ -71,7 +74,7 @@ def _attempt(
 ) -> Attempt:
     try:
         tick = ticking(progress, what)
-        compiled = compile_model(model, device, dlc=dlc, limits=limits, tick=tick)
+        compiled = compile_file(model, device, dlc=dlc, limits=limits, tick=tick)
     except SubmissionError as error:
         return Attempt(device, None, error.problem, error.remedy)
     return Attempt(device, compiled)
@@ -86,6 +89,8 @@ def _ranges(
     """
     tick = ticking(progress, f"looking at the ranges in {model.name}")
     try:
+        if is_tflite(model):
+            raise SubmissionError("a .tflite shows no tensors inside", "give the ONNX of it")
         if track is None:
             raise SubmissionError("nothing says what the model is fed", "add --track")
         need_inputs(track)
@@ -109,6 +114,10 @@ def _copy(attempt: Attempt, output: Path) -> None:
         return
     folder = output / re.sub(r"[^\w.+-]+", "-", attempt.device.name).strip("-")
     folder.mkdir(parents=True, exist_ok=True)
-    for file in (compiled.context, compiled.binary, compiled.dlc, compiled.log):
+    if isinstance(compiled, Compiled):
+        made = [compiled.context, compiled.binary, compiled.dlc]
+    else:
+        made = [compiled.model, *(compiled.folder / name for name in compiled.dlcs)]
+    for file in (*made, compiled.log):
         if file.exists():
             shutil.copy(file, folder)

@@ -13,6 +13,7 @@ from conformance.device.history import Saved, read_saved
 from conformance.outputs import made_room
 from conformance.report.estimate import Change, PartEstimate, estimate_report
 from conformance.report.progress import stderr_progress
+from conformance.runtimes.npu import is_tflite, no_schedule
 from conformance.subject import Progress, ticking
 from conformance.verbs import PATH, Answer, for_devices, limited
 from conformance.verbs._models import answers, files_by_part
@@ -145,6 +146,8 @@ def _estimate(
     part: str, model: Path, question: Question, scratch: Path, limits: Limits, progress: Progress
 ) -> PartEstimate:
     runtime = question.runtime
+    if is_tflite(model):
+        raise no_schedule(model)
     tick = ticking(progress, f"simulating the anchors of {model.name}")
     known = simulate_anchors(question.anchors_of(model), runtime, limits=limits, tick=tick)
     tick = ticking(progress, f"simulating {model.name}")

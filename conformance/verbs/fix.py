@@ -85,9 +85,12 @@ class _Work:
             part, target = split_spec(self.track, spec)
             for model in models_in(target, self.scratch, self.limits):
                 if model.format != "onnx":
+                    export = (
+                        f"export it first: lpcvc export {target} out.onnx --track {self.track.id}"
+                    )
                     raise SubmissionError(
                         f"{model.path.name} is no ONNX file",
-                        f"export it first: lpcvc export {target} out.onnx --track {self.track.id}",
+                        export if model.torch else "give the ONNX that it was made of",
                     )
                 tick = ticking(self.progress, f"reading {model.path.name}")
                 graph = read_graph(model.path, self.limits, tick)

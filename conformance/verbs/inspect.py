@@ -3,7 +3,7 @@
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +67,10 @@ def _tensor(value: Value) -> dict[str, Any]:
 
 def _told(name: str, facts: dict[str, Any]) -> str:
     rows = [
-        ("file", f"{megabytes(facts['bytes'])}, IR {facts['ir_version']}, opset {_opsets(facts)}"),
+        ("file", f"{megabytes(facts['bytes'])}, {_form(facts)}"),
         *(("input", tensor["label"]) for tensor in facts["inputs"]),
         *(("output", tensor["label"]) for tensor in facts["outputs"]),
-        ("parameters", f"{facts['parameters']:,}, {_weights(facts['weight_bytes'])}"),
-        *(("largest", tensor["label"]) for tensor in facts["largest"]),
-        ("multiply-adds", _macs(facts)),
+        *(_size(facts) if facts["opsets"] else ()),
         ("operators", f"{sum(facts['operators'].values())}: {_counts(facts['operators'])}"),
     ]
     lines = [one_line(name if name == facts["file"] else f"{name}, {facts['file']}")]
@@ -81,6 +79,19 @@ def _told(name: str, facts: dict[str, Any]) -> str:
         lines.append(f"  {'' if head == shown else head:<14}{one_line(text)}")
         shown = head
     return "\n".join(lines)
+
+
+def _size(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is counted of ONNX alone."""
+    yield "parameters", f"{facts['parameters']:,}, {_weights(facts['weight_bytes'])}"
+    yield from (("largest", tensor["label"]) for tensor in facts["largest"])
+    yield "multiply-adds", _macs(facts)
+
+
+def _form(facts: dict[str, Any]) -> str:
+    if not facts["opsets"]:
+        return "TFLite"
+    return f"IR {facts['ir_version']}, opset {_opsets(facts)}"
 
 
 def _opsets(facts: dict[str, Any]) -> str:

@@ -92,6 +92,25 @@ class CompiledTflite:
         return self.folder / MODEL
 
     @property
+    def binary(self) -> Path:
+        """What stands for a context binary: `model`."""
+        return self.model
+
+    @property
+    def toolchain(self) -> str:
+        """The versions: `tools`."""
+        return self.tools
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was rewritten ahead of the compiler: nothing."""
+        return ()
+
+    @property
+    def simulated(self) -> None:
+        """The plugin simulates nothing."""
+
+    @property
     def log(self) -> Path:
         """Everything that the plugin and the compiler said."""
         return self.folder / _LOG

@@ -47,7 +47,7 @@ class Value:
 class Operator:
     """An operator of the main graph: `CONV_2D`, or its author's name where it is `custom`.
 
-    `name` is that of its first output.
+    `name` and `dtype` are those of its first output.
     """
 
     kind: str
@@ -55,6 +55,7 @@ class Operator:
     custom: bool
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    dtype: str
 
 
 @dataclass(frozen=True)
@@ -244,8 +245,9 @@ def _operators(
             if index != -1:  # an optional input that is not given
                 _index(index, tensors)
         kind, custom = codes[_index(each.OpcodeIndex(), codes)]
-        name = _text(tensors[outputs[0]].Name()) if outputs else ""
-        yield Operator(kind, name, custom, inputs, outputs)
+        first = tensors[outputs[0]] if outputs else None
+        name, dtype = (_text(first.Name()), _dtype(first)) if first is not None else ("", "")
+        yield Operator(kind, name, custom, inputs, outputs, dtype)
 
 
 def _code(code: Any) -> tuple[str, bool]:

@@ -6,18 +6,16 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
-
-import numpy as np
 
 from reference.child import Child, main, peak_memory
 from reference.errors import ToolError
 from reference.litert.elf import write_empty_library
-from reference.litert.network import read_network
 from reference.litert.parts import take_apart
-from reference.litert.toolchain import find_litert, litert_folder
+from reference.litert.run import load
+from reference.litert.toolchain import litert_folder
 
 
 class LiteRtChild(Child):
@@ -78,18 +76,8 @@ class LiteRtChild(Child):
 
     def load(self, model: str, threads: int) -> dict[str, str]:
         """Loads a TFLite file; answers the runtime's name."""
-        network = read_network(Path(model))
-        interpreter = _interpreter(model, threads)
-
-        def run(feeds: dict[str, np.ndarray]) -> list[Any]:
-            _check(feeds, {value.name: value.index for value in network.inputs})
-            for value in network.inputs:
-                interpreter.set_tensor(value.index, feeds[value.name])
-            interpreter.invoke()
-            return [interpreter.get_tensor(value.index) for value in network.outputs]
-
-        self._run = run
-        return {"runtime": f"{find_litert()} CPU"}
+        runtime, self._run = load(Path(model), threads)
+        return {"runtime": runtime}
 
 
 class _Plugin:
@@ -139,19 +127,6 @@ class _Plugin:
 
 def _example(torch: Any, shape: Sequence[int], dtype: str) -> Any:
     return torch.zeros(tuple(shape), dtype=getattr(torch, dtype))
-
-
-def _interpreter(model: str, threads: int) -> Any:
-    from ai_edge_litert.interpreter import Interpreter
-
-    made = Interpreter(model_path=model, num_threads=threads or os.cpu_count())
-    made.allocate_tensors()
-    return made
-
-
-def _check(feeds: Mapping[str, object], wanted: Mapping[str, object]) -> None:
-    if feeds.keys() != wanted.keys():
-        raise ValueError(f"the inputs are {', '.join(wanted)}, not {', '.join(feeds)}")
 
 
 if __name__ == "__main__":
