@@ -18,6 +18,7 @@ from conformance.submission.model import Model
 from reference.aihub.listed import FAULT
 from reference.aihub.room import NO_ROOM
 from reference.errors import SubmissionError, ToolError, one_line
+from reference.litert.toolchain import has_converter
 from reference.tracks import TRUNCATE, Part, Track
 
 ORGANISERS = "lowpowervision@gmail.com"
@@ -59,9 +60,9 @@ def submit_compile(
 ) -> Any:
     """Uploads a part and has it compiled with the options of the track; the job.
 
-    TorchScript and .pt2 go as they are, everything else as `onnx`. A local hub has no TFLite: there
-    its default takes the place, a DLC of the same operators on the same NPU. Raises SubmissionError
-    for a TFLite file.
+    TorchScript and .pt2 go as they are, everything else as `onnx`. A local hub makes TFLite of the
+    former alone: for the rest its default takes the place, a DLC of the same operators on the same
+    NPU. Raises SubmissionError for a TFLite file.
     """
     if model.format == "tflite":
         raise SubmissionError(
@@ -70,9 +71,9 @@ def submit_compile(
             "hand in the ONNX or PyTorch model that it was made of",
         )
     options = track.compile_options
-    if device.emulated:
-        options = options.replace("--target_runtime tflite", "").strip()
     traced = model.format in ("torchscript", "exported")
+    if device.emulated and not (traced and has_converter()):
+        options = options.replace("--target_runtime tflite", "").strip()
     source = model.path if traced else upload_form(onnx, folder / f"upload-{part.name}")
     return hub.ask(
         lambda: hub.client.submit_compile_job(

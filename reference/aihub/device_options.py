@@ -104,11 +104,6 @@ def of_a_device(option: str, value: str) -> dict[str, Any]:
     return {"notices": (f"{option} {value}: {_DEVICE_ONLY}",)}
 
 
-def for_tflite(option: str, value: str) -> dict[str, Any]:
-    """What is heeded by TFLite alone."""
-    return {"notices": (f"{option} {value}: it is for TFLite, which this hub does not run",)}
-
-
 def read_providers(option: str, value: str) -> dict[str, Any]:
     """Where ONNX Runtime is to run a model; raises TaskError for a list without the NPU."""
     if "qnn" not in value.lower().split(","):

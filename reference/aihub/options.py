@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from reference.aihub.device_options import (
-    for_tflite,
     of_a_device,
     read_level,
     read_names,
@@ -21,27 +20,25 @@ from reference.aihub.device_options import (
     read_vtcm,
 )
 from reference.aihub.tasks import (
-    CompileTask,
-    InferenceTask,
-    LinkTask,
     ModelKind,
-    QuantizeTask,
-    Task,
     TaskError,
 )
 from reference.closest import did_you_mean
+from reference.litert.quantize import TflitePrecision
+from reference.litert.toolchain import has_converter
 from reference.npu.devices import Device, Tuning
 from reference.npu.quantize import Precision
 
-_RUNTIMES = {
+RUNTIMES = {
     "tflite": ModelKind.TFLITE,
     "onnx": ModelKind.ONNX,
     "precompiled_qnn_onnx": ModelKind.ONNX,
     "qnn_context_binary": ModelKind.QNN_CONTEXT_BINARY,
     "qnn_dlc": ModelKind.QNN_DLC,
 }
+PYTORCH = (ModelKind.TORCHSCRIPT, ModelKind.TORCH_EXPORTED_PROGRAM)
+TFLITE_PRECISIONS: tuple[TflitePrecision, ...] = ("w8a8", "w8a16")
 _UNITS = ("npu", "gpu", "cpu")
-_QNN = (ModelKind.QNN_DLC, ModelKind.QNN_CONTEXT_BINARY)
 # Of a quantize job: weights and activations.
 PRECISIONS: dict[tuple[str, str], Precision] = {
     ("int8", "int8"): "w8a8",
@@ -72,7 +69,7 @@ class _Common:
 
 
 @dataclass(frozen=True)
-class _Tuned(_Common):
+class Tuned(_Common):
     """Of jobs that compile for a chip."""
 
     graphs: tuple[str, ...] = ()
@@ -86,7 +83,7 @@ class _Tuned(_Common):
 
 
 @dataclass(frozen=True)
-class CompileOptions(_Tuned):
+class CompileOptions(Tuned):
     """Of a compile job. `quantize` is a precision of `reference.npu.quantize`, empty for none."""
 
     runtime: str = ""
@@ -108,7 +105,7 @@ class CompileOptions(_Tuned):
 
 
 @dataclass(frozen=True)
-class RunOptions(_Tuned):
+class RunOptions(Tuned):
     """Of an inference or profile job: `passes` at most, in about `seconds` at most."""
 
     units: tuple[str, ...] = _UNITS
@@ -125,7 +122,7 @@ class QuantizeOptions(_Common):
 
 
 @dataclass(frozen=True)
-class LinkOptions(_Tuned):
+class LinkOptions(Tuned):
     """Of a link job."""
 
 
@@ -149,13 +146,17 @@ def link_options(text: str) -> LinkOptions:
     return LinkOptions(**_parse(text, _LINK))
 
 
-def target_runtime(options: CompileOptions, device: Device) -> str:
-    """The runtime asked for; without one it is ONNX Runtime for Windows devices, else a DLC.
+def target_runtime(options: CompileOptions, device: Device, kind: ModelKind) -> str:
+    """The runtime asked for; without one it is ONNX Runtime for Windows devices, else TFLite.
 
-    AI Hub makes TFLite in place of the DLC, which needs a converter that is not at hand here.
+    For what cannot become TFLite here, that default is a DLC: everything but PyTorch models, and
+    those too where no converter is installed.
     """
-    default = "onnx" if device.name.endswith("CRD") else "qnn_dlc"
-    return options.runtime or default
+    if options.runtime:
+        return options.runtime
+    if device.name.endswith("CRD"):
+        return "onnx"
+    return "tflite" if kind in PYTORCH and has_converter() else "qnn_dlc"
 
 
 def compile_target(options: str, device: Device, kind: ModelKind) -> ModelKind:
@@ -166,85 +167,16 @@ def compile_target(options: str, device: Device, kind: ModelKind) -> ModelKind:
     chosen = compile_options(options)
     if kind is ModelKind.QNN_CONTEXT_BINARY:
         return ModelKind.ONNX
-    return _RUNTIMES[target_runtime(chosen, device)]
+    return RUNTIMES[target_runtime(chosen, device, kind)]
 
 
-def check_options(task: Task) -> None:
-    """Raises TaskError where the options of `task` are unknown or do not go together."""
-    match task:
-        case CompileTask():
-            _check_compile(task, compile_options(task.options))
-        case InferenceTask():
-            chosen = run_options(task.options)
-            if chosen.units == ("gpu",):
-                raise _unsupported("--compute_unit gpu", "choose npu or cpu")
-            if task.model.kind in _QNN and "npu" not in chosen.units:
-                raise TaskError("a QNN model runs on the NPU alone: choose --compute_unit npu")
-            if chosen.dequantize:
-                raise _unsupported(
-                    "--dequantize_outputs", "scale and zero point are in output_spec"
-                )
-            _check_one_graph(chosen.graphs)
-            _check_memory(chosen, task.device)
-        case QuantizeTask():
-            quantize_options(task.options)
-            if (task.weights, task.activations) not in PRECISIONS:
-                raise _unsupported(
-                    f"{task.weights} weights with {task.activations} activations",
-                    f"choose {_choices([f'{w} with {a}' for w, a in PRECISIONS])}",
-                )
-            if task.model.kind is not ModelKind.ONNX:
-                raise TaskError("only an ONNX model can be quantised: compile it to ONNX first")
-        case LinkTask():
-            _check_memory(link_options(task.options), task.device)
-
-
-def _check_compile(task: CompileTask, chosen: CompileOptions) -> None:
-    if task.model.kind is ModelKind.QNN_CONTEXT_BINARY:
-        if task.options.strip() or task.input_specs:
-            raise TaskError(
-                "a QNN context binary is wrapped as it is: give no options and no specs"
-            )
-        return
-    runtime = target_runtime(chosen, task.device)
-    if runtime == "tflite":
-        others = _choices(_RUNTIMES, "tflite")
-        raise _unsupported("--target_runtime tflite", f"choose --target_runtime {others}")
-    if runtime != "onnx" and "npu" not in chosen.units:
-        raise _unsupported(
-            f"--compute_unit {','.join(chosen.units)} for {runtime}", "it is for the NPU alone"
-        )
-    _check_one_graph(chosen.graphs)
-    _check_memory(chosen, task.device)
-    bits = chosen.quantize.rpartition("a")[2]
-    if chosen.quantize_io_type not in ("", f"uint{bits}"):
-        raise _unsupported(
-            f"--quantize_io_type {chosen.quantize_io_type}",
-            "inputs and outputs have the type of the activations: uint8 or uint16",
-        )
-    if chosen.quantize and task.calibration is None:
-        raise _unsupported(
-            "--quantize_full_type without calibration data", "give submit_compile_job some"
-        )
-
-
-def _check_memory(chosen: _Tuned, device: Device) -> None:
-    if chosen.vtcm_mb > device.vtcm_mb:
-        raise TaskError(
-            f"{chosen.vtcm_mb} MB of VTCM are asked for, and {device.soc} has {device.vtcm_mb} MB"
-        )
-
-
-def _check_one_graph(graphs: Sequence[str]) -> None:
-    if len(graphs) > 1:
-        raise TaskError(f"context_enable_graphs must name one graph, not {len(graphs)}")
-
-
-def _unsupported(what: str, remedy: str) -> TaskError:
+def unsupported(what: str, remedy: str) -> TaskError:
+    """What AI Hub has, and the local one not."""
     return TaskError(f"the local AI Hub does not support {what}; {remedy}")
 
 
-def _choices(names: Mapping[str, object] | Sequence[str], *without: str) -> str:
+def choices(names: Mapping[str, object] | Sequence[str], *without: str) -> str:
+    """`a, b or c`."""
     *most, last = (name for name in names if name not in without)
     return f"{', '.join(most)} or {last}" if most else last
 
@@ -252,31 +184,31 @@ def _choices(names: Mapping[str, object] | Sequence[str], *without: str) -> str:
 Reader = Callable[[str, str], dict[str, Any]]
 
 
-def _one_of(field: str, choices: Mapping[str, str]) -> Reader:
+def _one_of(field: str, known: Mapping[str, str]) -> Reader:
     def read(option: str, value: str) -> dict[str, Any]:
-        if value not in choices:
-            raise TaskError(f"{option} must be {_choices(choices)}, not {value!r}")
-        return {field: choices[value]}
+        if value not in known:
+            raise TaskError(f"{option} must be {choices(known)}, not {value!r}")
+        return {field: known[value]}
 
     return read
 
 
 def _runtime(option: str, value: str) -> dict[str, Any]:
     if value == "qnn_lib_aarch64_android":
-        raise _unsupported(f"{option} {value}", "choose qnn_dlc, which replaces it")
-    return _one_of("runtime", {name: name for name in _RUNTIMES})(option, value)
+        raise unsupported(f"{option} {value}", "choose qnn_dlc, which replaces it")
+    return _one_of("runtime", {name: name for name in RUNTIMES})(option, value)
 
 
 def _range_scheme(option: str, value: str) -> dict[str, Any]:
     if value == "mse_minimizer":
-        raise _unsupported(f"{option} {value}", "choose min_max")
+        raise unsupported(f"{option} {value}", "choose min_max")
     return _one_of("range_scheme", {"auto": "auto", "min_max": "min_max"})(option, value)
 
 
 def _units(option: str, value: str) -> dict[str, Any]:
     units = _UNITS if value in ("all", "default") else tuple(value.split(","))
     if unknown := [unit for unit in units if unit not in _UNITS]:
-        raise TaskError(f"{option} must be all or a list of {_choices(_UNITS)}, not {unknown[0]!r}")
+        raise TaskError(f"{option} must be all or a list of {choices(_UNITS)}, not {unknown[0]!r}")
     return {"units": units}
 
 
@@ -345,8 +277,8 @@ _RUN: _Table = {
     "--max_profiler_time": _number("seconds", float),
     "--dequantize_outputs": _Flag("dequantize"),
     "--qnn_options": read_qnn_options,
-    "--tflite_delegates": for_tflite,
-    "--tflite_options": for_tflite,
+    "--tflite_delegates": of_a_device,
+    "--tflite_options": of_a_device,
     "--onnx_options": of_a_device,
     "--onnx_execution_providers": read_providers,
 }
@@ -368,7 +300,7 @@ def _parse(text: str, table: _Table) -> dict[str, Any]:
             raise TaskError(f"unknown option {option!r}" + (f"; {near}" if near else ""))
         reader = table[option]
         if reader is None:
-            raise _unsupported(option, "leave it out")
+            raise unsupported(option, "leave it out")
         if isinstance(reader, _Flag):
             if not equals:
                 value = words.pop(0) if words and words[0] in ("true", "false") else "true"

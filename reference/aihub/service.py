@@ -8,10 +8,10 @@ from pathlib import Path
 
 from reference.aihub.access import StorageAddress, Unknown, folded
 from reference.aihub.blobs import Blob, Blobs, Damaged, Draft
+from reference.aihub.checks import check_options
 from reference.aihub.disposal import delete
 from reference.aihub.names import download_name
 from reference.aihub.options import (
-    check_options,
     compile_options,
     compile_target,
     target_runtime,
@@ -276,7 +276,7 @@ class Service:
 
 def _compile_target(asked: Asked, source: ModelKind) -> ModelKind:
     devices = [find_device(name) for name in asked.devices]
-    runtime = target_runtime(compile_options(asked.options), devices[0])
+    runtime = target_runtime(compile_options(asked.options), devices[0], source)
     if runtime in _FOR_ONE_CHIP and len({device.soc for device in devices}) > 1:
         raise TaskError(
             f"{runtime} is for one chip: submit a job for each device (single_compile=False)"

@@ -4,12 +4,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from reference.aihub.checks import check_options
 from reference.aihub.jobs.bench import Bench
 from reference.aihub.jobs.compile import compile_job
 from reference.aihub.jobs.inference import inference_job
 from reference.aihub.jobs.link import link_job
 from reference.aihub.jobs.quantize import quantize_job
-from reference.aihub.options import check_options
 from reference.aihub.tasks import (
     CompileTask,
     InferenceTask,

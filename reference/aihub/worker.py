@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -44,23 +45,26 @@ class JobChild(Child):
     @_refusing
     def export(self, model: str, form: str, specs: list[_Answer], output: str) -> _Answer:
         """Writes a PyTorch archive as ONNX, traced on zeros of `specs` or of its own inputs."""
-        try:
-            import torch
+        _need_torch()
+        import torch
 
-            from reference.export import write_onnx
-            from reference.torch_archive import open_archive
-        except ImportError:
-            raise SubmissionError(
-                "a PyTorch model needs PyTorch, which is not installed",
-                install_command("torch"),
-            ) from None
+        from reference.export import write_onnx
+        from reference.torch_archive import open_archive
+
         module = open_archive(Path(model), form)
-        wanted = _specs(specs)
-        if form == "exported":
-            wanted = _exported_inputs(module, wanted)
+        wanted = _exported_inputs(module, _specs(specs)) if form == "exported" else _specs(specs)
         inputs = tuple(torch.from_numpy(np.zeros(spec.shape, spec.dtype)) for spec in wanted)
         write_onnx(module, inputs, Path(output), [spec.name for spec in wanted])
         return {}
+
+    @_refusing
+    def inputs(self, model: str, specs: list[_Answer]) -> _Answer:
+        """Answers the inputs of an exported program, under the names of `specs` if there are."""
+        _need_torch()
+        from reference.torch_archive import open_archive
+
+        found = _exported_inputs(open_archive(Path(model), "exported"), _specs(specs))
+        return {"inputs": [asdict(spec) for spec in found]}
 
     @_refusing
     def prepare(
@@ -131,6 +135,17 @@ class JobChild(Child):
         """Loads an ONNX model on the CPU; answers the runtime's name."""
         runtime, self._run = load(model)
         return {"runtime": runtime}
+
+
+def _need_torch() -> None:
+    """Raises SubmissionError where PyTorch is missing."""
+    try:
+        import reference.torch_archive  # noqa: F401
+    except ImportError:
+        raise SubmissionError(
+            "a PyTorch model needs PyTorch, which is not installed",
+            install_command("torch"),
+        ) from None
 
 
 def _specs(specs: list[_Answer]) -> list[TensorSpec]:

@@ -77,6 +77,10 @@ class CompiledTflite:
     folder: Path
 
     @property
+    def simulated(self) -> None:
+        """Nothing: the plugin gives no simulated time (`reference.npu.compile.Compiled`)."""
+
+    @property
     def whole(self) -> bool:
         """Whether every operator runs on the NPU."""
         return not self.failure and not self.placement.cpu

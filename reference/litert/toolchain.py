@@ -25,6 +25,14 @@ def find_converter() -> str:
     return _find("litert-torch", "making TFLite of PyTorch", "tflite,tflite-convert")
 
 
+def has_converter() -> bool:
+    """Whether PyTorch models can become TFLite here."""
+    try:
+        return bool(find_litert() and find_converter())
+    except SubmissionError:
+        return False
+
+
 def _find(package: str, what: str, extra: str) -> str:
     try:
         return f"{package} {version(package)}"

@@ -52,6 +52,24 @@ class LiteRtChild(Child):
         litert_torch.convert(named, sample_kwargs=feeds).export(path)
         return {"memory": peak_memory()}
 
+    def quantize(
+        self, model: str, examples: str, precision: str, integer_ends: bool, path: str
+    ) -> dict[str, Any]:
+        """Writes a TFLite file with integers; `examples` is a folder of .npz files."""
+        from ai_edge_quantizer import qtyping, quantizer, recipe
+
+        plans = {"w8a8": recipe.static_wi8_ai8, "w8a16": recipe.static_wi8_ai16}
+        tool = quantizer.Quantizer(model, plans[precision]())
+        kinds = qtyping.TFLOperationName
+        for kind in () if integer_ends else (kinds.INPUT, kinds.OUTPUT):
+            tool.update_quantization_recipe(
+                regex=".*", operation_name=kind, algorithm_key="no_quantize"
+            )
+        (signature,) = read_network(Path(model)).signatures or ("serving_default",)
+        found = tool.calibrate({signature: _Examples(sorted(Path(examples).iterdir()))})
+        tool.quantize(found).export_model(path)
+        return {}
+
     def compile(
         self, model: str, folder: str, soc: str, dlc: bool, tuning: dict[str, int]
     ) -> dict[str, Any]:
@@ -78,6 +96,20 @@ class LiteRtChild(Child):
         """Loads a TFLite file; answers the runtime's name."""
         runtime, self._run = load(Path(model), threads)
         return {"runtime": runtime}
+
+
+class _Examples:
+    """Inputs by name, of one file at a time: the quantiser walks them more than once."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._files = files
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        with np.load(self._files[index], allow_pickle=False) as stored:
+            return dict(stored)
 
 
 class _Plugin:

@@ -341,7 +341,7 @@ def test_an_index_beyond_the_table(tmp_path: Path) -> None:
     ("kind", "reason"),
     [
         (ModelKind.TORCHSCRIPT, "the model must be compiled first"),
-        (ModelKind.TFLITE, "does not run TFLite"),
+        (ModelKind.TFLITE, "model is not a TFLite file"),
     ],
 )
 def test_models_that_do_not_run(kind: ModelKind, reason: str, tmp_path: Path) -> None:

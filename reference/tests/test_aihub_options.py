@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reference.aihub.checks import check_options
 from reference.aihub.listed import qairt_versions
 from reference.aihub.options import (
     PRECISIONS,
-    check_options,
     compile_options,
     compile_target,
     link_options,
@@ -47,7 +47,6 @@ DLC = Model(Path("model.dlc"), ModelKind.QNN_DLC)
         ("--target_runtime precompiled_qnn_onnx", ModelKind.ONNX),
         ("--target_runtime qnn_context_binary", ModelKind.QNN_CONTEXT_BINARY),
         ("--target_runtime=qnn_dlc", ModelKind.QNN_DLC),
-        ("", ModelKind.QNN_DLC),
     ],
 )
 def test_the_kind_of_the_target(options: str, kind: ModelKind) -> None:
@@ -55,7 +54,12 @@ def test_the_kind_of_the_target(options: str, kind: ModelKind) -> None:
     assert compile_target(options, S24, ModelKind.TORCHSCRIPT) is kind
 
 
-def test_the_kind_without_a_runtime() -> None:
+def test_the_kind_without_a_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    for there, kind in ((True, ModelKind.TFLITE), (False, ModelKind.QNN_DLC)):
+        monkeypatch.setattr("reference.aihub.options.has_converter", lambda there=there: there)
+        assert compile_target("", S24, ModelKind.TORCHSCRIPT) is kind
+        assert compile_target("", S24, ModelKind.TORCH_EXPORTED_PROGRAM) is kind
+        assert compile_target("", S24, ModelKind.ONNX) is ModelKind.QNN_DLC
     assert compile_target("", WINDOWS, ModelKind.ONNX) is ModelKind.ONNX
     assert compile_target("", S24, ModelKind.QNN_CONTEXT_BINARY) is ModelKind.ONNX
 
@@ -170,8 +174,9 @@ INCONSISTENT: dict[str, tuple[Task, str]] = {
     ),
     "tflite": (
         compile_task("--target_runtime tflite"),
-        NO + "--target_runtime tflite; choose --target_runtime onnx, precompiled_qnn_onnx,"
-        " qnn_context_binary or qnn_dlc",
+        NO + "--target_runtime tflite for what is not PyTorch; give the model as TorchScript or"
+        " .pt2, or choose --target_runtime onnx, precompiled_qnn_onnx, qnn_context_binary or"
+        " qnn_dlc",
     ),
     "QNN on the CPU": (
         compile_task("--target_runtime qnn_dlc --compute_unit cpu"),
@@ -257,8 +262,8 @@ HEEDED_BY_A_DEVICE = {
     "--qnn_options default_graph_htp_num_hvx_threads=4": f"{{}}: {ONLY}",
     "--onnx_options qnn_htp_performance_mode=burst;enable_memory_pattern=false": f"{{}}: {ONLY}",
     "--onnx_execution_providers qnn": f"{{}}: {ONLY}",
-    "--tflite_delegates qnn,xnnpack": "{}: it is for TFLite, which this hub does not run",
-    "--tflite_options kernel=1": "{}: it is for TFLite, which this hub does not run",
+    "--tflite_delegates qnn,xnnpack": f"{{}}: {ONLY}",
+    "--tflite_options kernel=1": f"{{}}: {ONLY}",
     "--qairt_version 2.50": "{}: this hub has QAIRT 2.51.0 alone",
     "--qairt_version 2.45.0.260101120000_1": "{}: this hub has QAIRT 2.51.0 alone",
 }

@@ -9,15 +9,16 @@ from typing import Any
 from reference.aihub.artifacts import Graph, recall, remember
 from reference.aihub.data import DataSet
 from reference.aihub.jobs.bench import BINARY, Bench, as_json, ask, metadata, onnx_file, specs
+from reference.aihub.jobs.tflite import FORMS, NO_SPECS, compile_tflite_job
 from reference.aihub.options import CompileOptions, compile_options, target_runtime
 from reference.aihub.tasks import CompileTask, Model, ModelKind, Result, TaskError, TensorSpec
+from reference.errors import SubmissionError
 from reference.npu.aimet import aimet_to_qdq
 from reference.npu.binary import partition_name, write_context
 from reference.npu.cache import model_digest
 from reference.npu.devices import Tuning
 from reference.npu.quantize import Precision, quantize
 
-_FORMS = {ModelKind.TORCHSCRIPT: "torchscript", ModelKind.TORCH_EXPORTED_PROGRAM: "exported"}
 # Names that the client takes in a folder.
 _ONNX, _DATA = "model.onnx", "model.data"
 
@@ -36,7 +37,9 @@ def compile_job(task: CompileTask, bench: Bench) -> Result:
     if task.model.kind is ModelKind.QNN_CONTEXT_BINARY:
         return _wrap(task, bench)
     options = compile_options(task.options)
-    runtime = target_runtime(options, task.device)
+    runtime = target_runtime(options, task.device, task.model.kind)
+    if runtime == "tflite":
+        return _tflite(task, options, bench)
     made = _prepared(_source(task, bench), task, options, runtime, bench)
     notices = list(options.notices)
     if not options.runtime and runtime == "qnn_dlc":
@@ -77,19 +80,35 @@ def compile_job(task: CompileTask, bench: Bench) -> Result:
     )
 
 
+def _tflite(task: CompileTask, options: CompileOptions, bench: Bench) -> Result:
+    """A TFLite file; the ONNX file of the same model is kept for the latency estimate."""
+    result = compile_tflite_job(task, options, bench)
+    assert result.model is not None, "it has made one"
+    if options.quantize:
+        return result
+    try:
+        plain = replace(options, last_inputs=(), last_outputs=())
+        made = _prepared(_source(task, bench), task, plain, "tflite", bench)
+    except (TaskError, SubmissionError) as error:
+        notice = f"no latency estimate will be had: {error}"
+        return replace(result, notices=(*result.notices, notice))
+    remember(result.model.path, [Graph("", "", made.path, made.inputs, made.outputs)])
+    return result
+
+
 def _source(task: CompileTask, bench: Bench) -> Path:
     """The uploaded model as an ONNX file."""
     kind = task.model.kind
-    if kind in _FORMS:
+    if kind in FORMS:
         if kind is ModelKind.TORCHSCRIPT and not task.input_specs:
-            raise TaskError("a TorchScript model needs input_specs: it has no shapes of its own")
+            raise TaskError(NO_SPECS)
         output = bench.scratch / "exported.onnx"
         with bench.worker("exporting the model to ONNX") as process:
             ask(
                 process,
                 "export",
                 model=str(task.model.path),
-                form=_FORMS[kind],
+                form=FORMS[kind],
                 specs=as_json(task.input_specs),
                 output=str(output),
             )

@@ -46,10 +46,15 @@ def inference_job(task: InferenceTask, bench: Bench) -> Result:
 
 
 def _where(session: Session, task: InferenceTask) -> str:
+    left = len(session.compiled.placement.cpu) if session.compiled else 0
+    rest = f", {left} operators by {session.host} on its CPU" if left else ""
     if session.emulated:
-        return f"computed by QAIRT's emulator of {task.device.soc} on this host, not by a device"
+        return (
+            f"computed by QAIRT's emulator of {task.device.soc} on this host{rest}, not by a device"
+        )
     return (
-        "computed by ONNX Runtime on this host's CPU in the model's own precision, not by a device"
+        f"computed by {session.host} on this host's CPU in the model's own precision,"
+        " not by a device"
     )
 
 

@@ -38,7 +38,7 @@ def profile_of(
         tools=session.tools,
         estimate=expected,
         basis=basis,
-        simulation=_simulation(compiled) if compiled and schedule else "",
+        simulation=_simulation(compiled) if isinstance(compiled, Compiled) and schedule else "",
     )
 
 
@@ -61,7 +61,7 @@ def _estimate(session: Session, task: InferenceTask, bench: Bench) -> tuple[Esti
 def _schedule(session: Session, bench: Bench) -> Schedule | None:
     """What the compiler simulates each operator to take; None for the chips that it does not."""
     compiled, source = session.compiled, session.source
-    if compiled is None or source is None or compiled.simulated is None:
+    if not isinstance(compiled, Compiled) or source is None or compiled.simulated is None:
         return None
     try:
         made = compile_model(

@@ -12,9 +12,15 @@ import numpy as np
 
 from reference.aihub.artifacts import recall
 from reference.aihub.jobs.bench import BINARY, Bench, ask, onnx_file, specs
+from reference.aihub.jobs.tflite import tflite_spec
 from reference.aihub.options import RunOptions
 from reference.aihub.tasks import InferenceTask, Model, ModelKind, TaskError, TensorSpec
 from reference.errors import SubmissionError, ToolError
+from reference.litert.compile import CompiledTflite, compile_tflite
+from reference.litert.emulator import TfliteEmulator
+from reference.litert.interpreter import Interpreter
+from reference.litert.network import usable_network
+from reference.litert.toolchain import find_litert
 from reference.npu.binary import write_context
 from reference.npu.cache import model_digest
 from reference.npu.compile import Compiled, compile_model
@@ -38,7 +44,7 @@ class Session:
     `loading` is the host's seconds until it was ready and `load_peak` the memory then. `compiled`
     is what the compiler said of it and `source` the ONNX file that it compiled; where that is None
     `unknown` says why. `nodes` are its names and operators. `runtime` is what would run it on the
-    device, one of `reference.npu.calibration.RUNTIMES`.
+    device, one of `reference.npu.calibration.RUNTIMES`, and `host` runs what is not emulated.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -47,13 +53,14 @@ class Session:
     peak: Callable[[], int | None]
     loading: float
     load_peak: int
-    compiled: Compiled | None
+    compiled: Compiled | CompiledTflite | None
     source: Path | None
     unknown: str
     runtime: str
     nodes: tuple[tuple[str, str], ...]
     emulated: bool
     tools: dict[str, str]
+    host: str = "ONNX Runtime"
 
 
 @contextlib.contextmanager
@@ -68,7 +75,7 @@ def open_session(task: InferenceTask, options: RunOptions, bench: Bench) -> Iter
         case ModelKind.ONNX:
             opened = _open_onnx(_onnx_of(task.model), task.device, options, bench)
         case ModelKind.TFLITE:
-            raise TaskError("the local AI Hub does not run TFLite; compile to qnn_dlc or onnx")
+            opened = _open_tflite(path, task.device, options, bench)
         case _:
             raise TaskError("the model must be compiled first")
     with opened as session:
@@ -118,6 +125,50 @@ def _open_binary(
     compiled = bench.compile(source, device, Tuning()) if source else None
     inputs, outputs = specs(graph["inputs"]), specs(graph["outputs"])
     return _emulate(context, compiled, source, "qnn_context_binary", inputs, outputs, bench)
+
+
+@contextlib.contextmanager
+def _open_tflite(
+    path: Path, device: Device, options: RunOptions, bench: Bench
+) -> Iterator[Session]:
+    """As on the device: what the NPU does not take runs on the CPU, and all if it takes nothing."""
+    network = usable_network(path)
+    compiled = None
+    if "npu" in options.units:
+        compiled = compile_tflite(
+            path, device, tuning=options.tuning, limits=bench.limits, tick=bench.tick
+        )
+    on_npu = compiled if compiled is not None and not compiled.failure else None
+    found = recall(path)
+    start = time.perf_counter()
+    with (
+        Interpreter(path, bench.limits, bench.tick)
+        if on_npu is None
+        else TfliteEmulator(on_npu, bench.limits, bench.tick)
+    ) as runner:
+        tools = {"LiteRT": f"{find_litert()} on this host, not a device"}
+        if on_npu is not None:
+            toolchain = find_toolchain()
+            tools |= {
+                "QAIRT": f"{toolchain.qairt} emulator on this host, not a device",
+                "onnxruntime-qnn": toolchain.onnxruntime_qnn,
+            }
+        yield Session(
+            inputs=tuple(map(tflite_spec, network.inputs)),
+            outputs=tuple(value.name for value in network.outputs),
+            run=runner.timed_run,
+            peak=runner.peak_memory,
+            loading=time.perf_counter() - start,
+            load_peak=runner.peak_memory() or 0,
+            compiled=on_npu,
+            source=found[0].source if found and on_npu is not None and on_npu.whole else None,
+            unknown=_ELSEWHERE if on_npu is not None and on_npu.whole else _NOT_ON_NPU,
+            runtime="tflite",
+            nodes=tuple((each.name, each.kind) for each in network.operators),
+            emulated=on_npu is not None,
+            tools=tools,
+            host="LiteRT",
+        )
 
 
 @contextlib.contextmanager
