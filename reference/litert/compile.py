@@ -77,10 +77,6 @@ class CompiledTflite:
     folder: Path
 
     @property
-    def simulated(self) -> None:
-        """Nothing: the plugin gives no simulated time (`reference.npu.compile.Compiled`)."""
-
-    @property
     def whole(self) -> bool:
         """Whether every operator runs on the NPU."""
         return not self.failure and not self.placement.cpu

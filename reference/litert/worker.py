@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+
 from reference.child import Child, main, peak_memory
 from reference.errors import ToolError
 from reference.litert.elf import write_empty_library
+from reference.litert.network import read_network
 from reference.litert.parts import take_apart
 from reference.litert.run import load
 from reference.litert.toolchain import litert_folder
