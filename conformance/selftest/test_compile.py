@@ -146,7 +146,7 @@ def test_a_pytorch_model_and_two_parts(place: Path, capsys: pytest.CaptureFixtur
     )
     assert main(["compile", "image=mine:Image", "text=net.onnx", "--track", "retrieval"]) == 0
     out = capsys.readouterr().out
-    assert "retrieval-2026, image.onnx: 1 of 1 compile whole" in out
+    assert "retrieval-2026, mine.Image.onnx: 1 of 1 compile whole" in out
     assert "retrieval-2026, net.onnx: 1 of 1 compile whole" in out
     assert out.count("XR2 Gen 2 (Proxy)") == 2
 
