@@ -1,8 +1,9 @@
 """What a CI job runs: `python -m conformance.ci`, with the inputs of action.yml in the environment.
 
-`requirement` says what to install and needs the standard library alone; `key` names the cache of
-compiled models; `gate` runs the suites and keeps their exit code; a folder with a report shows it:
-its Markdown in the job's summary, and an annotation for each rule that is broken.
+`requirement` says what to install and `wheels` names the cache of pip, for which the standard
+library is enough; `key` names the cache of compiled models; `gate` runs the suites and keeps their
+exit code; a folder with a report shows it: its Markdown in the job's summary, and an annotation for
+each rule that is broken.
 """
 
 import hashlib
@@ -27,15 +28,25 @@ EXTRAS = {name: marker.extras for name, marker in markers().items()}
 MOST_ANNOTATIONS = 10
 _KINDS = {"fail": "error", "warn": "warning"}
 _ONNX = (".onnx", ".zip")
+_KERAS = (".keras", ".h5", ".hdf5")
 
 
 def requirement(source: str, environ: Mapping[str, str]) -> str:
     """What pip is to install: the project at `source` with the extras that the inputs need."""
     extras = {"report", *(extra for suite in _suites(environ) for extra in EXTRAS[suite])}
     targets = [_target(spec) for spec in _lines(environ, "SUBMISSION")]
-    if not targets or any(not _is_onnx(Path(target)) for target in targets):
-        extras.add("torch")
+    extras.update(filter(None, map(_extra, targets)) if targets else ["torch"])
     return f"{source}[{','.join(sorted(extras))}]"
+
+
+def wheels(source: Path) -> dict[str, str]:
+    """The folder that pip keeps downloads in, and the key of what these pins download.
+
+    setup-python's own cache takes no file outside of the workspace, where an action is.
+    """
+    pins = hashlib.sha256((source / "constraints.txt").read_bytes()).hexdigest()[:16]
+    folder = subprocess.check_output([sys.executable, "-m", "pip", "cache", "dir"], text=True)
+    return {"wheels": folder.strip(), "pins": f"lpcvc-wheels-{sys.version_info.minor}-{pins}"}
 
 
 def gate_arguments(environ: Mapping[str, str]) -> list[str]:
@@ -125,6 +136,10 @@ def main(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> i
         match arguments:
             case ["requirement", source]:
                 print(requirement(source, environ))
+            case ["wheels", source]:
+                print(
+                    *(f"{name}={value}" for name, value in wheels(Path(source)).items()), sep="\n"
+                )
             case ["key"]:
                 print(f"key={cache_key(environ)}")
                 print(f"toolchain=lpcvc-{_qnn()}-")
@@ -133,7 +148,9 @@ def main(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> i
             case [folder]:
                 show(Path(folder), environ)
             case _:
-                raise SubmissionError("nothing to do", "give requirement SOURCE, key, gate or DIR")
+                raise SubmissionError(
+                    "nothing to do", "give requirement or wheels SOURCE, key, gate or DIR"
+                )
         return 0
 
     return guarded(run, lambda line: print(command("error", "lpcvc", line), file=sys.stderr))
@@ -181,8 +198,14 @@ def _target(spec: str) -> str:
     return target if equals and part.isidentifier() and not os.path.exists(spec) else spec
 
 
-def _is_onnx(path: Path) -> bool:
-    return path.is_dir() or path.suffix.lower() in _ONNX
+def _extra(target: str) -> str:
+    """What a submission needs beside ONNX's own."""
+    path = Path(target)
+    if path.suffix.lower() in _KERAS or (path / "saved_model.pb").is_file():
+        return "tensorflow"
+    if path.suffix.lower() == ".tflite":
+        return "tflite"
+    return "" if path.is_dir() or path.suffix.lower() in _ONNX else "torch"
 
 
 def _files(path: Path) -> list[Path]:

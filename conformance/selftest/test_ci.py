@@ -23,6 +23,7 @@ from conformance.ci import (
     gate_arguments,
     main,
     requirement,
+    wheels,
 )
 from conformance.selftest.models import write
 from conformance.selftest.test_gate import save_mutant
@@ -88,7 +89,7 @@ def run_action(folder: Path, **inputs: str) -> Job:
 def test_a_model_that_passes(tmp_path: Path) -> None:
     write(DEPTH_2025, tmp_path)
     job = run_action(tmp_path, track="depth", submission="model.onnx")
-    assert job.codes == {"Name the cache": 0, "Gate": 0, "Show": 0}, job.out
+    assert job.codes == {"Name the wheels": 0, "Name the cache": 0, "Gate": 0, "Show": 0}, job.out
     assert not re.search("^::(error|warning)", job.out, re.MULTILINE)
     assert job.summary == (tmp_path / "lpcvc-report/report.md").read_text(encoding="utf-8")
     assert "LPCVC conformance: passing" in job.summary
@@ -100,7 +101,7 @@ def test_a_model_that_fails(tmp_path: Path) -> None:
     """Its exit code is the gate's, and what comes after is shown all the same."""
     save_mutant("depth up to 1.001", tmp_path / "my model.onnx")
     job = run_action(tmp_path, track="depth", submission="my model.onnx", report="out of it")
-    assert job.codes == {"Name the cache": 0, "Gate": 1, "Show": 0}, job.out
+    assert job.codes == {"Name the wheels": 0, "Name the cache": 0, "Gate": 1, "Show": 0}, job.out
     shown = re.findall("^::(error|warning) title=([^:]*)::(.*)$", job.out, re.MULTILINE)
     assert [found[:2] for found in shown] == [("error", "DEP-7")]
     text = shown[0][2]
@@ -115,7 +116,7 @@ def test_a_model_that_fails(tmp_path: Path) -> None:
 
 def test_a_gate_that_cannot_start(tmp_path: Path) -> None:
     job = run_action(tmp_path, track="depth", submission="none.onnx")
-    assert job.codes == {"Name the cache": 0, "Gate": 4, "Show": 0}, job.out
+    assert job.codes == {"Name the wheels": 0, "Name the cache": 0, "Gate": 4, "Show": 0}, job.out
     assert "no such file: none.onnx" in job.out
     assert "::error title=lpcvc::The gate ended before it had a report" in job.out
     assert job.summary.startswith("The gate ended before")
@@ -129,6 +130,20 @@ def test_no_input_reaches_the_shell(tmp_path: Path) -> None:
     job = run_action(tmp_path, track=trap, submission=f"{trap}.onnx\n--collect-only", device=trap)
     assert job.codes["Gate"] == 4
     assert not (tmp_path / "trapped").exists()
+
+
+def test_the_wheels_are_kept_by_their_pins(tmp_path: Path) -> None:
+    """Nothing of the action looks into files that the runner would have to find for it: hashFiles
+    and setup-python's cache take none outside of the workspace.
+    """
+    text = (ROOT / "action.yml").read_text(encoding="utf-8")
+    assert "hashFiles" not in text
+    assert "cache-dependency-path" not in text
+    (tmp_path / "constraints.txt").write_text("numpy==1\n")
+    first = wheels(tmp_path)
+    assert Path(first["wheels"]).is_absolute()
+    (tmp_path / "constraints.txt").write_text("numpy==2\n")
+    assert wheels(tmp_path)["pins"] != first["pins"]
 
 
 def test_every_input_is_used() -> None:
@@ -165,6 +180,8 @@ def test_the_documented_jobs_are_possible() -> None:
         ({}, "report,torch"),
         ({"SUBMISSION": "module:factory"}, "report,torch"),
         ({"SUBMISSION": "my.onnx", "SUITES": "contract, npu"}, "npu,report"),
+        ({"SUBMISSION": "my.keras"}, "report,tensorflow"),
+        ({"SUBMISSION": "image=a.tflite\ntext=b.pt"}, "report,tflite,torch"),
         ({"SUBMISSION": "my.onnx", "SUITES": "parity device"}, "hub,npu,report,torch"),
     ],
 )
