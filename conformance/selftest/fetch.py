@@ -24,7 +24,7 @@ VARIABLE = "LPCVC_TEST_MODELS"
 
 @dataclass(frozen=True)
 class Weights:
-    """An ONNX file, the files of a package that it is made of, and their licence.
+    """An ONNX or TFLite file, the files of a package that it is made of, and their licence.
 
     `members` is what sha256sum writes of them. One file is taken as it is where nothing converts.
     """
@@ -74,7 +74,24 @@ SELFIE = Weights(
     "Apache-2.0",
     _translated,
 )
-ALL = (U2NETP, DEEPLAB, SELFIE)
+MEDIAPIPE = "mediapipe/modules"
+SELFIE_LITE = Weights(
+    "selfie_segmentation.tflite",
+    "9ee168ec7c8f2a16c56fe8e1cfbc514974cbbb7e434051b455635f1bd1462f5c",
+    "mediapipe==0.10.21",
+    "9ee168ec7c8f2a16c56fe8e1cfbc514974cbbb7e434051b455635f1bd1462f5c  "
+    f"{MEDIAPIPE}/selfie_segmentation/selfie_segmentation.tflite",
+    "Apache-2.0",
+)
+HAND_RECROP = Weights(
+    "hand_recrop.tflite",
+    "67d996ce96f9d36fe17d2693022c6da93168026ab2f028f9e2365398d8ac7d5d",
+    "mediapipe==0.10.21",
+    "67d996ce96f9d36fe17d2693022c6da93168026ab2f028f9e2365398d8ac7d5d  "
+    f"{MEDIAPIPE}/holistic_landmark/hand_recrop.tflite",
+    "Apache-2.0",
+)
+ALL = (U2NETP, DEEPLAB, SELFIE, SELFIE_LITE, HAND_RECROP)
 
 
 def local(weights: Weights) -> Path | None:

@@ -18,6 +18,14 @@ from conformance.runtimes.process import ModelProcess
 from conformance.runtimes.tflite import from_file, to_file
 from conformance.scoring.runtimes import RUNTIMES
 from conformance.selftest.assess import assess, broken
+from conformance.selftest.fetch import (
+    HAND_RECROP,
+    SELFIE_LITE,
+    Weights,
+    how_to_enable,
+    local,
+    verify,
+)
 from conformance.selftest.models import conforming
 from conformance.selftest.opening import refused
 from conformance.selftest.tflite_depth import depth_tflite
@@ -188,3 +196,32 @@ def test_where_onnx_is_needed_is_said(tmp_path: Path) -> None:
     (part,) = DEPTH_2025.parts
     with pytest.raises(SubmissionError, match=r"AI Hub takes .tflite for profile and inference"):
         submit_compile(None, SimpleNamespace(), DEPTH_2025, part, mine, mine.path, tmp_path)
+
+
+def published(weights: Weights) -> Path:
+    path = local(weights)
+    if path is None:
+        pytest.skip(how_to_enable(weights))
+    verify(weights.name, path.read_bytes(), weights.sha256)
+    return path
+
+
+def test_an_operator_of_mediapipes_own_is_named() -> None:
+    with pytest.raises(SubmissionError, match=r"custom operators \(Convolution2DTransposeBias\)"):
+        read_graph(published(SELFIE_LITE))
+
+
+def test_mediapipes_network_of_hands_is_emulated_as_it_runs_on_the_host(tmp_path: Path) -> None:
+    """63 operators with float16 weights; coordinates of up to 225 are right to a tenth."""
+    pytest.importorskip("onnxruntime_qnn")
+    path = published(HAND_RECROP)
+    made = compile_file(path, find_device("Samsung Galaxy S24"), limits=LIMITS)
+    assert (len(made.placement.npu), made.whole) == (63, True)
+    feeds = {"input_1": np.random.default_rng(0).random((1, 256, 256, 3), np.float32)}
+    with emulated(made, LIMITS) as forward:
+        npu = forward(feeds)["output_crop"]
+    with ModelProcess(path.name, tmp_path, lambda seconds: None, LIMITS) as process:
+        process.load(Model("model", "tflite", str(path)))
+        (host,) = process.run(feeds, tmp_path / "pass").outputs
+    np.testing.assert_allclose(npu, host, atol=0.2)
+    assert np.abs(host).max() > 200
