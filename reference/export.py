@@ -92,12 +92,12 @@ def export_onnx(module: nn.Module, part: Part, path: Path) -> Path:
     Else as `write_onnx` does.
     """
     examples = {
-        tensor_name(tensor): x for tensor, x in zip(part.inputs, example_inputs(part), strict=True)
+        _name(tensor): x for tensor, x in zip(part.inputs, example_inputs(part), strict=True)
     }
     names = in_order(module, list(examples))
     inputs = tuple(examples[name] for name in names)
     own = of_inputs_alone(module, len(inputs))
-    return write_onnx(own, inputs, path, names, [tensor_name(part.output)], f"part {part.name}")
+    return write_onnx(own, inputs, path, names, [_name(part.output)], f"part {part.name}")
 
 
 def write_onnx(
@@ -142,7 +142,7 @@ def write_onnx(
     return path
 
 
-def tensor_name(tensor: Tensor) -> str:
+def _name(tensor: Tensor) -> str:
     """The contract's name; an output that it leaves unnamed is called what it is."""
     return tensor.name or tensor.kind or "output"
 

@@ -1,5 +1,6 @@
 """Converts PyTorch models to TFLite with Google's litert-torch, in a child process."""
 
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +16,6 @@ from reference.process import ChildError, Limits, Tick
 if TYPE_CHECKING:
     import torch
     from torch import nn
-
-    from reference.tracks import Part
 
 _REMEDY = (
     "write that part with plain operators on tensors of fixed shape, or give the model as ONNX"
@@ -110,8 +109,8 @@ def convert_module(
     import torch
 
     find_converter()
-    with LiteRtProcess("exporting the module", tick, limits) as process:
-        draft = process.scratch / "module.pt2"
+    with tempfile.TemporaryDirectory(prefix="lpcvc-litert-") as scratch:
+        draft = Path(scratch) / "module.pt2"
         try:
             program = torch.export.export(module, tuple(examples.values()), strict=False)
         except Exception as error:  # whatever the model's own code raises
@@ -124,28 +123,3 @@ def convert_module(
         return convert_file(
             draft, "exported", given, output, outputs=outputs, limits=limits, tick=tick
         )
-
-
-def convert_part(
-    module: "nn.Module",
-    part: "Part",
-    output: Path,
-    *,
-    limits: Limits = Limits(),  # noqa: B008 - frozen
-    tick: Tick = lambda seconds: None,
-) -> Converted:
-    """Writes the module of a track's part under the names of the contract; as `convert_module`."""
-    from reference.export import example_inputs, tensor_name
-    from reference.torch_forward import in_order
-
-    examples = {
-        tensor_name(tensor): x for tensor, x in zip(part.inputs, example_inputs(part), strict=True)
-    }
-    return convert_module(
-        module,
-        {name: examples[name] for name in in_order(module, list(examples))},
-        output,
-        outputs=[tensor_name(part.output)],
-        limits=limits,
-        tick=tick,
-    )
