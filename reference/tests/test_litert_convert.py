@@ -71,6 +71,7 @@ def test_a_module_under_the_names_of_a_contract(tmp_path: Path) -> None:
         np.testing.assert_allclose(mine, theirs, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_torchscript_with_its_channels_last(tmp_path: Path) -> None:
     traced = torch.jit.trace(MODULE, tuple(EXAMPLES.values()), check_trace=False)
     traced.save(str(tmp_path / "my.pt"))
