@@ -49,13 +49,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--submission",
         action="append",
         metavar="[PART=]FILE",
-        help="the model to check: .onnx, .zip or folder, TorchScript .pt, .pt2, or module:factory;"
+        help="the model to check: .onnx, .zip or folder, TorchScript .pt, .pt2, module:factory"
+        " or file.py:factory;"
         " twice for retrieval (image=..., text=...); default: the reference models",
     )
     group.addoption(
         "--weights",
         metavar="FILE",
-        help="the official checkpoint for the reference model of --track",
+        help="the official checkpoint for the reference model of --track, or a state dict for the"
+        " factory that is submitted",
     )
     if _OWN_TIMEOUT:
         group.addoption(

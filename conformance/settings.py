@@ -108,7 +108,7 @@ def _read(file: Path, given: Any, here: Path) -> Settings:
 def _is_factory(spec: str, folder: Path) -> bool:
     """Whether it is a `module:factory`, which is no path."""
     target = spec.rpartition("=")[2]
-    return ":" in target and not (folder / target).exists()
+    return ":" in target and ".py:" not in target and not (folder / target).exists()
 
 
 def _moved(spec: str, folder: Path, here: Path) -> str:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from conformance.runtimes.process import ModelProcess, export_onnx
@@ -50,15 +50,28 @@ def subject_of(
     """The submission that `specs` (`PATH` or `PART=PATH`) name; without any the track's reference.
 
     The submission is opened at once; the reference is built when it is first needed, in a child
-    process with `limits`, with the checkpoint `weights` or with random ones. What is written goes
-    to `folder`, which must exist. Raises SubmissionError for what cannot be opened, and where the
-    track has no reference: `instead` is what to do then.
+    process with `limits`, with the checkpoint `weights` or with random ones. For a submission they
+    are a state dict for its factory. What is written goes to `folder`, which must exist. Raises
+    SubmissionError for what cannot be opened, and where the track has no reference: `instead` is
+    what to do then.
     """
     if specs:
-        return opened(track, open_submission(track, specs, folder, limits))
+        submission = open_submission(track, specs, folder, limits)
+        return opened(track, _with(submission, weights) if weights else submission)
     if not track.has("model"):
         raise SubmissionError(f"{track.id} has no reference model", instead)
     return _reference(track, folder, limits, weights)
+
+
+def _with(submission: Submission, weights: Path) -> Submission:
+    """A submission of one factory with a state dict; raises SubmissionError for another."""
+    if len(submission.models) != 1:
+        raise SubmissionError(
+            f"--weights is of one model and {len(submission.models)} are given",
+            "load them in the factories",
+        )
+    models = {part: model.given(weights) for part, model in submission.models.items()}
+    return replace(submission, models=models)
 
 
 def _reference(track: Track, folder: Path, limits: Limits, weights: Path | None) -> Subject:

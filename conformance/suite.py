@@ -100,7 +100,7 @@ def chosen_tracks(names: Sequence[str]) -> list[Track]:
 def _check(
     named: Sequence[str], tracks: Sequence[Track], submission: Sequence[str], weights: str | None
 ) -> None:
-    """Raises SubmissionError where a model is given for no track or several, or in two ways."""
+    """Raises SubmissionError where a model is given for no track or several."""
     if not (submission or weights):
         return
     if len(tracks) != 1 or not named:
@@ -108,9 +108,4 @@ def _check(
         raise SubmissionError(
             f"{option} needs one --track and {len(named)} are given",
             f"add --track with one of: {', '.join(default_tracks())}",
-        )
-    if submission and weights:
-        raise SubmissionError(
-            "--weights is for the reference model, not for a submission",
-            "give --submission or --weights",
         )

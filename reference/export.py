@@ -150,11 +150,15 @@ def _name(tensor: Tensor) -> str:
 def export_torchscript(module: nn.Module, part: Part, path: Path) -> Path:
     """Trace `module` and write it as TorchScript to `path`; returns `path`.
 
-    The file is complete or it is not there.
+    Its arguments are the module's own, in their order. The file is complete or it is not there.
     """
+    examples = {
+        str(tensor.name): x for tensor, x in zip(part.inputs, example_inputs(part), strict=True)
+    }
+    inputs = tuple(examples[name] for name in in_order(module, list(examples)))
     with _draft(path) as draft, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecated in torch, asked for by the tracks
-        traced = torch.jit.trace(module, example_inputs(part), check_trace=False)  # type: ignore[no-untyped-call]
+        traced = torch.jit.trace(module, inputs, check_trace=False)  # type: ignore[no-untyped-call]
         traced.save(str(draft))
     return path
 

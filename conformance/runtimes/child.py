@@ -11,7 +11,9 @@ from reference.errors import CheckpointWarning
 class ModelChild(Child):
     """Loads and runs a model with the runtime that its form asks for."""
 
-    def load(self, target: str, form: str, state: str, threads: int = 0) -> dict[str, Any]:
+    def load(
+        self, target: str, form: str, state: str, weights: str, threads: int = 0
+    ) -> dict[str, Any]:
         """Loads a model to run on `threads`, 0 for the default; answers the runtime's name.
 
         What a factory makes is kept in the file `state`, or given what is kept there; the first
@@ -29,14 +31,16 @@ class ModelChild(Child):
         else:
             from conformance.runtimes import torch
 
-            runtime, self._run, anew = torch.load(target, form, state, threads)
+            runtime, self._run, anew = torch.load(target, form, state, weights, threads)
         return {"runtime": runtime, "built anew": anew}
 
-    def watch(self, target: str, form: str, state: str, modules: list[str]) -> dict[str, Any]:
+    def watch(
+        self, target: str, form: str, state: str, weights: str, modules: list[str]
+    ) -> dict[str, Any]:
         """Loads a PyTorch model to see what its `modules` return; answers the names it has."""
         from conformance.runtimes import torch
 
-        names, self._run = torch.watch(target, form, state, modules)
+        names, self._run = torch.watch(target, form, state, weights, modules)
         return {"modules": names}
 
     def export(self, **arguments: str) -> dict[str, Any]:
@@ -45,6 +49,12 @@ class ModelChild(Child):
 
         torch.export(**arguments)
         return {}
+
+    def trace(self, **arguments: str) -> dict[str, Any]:
+        """Writes a PyTorch model as TorchScript; answers the inputs in order."""
+        from conformance.runtimes import torch
+
+        return {"inputs": torch.trace(**arguments)}
 
     def reference(self, track: str, folder: str, weights: str | None) -> dict[str, Any]:
         """Writes the reference model of a track as ONNX; answers the files by part, and notes."""

@@ -50,6 +50,14 @@ class ModelProcess(ChildProcess):
         """Writes a PyTorch model as ONNX to `path`; raises ChildError where it cannot be."""
         self.ask("export", **_source(model), track=track, part=model.part, path=str(path))
 
+    def trace(self, model: Model, track: str, path: Path) -> list[str]:
+        """Writes a PyTorch model as TorchScript to `path`; the names of the contract's inputs as
+        its forward takes them. Raises ChildError where it cannot be.
+        """
+        own = {**_source(model), "track": track, "part": model.part, "path": str(path)}
+        names: list[str] = self.ask("trace", **own)["inputs"]
+        return names
+
     def reference(self, track: str, folder: Path, weights: Path | None) -> dict[str, str]:
         """Writes the reference model of a track as ONNX into `folder`; the files by part.
 
@@ -82,4 +90,9 @@ def export_onnx(model: Model, track: str, path: Path, limits: Limits, tick: Tick
 
 
 def _source(model: Model) -> dict[str, str]:
-    return {"target": model.target, "form": model.format, "state": model.state}
+    return {
+        "target": model.target,
+        "form": model.format,
+        "state": model.state,
+        "weights": model.weights,
+    }

@@ -1,6 +1,7 @@
 """PyTorch on the host's CPU: TorchScript, exported programs and modules from a factory."""
 
 import importlib
+import importlib.util
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -26,8 +27,12 @@ except ImportError:
 
 from reference.torch_forward import accelerator_of, in_order, reason
 
+_SAME = "save model.state_dict() of the very class that the factory makes"
 
-def load(target: str, form: str, state: str, threads: int = 0) -> tuple[str, Run, str]:
+
+def load(
+    target: str, form: str, state: str, weights: str, threads: int = 0
+) -> tuple[str, Run, str]:
     """The model at `target`; returns the runtime's name, its forward pass, and the weight in which
     a factory made another model than the one that `state` keeps.
 
@@ -35,7 +40,7 @@ def load(target: str, form: str, state: str, threads: int = 0) -> tuple[str, Run
     """
     if threads:
         torch.set_num_threads(threads)
-    module, anew = _open_again(target, form, state)
+    module, anew = _open_again(target, form, state, weights)
 
     def run(feeds: dict[str, np.ndarray]) -> list[Any]:
         with torch.inference_mode(), _explained(target, form):
@@ -45,12 +50,14 @@ def load(target: str, form: str, state: str, threads: int = 0) -> tuple[str, Run
     return f"torch {torch.__version__.partition('+')[0]} CPU", run, anew
 
 
-def watch(target: str, form: str, state: str, modules: list[str]) -> tuple[list[str], Run]:
+def watch(
+    target: str, form: str, state: str, weights: str, modules: list[str]
+) -> tuple[list[str], Run]:
     """The names of the model's modules, and a forward pass that gives what `modules` return.
 
     An archive of code, TorchScript or an exported program, has no modules to watch.
     """
-    module, _ = _open_again(target, form, state)
+    module, _ = _open_again(target, form, state, weights)
     names = [] if form in ("torchscript", "exported") else [n for n, _ in module.named_modules()]
     seen: dict[str, Any] = {}
 
@@ -68,13 +75,30 @@ def watch(target: str, form: str, state: str, modules: list[str]) -> tuple[list[
     return names, run
 
 
-def export(target: str, form: str, state: str, track: str, part: str, path: str) -> None:
+def export(
+    target: str, form: str, state: str, weights: str, track: str, part: str, path: str
+) -> None:
     """Exports the model at `target` to ONNX under the contract's names."""
     from reference.export import export_onnx
 
     wanted: Part = find_track(track).part(part)
     with _explained(target, form):
-        export_onnx(_open_again(target, form, state)[0], wanted, Path(path))
+        export_onnx(_open_again(target, form, state, weights)[0], wanted, Path(path))
+
+
+def trace(
+    target: str, form: str, state: str, weights: str, track: str, part: str, path: str
+) -> list[str]:
+    """Writes the model at `target` as TorchScript; the contract's inputs as its forward takes
+    them.
+    """
+    from reference.export import export_torchscript
+
+    wanted: Part = find_track(track).part(part)
+    module, _ = _open_again(target, form, state, weights)
+    with _explained(target, form):
+        export_torchscript(module, wanted, Path(path))
+    return in_order(module, [str(tensor.name) for tensor in wanted.inputs])
 
 
 def reference(track: str, folder: str, weights: str | None) -> dict[str, str]:
@@ -86,8 +110,9 @@ def reference(track: str, folder: str, weights: str | None) -> dict[str, str]:
     return {part: str(path) for part, path in paths.items()}
 
 
-def open_module(target: str, form: str) -> Any:
-    """The module in a TorchScript file, an exported program, or made by `module:factory`.
+def open_module(target: str, form: str, weights: str = "") -> Any:
+    """The module in a TorchScript file, an exported program, or that a name in Python code is or
+    makes, with the state dict in the file `weights`, if any.
 
     Of the form "reference", `track:part:weights`, it is a reference model.
     """
@@ -100,23 +125,59 @@ def open_module(target: str, form: str) -> Any:
         from reference.torch_archive import open_archive
 
         return open_archive(Path(target), form)
-    sys.path.insert(0, os.getcwd())
-    name, _, factory = target.partition(":")
-    module: Any = getattr(importlib.import_module(name), factory)()
+    source, _, name = target.rpartition(":")
+    module: Any = getattr(_imported(source), name)
+    if not isinstance(module, torch.nn.Module):
+        module = module()
     if not isinstance(module, torch.nn.Module):
         raise SubmissionError(
             f"{target} gave a {type(module).__name__}, not a torch.nn.Module",
             "let the factory return the module itself",
         )
+    if weights:
+        _give(module, Path(weights), target)
     return module.eval()
 
 
-def _open_again(target: str, form: str, state: str) -> tuple[Any, str]:
+def _imported(source: str) -> Any:
+    """The Python module of that name, or in the file of that path, whose folder it can import
+    from.
+    """
+    sys.path.insert(0, os.getcwd())
+    if not source.endswith(".py"):
+        return importlib.import_module(source)
+    path = Path(source).resolve()
+    sys.path.insert(0, str(path.parent))
+    name = path.stem if path.stem not in sys.modules else f"_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None, "it ends in .py"
+    assert spec.loader is not None, "and is a file"
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _give(module: Any, weights: Path, target: str) -> None:
+    """Loads a state dict, of which every tensor must be the module's."""
+    from reference.weights import read_checkpoint
+
+    try:
+        missing, more = module.load_state_dict(read_checkpoint(weights), strict=False)
+    except RuntimeError as error:  # of another shape
+        problem = str(error).strip().splitlines()[-1].strip()
+        raise SubmissionError(f"{weights.name} is not of {target}: {problem}", _SAME) from None
+    if missing or more:
+        said = [f"{len(missing)} tensors are missing, first {missing[0]!r}"] if missing else []
+        said += [f"{len(more)} are not the model's, first {more[0]!r}"] if more else []
+        raise SubmissionError(f"{weights.name} is not of {target}: {', '.join(said)}", _SAME)
+
+
+def _open_again(target: str, form: str, state: str, weights: str) -> tuple[Any, str]:
     """As `open_module`; of a factory the same weights in every process, and where it made others.
 
     The first one's weights and buffers are kept in the file `state`.
     """
-    module = open_module(target, form)
+    module = open_module(target, form, weights)
     if form != "factory" or not state:
         return module, ""
     own = {**dict(module.named_parameters()), **dict(module.named_buffers())}

@@ -3,13 +3,13 @@ TensorFlow's models ONNX.
 """
 
 import os
-import re
 import stat
 import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from conformance.submission.factory import check_factory, split_factory
 from conformance.submission.foreign import (
     FORMATS,
     HEAD_BYTES,
@@ -30,7 +30,6 @@ from reference.npu.aimet import aimet_to_qdq
 from reference.process import Limits
 from reference.tensorflow.convert import KERAS_FILES, SAVED_MODEL, tensorflow_to_onnx
 
-_FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 # What torch.export.save has written for the program, in its second and in its first form.
 _PROGRAMS = ("models/model.json", "serialized_exported_program.json")
 
@@ -43,7 +42,8 @@ def models_in(
     """Every model of a target, at least one, of no part yet; raises as `open_submission` does."""
     path, mode = Path(target), mode_of(target)
     if mode is None:
-        if _FACTORY.fullmatch(target) and ".py:" not in target:
+        if split_factory(target):
+            check_factory(target)
             state = Path(tempfile.mkdtemp(dir=made(scratch), prefix="state-")) / "state.pt"
             return [Model("", "factory", target, str(state))]
         raise no_file(target)

@@ -13,7 +13,7 @@ from reference.tensorflow.convert import KERAS_FILES, SAVED_MODEL
 
 FORMATS = (
     ".onnx, .zip or folder (ONNX with external data or AIMET's .encodings, SavedModel),"
-    " .tflite, .keras, .h5, .pt (TorchScript), .pt2, module:factory"
+    " .tflite, .keras, .h5, .pt (TorchScript), .pt2, module:factory, file.py:factory"
 )
 
 _COMPILED = "is compiled already, for one device", "give the model that was compiled"
@@ -138,9 +138,10 @@ def no_file(target: str) -> SubmissionError:
             f"no such file: {target}, which may be an id of AI Hub",
             f"give the file that was uploaded: qai_hub.{source}.download(FILE)",
         )
-    if ".py:" in target or target.endswith("()"):
-        plain = target.replace(".py:", ":").removesuffix("()").replace("/", ".")
-        return SubmissionError(f"{target} is no module:factory", f"write {plain}")
+    if target.endswith("()"):
+        return SubmissionError(
+            f"{target} is no module:factory", f"write {target.removesuffix('()')}"
+        )
     if target.startswith("~"):
         return SubmissionError(
             f"no such file: {target}", "the shell leaves ~ as it is after =; write $HOME"

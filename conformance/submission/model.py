@@ -1,24 +1,29 @@
 """A submission as data: the models of its parts, each a file or what makes one."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
+
+from reference.errors import SubmissionError
 
 Format = Literal["onnx", "tflite", "torchscript", "exported", "factory", "reference", "answers"]
 
 
 @dataclass(frozen=True)
 class Model:
-    """One part of a submission: a file, or for a factory the words `module:function`.
+    """One part of a submission: a file, or for a factory `module:name` or `file.py:name`, which is
+    a module of PyTorch or what makes one.
 
     The PyTorch side of a reference model is `track:part:weights`. `state` is the file that keeps
-    what a factory has made, so that every process has the same model.
+    what a factory has made, so that every process has the same model, and `weights` a state dict
+    for it.
     """
 
     part: str
     format: Format
     target: str
     state: str = ""
+    weights: str = ""
 
     @property
     def torch(self) -> bool:
@@ -29,6 +34,15 @@ class Model:
     def path(self) -> Path:
         """The file; for a factory, what the user typed."""
         return Path(self.target)
+
+    def given(self, weights: Path) -> "Model":
+        """A factory with a state dict; raises SubmissionError for what is none."""
+        if self.format != "factory":
+            raise SubmissionError(
+                f"--weights is for a reference or a factory, and {self.path.name} has its own",
+                "leave --weights out, or give file.py:factory",
+            )
+        return replace(self, weights=str(weights))
 
 
 @dataclass(frozen=True)
