@@ -50,7 +50,12 @@ class Assessment(BaseAssessment):
 
     def _advised(self, rule: Rule, verdict: Verdict) -> Verdict:
         """What is broken, with that `lpcvc fix` mends it in the file that was given."""
-        graphs = [] if self.subject.torch else self.evidence.each_graph()
+        given = self.evidence.submission.models
+        graphs = [
+            (part, graph)
+            for part, graph in self.evidence.each_graph()
+            if given[part.name].format == "onnx"
+        ]
         remedy = with_advice(verdict.remedy or rule.remedy, rule.id, self.track, graphs)
         return replace(verdict, remedy=remedy)
 

@@ -153,6 +153,11 @@ def missing_factory(folder: Path) -> list[str]:
     return [DEPTH, "--submission=mine:build"]
 
 
+def part_not_said(folder: Path) -> list[str]:
+    (folder / "mine.py").write_text("build = None\n")
+    return ["--track=retrieval", "--submission=mine:build"]
+
+
 def factory_of_a_number(folder: Path) -> list[str]:
     (folder / "mine.py").write_text("def build():\n    return 42\n")
     return [DEPTH, "--submission=mine:build"]
@@ -209,19 +214,19 @@ CASES: dict[str, tuple[Callable[[Path], list[str]], str]] = {
         lambda folder: ["--track=retrieval", "--submission=picture=a.onnx"],
         "retrieval-2026 has no part 'picture'; its parts are: image, text",
     ),
+    "factory missing": (missing_factory, "mine.py has no attribute 'build'; it defines nothing"),
     "part not said": (
-        lambda folder: ["--track=retrieval", "--submission=mine:build"],
+        part_not_said,
         "retrieval-2026 takes 2 models and 'mine:build' does not say which it is",
     ),
     "contradiction": (lambda folder: ["--as-evaluated", "--strict"], "opposite things"),
 }
 
-# Each imports PyTorch, as one that is run by default does.
-FACTORIES_BESIDE = {"factory missing", "factory of a number"}
+# It imports PyTorch, as one that is run by default does.
+FACTORIES_BESIDE = {"factory of a number"}
 UNRUNNABLE: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "pickle bomb in .pt2": (bomb_in_pt2, "my.pt2 cannot be loaded"),
     "factory raises": (raising_factory, "RuntimeError: no such checkpoint (mine.py:2)"),
-    "factory missing": (missing_factory, "has no attribute 'build'"),
     "factory of a number": (factory_of_a_number, "mine:build gave a int, not a torch.nn.Module"),
     "load failure": (output_from_nowhere, "my.onnx cannot be loaded"),
     "out of memory": (more_memory_than_there_is, "my.onnx needs more memory than its limit of"),

@@ -145,7 +145,7 @@ def test_a_pytorch_model_is_exported(
     assert main(["check", "--track", "depth", "mine:Depth", "two.pt", "mine:None"]) == 1
     out = capsys.readouterr().out
     assert "two.pt: DEP-5 (required): depth float32 1x2x480x640" in out
-    assert "mine:None: mine:None cannot be exported to ONNX" in out
+    assert "mine:None: mine.py has no attribute 'None'" in out
     assert main(["check", "two.pt"]) == 1
     assert "two.pt is no ONNX file and is exported for the inputs of a track\n  -> add --track" in (
         capsys.readouterr().out

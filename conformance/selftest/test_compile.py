@@ -212,6 +212,7 @@ def test_any_models_without_a_track(place: Path, capsys: pytest.CaptureFixture[s
 def test_what_only_a_track_would_say(
     verb: str, arguments: list[str], told: str, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (place / "mine.py").write_text("Model = None\n")
     save(models.net, place)
     (place / "other").mkdir()
     save(models.net, place / "other")

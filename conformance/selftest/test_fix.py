@@ -191,7 +191,7 @@ def test_a_model_is_never_written_over(
         (["image.onnx", "text.onnx", "-o", "a.onnx"], "retrieval", "a.onnx is one file and 2 mod"),
         (["image.onnx", "image=image.onnx", "-o", "out"], "retrieval", "2 models are given for th"),
         (["none.onnx", "-o", "out"], "depth", "no such file: none.onnx"),
-        (["mine:build", "-o", "out"], "depth", "mine:build is no ONNX file; export it first: lpc"),
+        (["mine:build", "-o", "out"], "depth", "no module is called 'mine'"),
         (["image.onnx", "-o", "out"], "aigc", "aigc-2026 takes a package"),
         (["image.onnx", "-o", "image.onnx/out"], "retrieval", "image.onnx/out/image.onnx cannot"),
     ],

@@ -79,6 +79,7 @@ def test_swapped_files_are_told_as_such(place: Path) -> None:
 
 def test_of_other_forms_the_one_that_is_left(place: Path) -> None:
     write(RETRIEVAL_2026, place)
+    (place / "mine.py").write_text("text = a = b = c = None\n")
     model = open_submission(RETRIEVAL_2026, ["mine:text", "image=image.onnx"], place).models["text"]
     assert (model.format, model.target) == ("factory", "mine:text")
     assert "'mine:a' does not say which it is" in refused("mine:a", "mine:b", track=RETRIEVAL_2026)

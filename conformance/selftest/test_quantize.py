@@ -127,6 +127,7 @@ MISTAKES = {
 def test_mistakes_are_one_line(case: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (model, *options), expected = MISTAKES[case]
     write(DEPTH_2025, place)
+    (place / "mine.py").write_text("Model = None\n")
     models.save(models.net, place)
     for folder in ("empty", "bad"):
         (place / folder).mkdir()

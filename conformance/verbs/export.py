@@ -1,4 +1,4 @@
-"""Write a PyTorch model as a file with the contract's names and shapes, or the reference."""
+"""Write a PyTorch model, or the reference, as a file."""
 
 import sys
 import tempfile
@@ -92,6 +92,8 @@ def _exported(track: Track, spec: str, out: Path, weights: Path | None, limits: 
                 f"{target} is ONNX already",
                 f"lpcvc fix {target} --track {track.id} -o OUT gives it the contract's names",
             )
+        if not model.torch:
+            raise SubmissionError(f"{target} is no PyTorch", "give the model that it was made of")
         model = model.given(weights) if weights else model
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
