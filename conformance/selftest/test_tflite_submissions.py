@@ -67,7 +67,7 @@ def save(path: Path, **change: object) -> str:
         ({"scale": 1.01, "int8": True}, set()),
         ({"random": True}, {"COM-6"}),
     ],
-    ids=str,
+    ids=lambda given: str(sorted(given)),
 )
 def test_rules_are_held_to(change: dict[str, object], rules: set[str], tmp_path: Path) -> None:
     """What int8 cuts off is judged as it comes out."""
