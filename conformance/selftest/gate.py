@@ -22,13 +22,22 @@ class Gate:
         return [line for line in (self.out + self.err).splitlines() if line.strip()]
 
 
+# What a worker of pytest-xdist has in its environment, the size of a terminal too.
+XDIST = ("PYTEST_XDIST", "COLUMNS", "LINES")
+
+
+def outside_xdist() -> dict[str, str]:
+    """The environment as it is without workers."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(XDIST)}
+
+
 def run_gate(folder: Path, *options: str, suite: str = "contract", **environment: str) -> Gate:
     """`pytest --pyargs conformance -m SUITE OPTIONS` with `folder` as working directory."""
     command = [sys.executable, "-m", "pytest", "--pyargs", "conformance", "-m", suite]
     done = subprocess.run(
         [*command, "-p", "no:cacheprovider", "-p", "no:benchmark", *options],
         cwd=folder,
-        env={**os.environ, **environment},
+        env={**outside_xdist(), **environment},
         capture_output=True,
         text=True,
         check=False,

@@ -291,6 +291,6 @@ def test_external_data_that_is_there_is_fine(tmp_path: Path) -> None:
         location="my.data",
         size_threshold=0,
     )
-    gate = run_gate(tmp_path, DEPTH, "--submission=my.onnx")
+    gate = run_gate(tmp_path, DEPTH, "--submission=my.onnx", "-v")
     assert gate.code == 0, gate.out
     assert "kB and 1 weight files" in gate.out

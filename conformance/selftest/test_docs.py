@@ -21,6 +21,7 @@ import onnx
 import pytest
 
 from conformance.cli import lpcvc
+from conformance.selftest.gate import outside_xdist
 from conformance.selftest.models import conforming, write
 from conformance.selftest.outside import write_pictures, write_titled
 from conformance.selftest.packages import write_folder, zipped
@@ -38,8 +39,6 @@ MARK = re.compile(
 )
 # What a reader has beside the suite; their options are not the suite's to check.
 OTHER_PROGRAMS = {"pip", "qai-hub", "ray", "tox"}
-# What a worker of pytest-xdist has in its environment, the width of its terminal too.
-XDIST = ("PYTEST_XDIST", "COLUMNS")
 MOST_PICTURE_BYTES = 1_000_000
 
 
@@ -138,7 +137,7 @@ def test_commands_run(block: Block, shelf: Path, tmp_path: Path) -> None:
             ["bash", "-c", command],
             cwd=work,
             env={
-                **{k: v for k, v in os.environ.items() if not k.startswith(XDIST)},
+                **outside_xdist(),
                 **installed,
                 "HOME": str(tmp_path),
                 "LPCVC_CACHE": str(shelf.parent / "cache"),

@@ -159,6 +159,7 @@ import os, time
 from pathlib import Path
 Path("pid").write_text(str(os.getpid()))
 time.sleep(1000)
+def build(): ...
 """
 
 
