@@ -280,7 +280,8 @@ def test_a_resolution_where_the_track_leaves_it_open():
 
 def test_a_missing_library_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
-    monkeypatch.delitem(sys.modules, "reference.depth.model", raising=False)
+    for module in ("reference.depth.model", "reference.hugging_face"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
     with pytest.raises(SubmissionError) as raised:
         build_reference(DEPTH_2025)
     assert "needs transformers" in raised.value.problem
