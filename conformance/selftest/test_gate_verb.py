@@ -112,6 +112,8 @@ def test_ctrl_c_ends_it_with_its_report(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # What runs in the background of a script inherits that Ctrl-C is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not (tmp_path / "started").exists() and process.poll() is None:
         time.sleep(0.05)
