@@ -182,7 +182,7 @@ def test_no_estimate_at_all(place: Path, capsys: pytest.CaptureFixture[str]) -> 
     [
         (("--what-if", "magic"), "no change 'magic'; choose one of: fold-normalisation, nchw"),
         (("--anchors", "no.json"), "the anchors no.json cannot be read"),
-        (("--plot", "no/where.png"), "no/where.png cannot be written"),
+        (("--plot", "net.onnx/ms.png"), "net.onnx/ms.png cannot be written (what should be its"),
         (("--device", "Galaxy S99"), "unknown device 'Galaxy S99'"),
     ],
 )
