@@ -34,7 +34,7 @@ def test_the_other_layout_is_told_of_with_its_flag(tmp_path: Path) -> None:
     assert seen.remedy == (
         "take 1x16x112x112x3 and begin forward() with x = x.permute(0, 4, 1, 2, 3) (the axes in"
         " another order); or hold it to action-2026-ncthw, compiled with --target_runtime"
-        " qnn_context_binary --force_channel_last_input video"
+        " qnn_context_binary --force_channel_last_input video; `lpcvc fix` can do this"
     )
 
 
@@ -42,7 +42,8 @@ def test_and_the_other_way_round(tmp_path: Path) -> None:
     last = conforming("action-2026")
     seen = assess_models(ACTION_2026_NCTHW, {"model": last}, tmp_path)["ACT-2"]
     assert seen.remedy.endswith(
-        "or hold it to action-2026, compiled with --target_runtime qnn_context_binary"
+        "or hold it to action-2026, compiled with --target_runtime qnn_context_binary;"
+        " `lpcvc fix` can do this"
     )
 
 

@@ -99,7 +99,7 @@ def test_inputs_go_by_their_names(form: str, tmp_path: Path) -> None:
     assert in_order(host.open_module(str(path), kind), NAMES) == NAMES[::-1]
     given = feeds(PAIR)
     expected = given["image_input"].mean(1) * given["text_input"].mean(dtype=np.float32)
-    (answer,) = host.load(str(path), kind, "")[1](given)
+    (answer,) = host.load(str(path), kind, "", "")[1](given)
     np.testing.assert_allclose(answer, expected, rtol=1e-5)
     export_onnx(host.open_module(str(path), kind), PAIR, tmp_path / "my.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "my.onnx")
@@ -129,7 +129,7 @@ def test_a_default_is_no_input(module: nn.Module, tmp_path: Path) -> None:
     found = onnx.load(tmp_path / "my.onnx").graph.input
     assert {value.name for value in found} == feeds(part).keys()
     session = onnxruntime.InferenceSession(tmp_path / "my.onnx")
-    run = host.load(str(path), "torchscript", "")[1]
+    run = host.load(str(path), "torchscript", "", "")[1]
     for factor in (0, 1):
         given = {name: array * array.dtype.type(factor) for name, array in feeds(part).items()}
         (answer,) = run(given)
@@ -158,7 +158,7 @@ def test_traced_on_a_gpu(tmp_path: Path) -> None:
         assert b'device=torch.device("cuda:0")' in archive.read(code)
     told = r"my.pt was traced on a GPU: .* on 'cuda:0', wherever it is loaded; trace it on the CPU"
     with pytest.raises(SubmissionError, match=told):
-        host.load(str(path), "torchscript", "")[1](feeds(DEPTH))
+        host.load(str(path), "torchscript", "", "")[1](feeds(DEPTH))
     with pytest.raises(SubmissionError, match=told):
         host.export(str(path), "torchscript", "", "depth", "model", str(tmp_path / "my.onnx"))
 
@@ -168,4 +168,4 @@ def test_another_fault_is_told_by_its_last_line(tmp_path: Path) -> None:
     with pytest.raises(
         RuntimeError, match=r"\ARuntimeError: .*expected input.* to have 4 channels"
     ):
-        host.load(str(path), "torchscript", "")[1](feeds(DEPTH))
+        host.load(str(path), "torchscript", "", "")[1](feeds(DEPTH))
