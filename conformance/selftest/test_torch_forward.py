@@ -160,7 +160,7 @@ def test_traced_on_a_gpu(tmp_path: Path) -> None:
     with pytest.raises(SubmissionError, match=told):
         host.load(str(path), "torchscript", "", "")[1](feeds(DEPTH))
     with pytest.raises(SubmissionError, match=told):
-        host.export(str(path), "torchscript", "", "depth", "model", str(tmp_path / "my.onnx"))
+        host.export(str(path), "torchscript", "", "", "depth", "model", str(tmp_path / "my.onnx"))
 
 
 def test_another_fault_is_told_by_its_last_line(tmp_path: Path) -> None:
