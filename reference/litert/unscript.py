@@ -17,6 +17,12 @@ _PLAINER = {
     torch.ops.aten._convolution.default: lambda *args: torch.ops.aten.convolution.default(*args[:9])
 }
 
+# The converter knows a resize by this form alone, and gathers pixels one by one for the other.
+_RESIZES = {
+    torch.ops.aten.upsample_bilinear2d.default: torch.ops.aten.upsample_bilinear2d.vec,
+    torch.ops.aten.upsample_nearest2d.default: torch.ops.aten.upsample_nearest2d.vec,
+}
+
 
 def unscripted(module: Any, examples: tuple[torch.Tensor, ...]) -> GraphModule:
     """What `module` does with inputs of the shapes and dtypes of `examples`, step by step.
@@ -35,6 +41,7 @@ def unscripted(module: Any, examples: tuple[torch.Tensor, ...]) -> GraphModule:
     # The optimiser of TorchScript puts guards between the steps, which are no operators.
     with torch.no_grad(), torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
         made = proxy_tensor.make_fx(call, decomposition_table=_PLAINER)(*examples)
+        _name_resizes(made)
         others = tuple(torch.rand_like(x) if x.is_floating_point() else x for x in examples)
         pairs = zip(
             pytree.tree_leaves(made(*others)), pytree.tree_leaves(module(*others)), strict=True
@@ -45,6 +52,19 @@ def unscripted(module: Any, examples: tuple[torch.Tensor, ...]) -> GraphModule:
                 "export the model with torch.export.save, and give the .pt2 file",
             )
     return made
+
+
+def _name_resizes(made: GraphModule) -> None:
+    """Those whose factors, where they have any, are their sizes' own."""
+    for node in made.graph.nodes:
+        if node.target in _RESIZES:
+            picture, size, *rest = node.args
+            corners = rest[:1] if node.target is torch.ops.aten.upsample_bilinear2d.default else []
+            factors = [a / b for a, b in zip(size, picture.meta["val"].shape[2:], strict=True)]
+            if all(x in (None, own) for x, own in zip(rest[len(corners) :], factors, strict=False)):
+                node.args = (picture, size, *corners, None)
+                node.target = _RESIZES[node.target]
+    made.recompile()
 
 
 class _Folding(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from reference.errors import SubmissionError
@@ -132,6 +133,30 @@ def test_torchscript_as_steps() -> None:
     steps = {str(node.target) for node in made.graph.nodes}
     assert "aten.bmm.default" in steps
     assert not any("item" in step or "local_scalar" in step or "size" in step for step in steps)
+
+
+class Resizes(nn.Module):
+    """As much as both sides allow: by a size, by a factor, and by one that the size is not."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        large = F.interpolate(image, size=(9, 13), mode="bilinear", align_corners=True)
+        twice = F.interpolate(large, scale_factor=2, mode="bilinear")
+        near = F.interpolate(twice, scale_factor=3, mode="nearest")
+        return F.interpolate(near, scale_factor=1.3, mode="bilinear")
+
+
+def test_resizes_keep_their_name() -> None:
+    """Of one that gathers pixels the compiler of the NPU sees no end."""
+    image = torch.rand(1, 2, 5, 7, generator=torch.Generator().manual_seed(2))
+    made = unscripted(torch.jit.trace(Resizes(), image), (torch.zeros_like(image),))
+    named = [str(node.target) for node in made.graph.nodes if "upsample" in str(node.target)]
+    assert named == [
+        "aten.upsample_bilinear2d.vec",
+        "aten.upsample_bilinear2d.vec",
+        "aten.upsample_nearest2d.vec",
+        "aten.upsample_bilinear2d.default",
+    ]
+    assert torch.allclose(made(image), Resizes()(image), atol=1e-6)
 
 
 def test_torchscript_that_fills_a_tensor() -> None:
