@@ -10,6 +10,7 @@ from pathlib import Path
 from conformance.contract.assessment import Assessment
 from conformance.device.history import Saved
 from conformance.gate import Gate
+from conformance.runtimes.npu import is_tflite, no_schedule
 from conformance.scoring.report import Scoring
 from conformance.scoring.score import Options, Scorer, check_options, scoring_of
 from conformance.scoring.summary import compare
@@ -178,6 +179,8 @@ def _latency(
         return None
     device, found = find_device(clock.device), []
     for path in files.values():
+        if is_tflite(path):
+            raise no_schedule(path)
         tick = ticking(scorer.progress, f"simulating {path.name}")
         found.append(estimate(path, device, track.runtime, limits=options.limits, tick=tick))
     total = add_up(found)

@@ -20,6 +20,15 @@ def depth(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return models.write(DEPTH, tmp_path_factory.mktemp("depth"))["model"]
 
 
+@pytest.fixture
+def no_toolchain(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object, **__: object) -> None:
+        raise SubmissionError("onnxruntime-qnn is not installed", "install it")
+
+    monkeypatch.setattr("conformance.verbs.compare.compile_file", missing)
+    monkeypatch.setattr("conformance.verbs.compare.estimate", missing)
+
+
 def compare(one: Path, other: Path, *more: str, track: str = "depth") -> int:
     return main(["compare", str(one), str(other), "--track", track, *more])
 
@@ -56,6 +65,7 @@ def test_a_rule_that_the_other_breaks(
         (1 - 0.9, "two models, or two trainings of one"),
     ],
 )
+@pytest.mark.usefixtures("no_toolchain")
 def test_how_close_the_answers_are(
     factor: float, verdict: str, depth: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -82,14 +92,10 @@ def test_both_parts_of_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "answers of text to " in text
 
 
+@pytest.mark.usefixtures("no_toolchain")
 def test_without_a_toolchain_the_rest_is_told(
-    depth: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    depth: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def missing(*_: object, **__: object) -> None:
-        raise SubmissionError("onnxruntime-qnn is not installed", "install it")
-
-    monkeypatch.setattr("conformance.verbs.compare.compile_model", missing)
-    monkeypatch.setattr("conformance.verbs.compare.estimate", missing)
     assert compare(depth, depth) == 0
     text = capsys.readouterr().out
     assert "  none: onnxruntime-qnn is not installed; install it" in text

@@ -42,6 +42,7 @@ def test_a_model_that_passes_and_one_that_fails(tmp_path: Path, elsewhere: str) 
         assert (tmp_path / name / "report.html").is_file()
 
 
+@pytest.mark.slow
 def test_a_model_that_hangs_is_stopped(tmp_path: Path, elsewhere: str) -> None:
     (tmp_path / "slow.py").write_text(
         "import time, torch\n"

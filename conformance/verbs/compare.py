@@ -14,13 +14,13 @@ import click
 from conformance.contract.assessment import Assessment
 from conformance.contract.evidence import Run
 from conformance.report.progress import stderr_progress
+from conformance.runtimes.npu import compile_file, is_tflite, no_schedule
 from conformance.subject import Progress, onnx_files, subject_of, ticking
 from conformance.submission.graph import megabytes, read_graph
 from conformance.verbs import Answer, limited, model_track
 from conformance.verbs.inspect import facts_of, many
 from reference.agreement import Nothing, Precision, tolerances
 from reference.errors import SubmissionError, one_line
-from reference.npu.compile import compile_model
 from reference.npu.devices import Device, find_device
 from reference.npu.latency import estimate
 from reference.process import Limits
@@ -135,7 +135,7 @@ def _compiled(
     model: Path, device: Device, track: Track, limits: Limits, progress: Progress
 ) -> Cell:
     tick = ticking(progress, f"compiling {model.name} for {device.name}")
-    compiled = compile_model(model, device, limits=limits, tick=tick)
+    compiled = compile_file(model, device, limits=limits, tick=tick)
     placement = compiled.placement
     binary = compiled.binary.stat().st_size if compiled.binary.exists() else 0
     return {
@@ -149,6 +149,8 @@ def _compiled(
 def _estimated(
     model: Path, device: Device, track: Track, limits: Limits, progress: Progress
 ) -> Cell:
+    if is_tflite(model):
+        raise no_schedule(model)
     tick = ticking(progress, f"simulating {model.name}")
     found = estimate(model, device, track.runtime, limits=limits, tick=tick)
     if found.milliseconds is None:
