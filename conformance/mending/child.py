@@ -10,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from conformance.submission.onnx_file import describe, load_model
 from reference.child import Child, main
+from reference.onnx_graph import graphs, names_in, rename, unused
 
 # Bytes of one file: protobuf's 2 GiB less room for the graph.
 LARGEST_PROTO = 2**31 - 2**24
@@ -108,7 +109,7 @@ class Hands:
             _declare(value, dtype=dtype)
             return True
         inner = self._unused(f"{name}_inside")
-        _rename(self._graph, {name: inner})
+        rename(self._graph, {name: inner}, ends=True)
         value.name = name
         for place, node in enumerate(self._chain(name, inner, steps)):
             self._graph.node.insert(place, node)
@@ -136,7 +137,7 @@ class Hands:
             _declare(value, dtype=dtype)
             return True
         inner = self._unused(f"{name}_inside")
-        _rename(self._graph, {name: inner})
+        rename(self._graph, {name: inner}, ends=True)
         value.name = name
         self._graph.node.extend(self._chain(inner, name, steps))
         _declare(value, shape, dtype)
@@ -144,9 +145,9 @@ class Hands:
 
     def rename(self, names: dict[str, str]) -> bool:
         """Gives inputs and outputs other names, all at once; inner tensors make room for them."""
-        taken = set(_all_names(self._graph)) - names.keys()
+        taken = set(names_in(self._graph)) - names.keys()
         room = {new: self._unused(f"{new}_inside") for new in names.values() if new in taken}
-        _rename(self._graph, room | names)
+        rename(self._graph, room | names, ends=True)
         return True
 
     def drop_weights(self, names: Sequence[str]) -> bool:
@@ -155,7 +156,7 @@ class Hands:
         read.update(name for node in self._graph.node for name in _reads(node))
         unread = set(names) - read
         made = False
-        for graph in _graphs(self._graph):
+        for graph in graphs(self._graph):
             constants = [
                 node
                 for node in graph.node
@@ -191,10 +192,7 @@ class Hands:
         return True
 
     def _unused(self, name: str) -> str:
-        taken = set(_all_names(self._graph))
-        while name in taken:
-            name += "_"
-        return name
+        return unused(self._graph, name)
 
     def _chain(self, start: str, end: str, steps: list[dict[str, Any]]) -> list[Any]:
         nodes = []
@@ -218,18 +216,8 @@ class Hands:
         return nodes
 
 
-def _graphs(graph: Any) -> Iterator[Any]:
-    """A graph, then those inside its nodes."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                if inner.node or inner.output:
-                    yield from _graphs(inner)
-
-
 def _nodes(graph: Any) -> Iterator[Any]:
-    return (node for each in _graphs(graph) for node in each.node)
+    return (node for each in graphs(graph) for node in each.node)
 
 
 def _reads(node: Any) -> set[str]:
@@ -240,31 +228,6 @@ def _reads(node: Any) -> set[str]:
             names.update(value.name for value in inner.output)
             names.update(name for each in inner.node for name in _reads(each))
     return names
-
-
-def _all_names(graph: Any) -> Iterator[str]:
-    for each in _graphs(graph):
-        for value in (*each.input, *each.output, *each.initializer):
-            yield value.name
-        yield from (sparse.values.name for sparse in each.sparse_initializer)
-        for node in each.node:
-            yield from (node.name, *node.input, *node.output)
-
-
-def _rename(graph: Any, names: dict[str, str]) -> None:
-    """Gives tensors other names wherever they are named."""
-    for each in _graphs(graph):
-        for value in (*each.input, *each.output, *each.initializer, *each.value_info):
-            value.name = names.get(value.name, value.name)
-        for sparse in each.sparse_initializer:
-            sparse.values.name = names.get(sparse.values.name, sparse.values.name)
-        for note in each.quantization_annotation:
-            note.tensor_name = names.get(note.tensor_name, note.tensor_name)
-        for node in each.node:
-            for listed in (node.input, node.output):
-                for place, name in enumerate(listed):
-                    if name in names:
-                        listed[place] = names[name]
 
 
 def _drop(values: Any, names: Container[str]) -> bool:

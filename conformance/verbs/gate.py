@@ -33,7 +33,7 @@ _NOTHING_RUN = 5
 @click.option(
     "--baseline", metavar="FILE", help="Compare with what `-m regression --save-baseline` kept."
 )
-@click.option("--weights", metavar="FILE", help="The official checkpoint, for the reference.")
+@click.option("--weights", metavar="FILE", help="The checkpoint of the reference, or of a factory.")
 @click.option("--rule", "rules", multiple=True, metavar="ID", help="Only this one; repeatable.")
 @click.option("--strict", is_flag=True, help="Advice fails too.")
 @click.option("--as-evaluated", is_flag=True, help="What the evaluator does not enforce warns.")

@@ -4,7 +4,7 @@ All functions change the model that they are given. They parse what strangers up
 process alone.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import onnx
 
 from reference.aihub.data import label
 from reference.aihub.tasks import TaskError, TensorSpec
+from reference.onnx_graph import rename, unused
 
 _INT32, _INT64 = onnx.TensorProto.INT32, onnx.TensorProto.INT64
 
@@ -77,11 +78,11 @@ def name_outputs(model: Any, names: Sequence[str]) -> None:
     produced = {name for node in graph.node for name in node.output}
     for index, value in enumerate(graph.output):
         if value.name not in produced or value.name in old[:index]:
-            source, value.name = value.name, _unused(model, f"copy_{index}")
+            source, value.name = value.name, unused(model.graph, f"copy_{index}")
             graph.node.append(onnx.helper.make_node("Identity", [source], [value.name]))
     old = [value.name for value in graph.output]
-    names_of_others = {name: _unused(model, f"{name}_inner") for name in {*wanted} - {*old}}
-    _rename(graph, names_of_others | dict(zip(old, wanted, strict=True)))
+    names_of_others = {name: unused(model.graph, f"{name}_inner") for name in {*wanted} - {*old}}
+    rename(graph, names_of_others | dict(zip(old, wanted, strict=True)), ends=False)
     for value, name in zip(graph.output, wanted, strict=True):
         value.name = name
 
@@ -145,7 +146,7 @@ def quantize_io(model: Any) -> dict[str, tuple[float, float]]:
         readers = [node for node in graph.node if value.name in node.input]
         numbers = {_numbers(node, weights, "QuantizeLinear") for node in readers}
         if len(numbers) == 1 and (one := numbers.pop()) is not None:
-            _rename(graph, {node.output[0]: value.name for node in readers})
+            rename(graph, {node.output[0]: value.name for node in readers}, ends=False)
             for node in readers:
                 graph.node.remove(node)
             value.type.tensor_type.elem_type = weights[readers[0].input[2]].data_type
@@ -156,7 +157,11 @@ def quantize_io(model: Any) -> dict[str, tuple[float, float]]:
         one = _numbers(last, weights, "DequantizeLinear") if last is not None else None
         if last is not None and one is not None and last.input[0] in producers:
             zero = last.input[2]
-            _rename(graph, {value.name: _unused(model, "float"), last.input[0]: value.name})
+            rename(
+                graph,
+                {value.name: unused(model.graph, "float"), last.input[0]: value.name},
+                ends=False,
+            )
             if not any(last.output[0] in node.input for node in graph.node):
                 graph.node.remove(last)
             value.type.tensor_type.elem_type = weights[zero].data_type
@@ -199,54 +204,15 @@ def _dtype(value: Any) -> str:
 
 
 def _after_input(model: Any, value: Any, op: str, **attributes: Any) -> None:
-    inner = _unused(model, f"{value.name}_inner")
-    _rename(model.graph, {value.name: inner})
+    inner = unused(model.graph, f"{value.name}_inner")
+    rename(model.graph, {value.name: inner}, ends=False)
     model.graph.node.insert(0, onnx.helper.make_node(op, [value.name], [inner], **attributes))
 
 
 def _before_output(model: Any, value: Any, op: str, **attributes: Any) -> None:
-    inner = _unused(model, f"{value.name}_inner")
-    _rename(model.graph, {value.name: inner})
+    inner = unused(model.graph, f"{value.name}_inner")
+    rename(model.graph, {value.name: inner}, ends=False)
     model.graph.node.append(onnx.helper.make_node(op, [inner], [value.name], **attributes))
-
-
-def _graphs(graph: Any) -> Iterator[Any]:
-    """The graph and those inside its nodes."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                if inner.node or inner.output:
-                    yield from _graphs(inner)
-
-
-def _rename(graph: Any, names: Mapping[str, str]) -> None:
-    """Renames tensors everywhere but in the list of the graph's own inputs and outputs."""
-    for inner in _graphs(graph):
-        for node in inner.node:
-            node.input[:] = [names.get(name, name) for name in node.input]
-            node.output[:] = [names.get(name, name) for name in node.output]
-        for tensor in inner.initializer:
-            tensor.name = names.get(tensor.name, tensor.name)
-        own = () if inner is graph else (*inner.input, *inner.output)
-        for value in (*inner.value_info, *own):
-            value.name = names.get(value.name, value.name)
-
-
-def _unused(model: Any, name: str) -> str:
-    used = {
-        name
-        for graph in _graphs(model.graph)
-        for names in (
-            *(node.input for node in graph.node),
-            *(node.output for node in graph.node),
-            [value.name for value in (*graph.input, *graph.output, *graph.initializer)],
-        )
-        for name in names
-    }
-    while name in used:
-        name += "_"
-    return name
 
 
 def _list(names: Any) -> str:
