@@ -19,7 +19,6 @@ from conformance.cli import main
 from conformance.scoring.datasets import open_dataset
 from conformance.scoring.kept import read_scores
 from conformance.scoring.store import Run, Store
-from conformance.scoring.summary import compare, summarise
 from conformance.selftest import models
 from conformance.selftest.samples import MISBEHAVING, copied, grey_depth, many_texts
 from reference.data import fixture
@@ -27,7 +26,6 @@ from reference.install import install_command
 from reference.pidnet.pictures import CITYSCAPES
 from reference.registry import find_track
 from reference.scores import Result
-from reference.segmentation.metric import METRIC
 
 
 @pytest.fixture(scope="module")
@@ -385,43 +383,6 @@ def test_memory_is_that_of_an_item(written: dict[str, dict[str, Path]], tmp_path
         assert done.returncode == 0, done.stderr
         peaks.append(int(done.stderr.split()[-1]))
     assert peaks[1] < 1.1 * peaks[0]
-
-
-def synthetic(count: int, shift: float, seed: int) -> dict[str, Result]:
-    rng = np.random.default_rng(seed)
-    values = np.clip(rng.normal(0.5 + shift, 0.1, count), 0, 1)
-    return {str(n): Result(str(n), {"iou": float(value)}) for n, value in enumerate(values)}
-
-
-def test_a_difference_is_shown_where_there_is_one() -> None:
-    from reference.datasets.items import Item
-
-    headline = METRIC.headline
-    items = [Item(str(n), "model", str(n)) for n in range(400)]
-    base = synthetic(400, 0.0, 1)
-    noise = np.random.default_rng(2).normal(0, 0.02, 400)
-    better, same = (
-        {
-            name: Result(name, {"iou": result.numbers["iou"] + float(step) + gain})
-            for (name, result), step in zip(base.items(), noise - noise.mean(), strict=True)
-        }
-        for gain in (0.01, 0.0)
-    )
-    shown, hidden, reverse = (
-        compare(headline, items, mine, theirs, "other")
-        for mine, theirs in ((better, base), (same, base), (base, better))
-    )
-    assert shown is not None and hidden is not None and reverse is not None  # noqa: PT018
-    assert (shown.verdict, hidden.verdict, reverse.verdict) == (
-        "better",
-        "no difference shown",
-        "worse",
-    )
-    assert shown.difference == pytest.approx(0.01)
-    # Paired: of the runs by themselves the intervals overlap.
-    first, second = (summarise(headline, items, each) for each in (better, base))
-    assert first.interval is not None and second.interval is not None  # noqa: PT018
-    assert first.interval.low < second.interval.high
 
 
 def test_results_are_kept_for_the_user_and_nothing_appears(

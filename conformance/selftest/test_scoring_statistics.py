@@ -6,7 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conformance.scoring.statistics import interval, mean_of, pooled_of
+from conformance.scoring.summary import compare, summarise
+from reference.datasets.items import Item
 from reference.pidnet.metric import pooled_miou
+from reference.scores import Result
+from reference.segmentation.metric import METRIC
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -64,3 +68,38 @@ def test_the_same_results_give_the_same_interval() -> None:
     values = np.random.default_rng(0).random(500)
     names = [str(n) for n in range(500)]
     assert interval(*mean_of(values, names)) == interval(*mean_of(values, names))
+
+
+def synthetic(count: int, shift: float, seed: int) -> dict[str, Result]:
+    rng = np.random.default_rng(seed)
+    values = np.clip(rng.normal(0.5 + shift, 0.1, count), 0, 1)
+    return {str(n): Result(str(n), {"iou": float(value)}) for n, value in enumerate(values)}
+
+
+def test_a_difference_is_shown_where_there_is_one() -> None:
+    headline = METRIC.headline
+    items = [Item(str(n), "model", str(n)) for n in range(400)]
+    base = synthetic(400, 0.0, 1)
+    noise = np.random.default_rng(2).normal(0, 0.02, 400)
+    better, same = (
+        {
+            name: Result(name, {"iou": result.numbers["iou"] + float(step) + gain})
+            for (name, result), step in zip(base.items(), noise - noise.mean(), strict=True)
+        }
+        for gain in (0.01, 0.0)
+    )
+    shown, hidden, reverse = (
+        compare(headline, items, mine, theirs, "other")
+        for mine, theirs in ((better, base), (same, base), (base, better))
+    )
+    assert shown is not None and hidden is not None and reverse is not None  # noqa: PT018
+    assert (shown.verdict, hidden.verdict, reverse.verdict) == (
+        "better",
+        "no difference shown",
+        "worse",
+    )
+    assert shown.difference == pytest.approx(0.01)
+    # Paired: of the runs by themselves the intervals overlap.
+    first, second = (summarise(headline, items, each) for each in (better, base))
+    assert first.interval is not None and second.interval is not None  # noqa: PT018
+    assert first.interval.low < second.interval.high
