@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from conformance.report.columns import columns
 from conformance.runtimes.ranges import Ranges, find_offences
 from conformance.submission.graph import megabytes, read_graph
 from conformance.submission.remedies import hazard_remedies
@@ -45,17 +46,9 @@ def compile_report(
 
     `ranges` are those of the tensors on the host, or why there are none; None where nobody asked.
     """
+    whole = f"{sum(a.whole for a in attempts)} of {len(attempts)} compile whole"
     rows = [_HEADINGS, *(_row(attempt) for attempt in attempts)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        f"{one_line(label)}: {sum(a.whole for a in attempts)} of {len(attempts)} compile whole"
-    ]
-    for row in rows:
-        cells = [
-            cell.rjust(width) if heading in _RIGHT else cell.ljust(width)
-            for heading, cell, width in zip(_HEADINGS, row, widths, strict=True)
-        ]
-        lines.append("  " + "  ".join(cells).rstrip())
+    lines = [f"{one_line(label)}: {whole}", *columns(rows, _RIGHT)]
     lines.append(f"  {toolchain}")
     if any(a.compiled and a.compiled.simulated for a in attempts):
         lines.append("  simulated: by the compiler, milliseconds (bounds); not a measurement")

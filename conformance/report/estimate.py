@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from conformance.report.columns import columns
 from conformance.submission.graph import megabytes
 from reference.errors import one_line
 from reference.npu.budget import add_up, judge
@@ -72,7 +73,7 @@ def estimate_report(
         together = zip(*(part.estimates for part in parts), strict=True)
         rows += [_together(estimates, budget) for estimates in together]
     first = parts[0].estimates[0]
-    lines = [f"{label}: latency estimates, not measurements", *_table(rows, _RIGHT)]
+    lines = [f"{label}: latency estimates, not measurements", *columns(rows, _RIGHT)]
     lines.append(f"  {first.toolchain}, calibration {first.calibration}")
     lines += [f"  {note}"] if note else []
     lines += _remarks(parts)
@@ -101,18 +102,6 @@ def _cells(found: tuple[float, float, float] | None, budget: float | None) -> tu
         return ("none", "-", limit, "-")
     ms, low, high = found
     return (f"{ms:.3g} ms", f"{low:.3g}..{high:.3g} ms", limit, judge(low, high, budget))
-
-
-def _table(rows: Sequence[Sequence[str]], right: set[str]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.rjust(width) if heading in right else cell.ljust(width)
-            for heading, cell, width in zip(rows[0], row, widths, strict=True)
-        ]
-        lines.append("  " + "  ".join(cells).rstrip())
-    return lines
 
 
 def _remarks(parts: Sequence[PartEstimate]) -> list[str]:
@@ -165,7 +154,7 @@ def _why(part: PartEstimate, schedule: Schedule) -> list[str]:
     return [
         f"{part.part}, why: {total:.3g} ms simulated for {SIMULATED_DEVICE}; busy: matrix unit"
         f" {schedule.matrix:.3g}, vector threads {schedule.vector:.3g}, DMA {schedule.dma:.3g} ms",
-        *_table(rows, {"ms", "share", "DDR"}),
+        *columns(rows, {"ms", "share", "DDR"}),
         "  operators that the compiler fuses count as the last of them",
         *_costs(part, schedule, total),
     ]

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from conformance.report.columns import columns
 from conformance.report.palette import THEME
 from conformance.report.writers import page
 from conformance.scoring.ranking import Entry
@@ -20,14 +21,7 @@ TIED = "= is not told from the first of its place: paired bootstrap, 95 %"
 def as_text(track: Track, title: str, entries: Sequence[Entry]) -> str:
     """The table, and what is wrong with each below it."""
     rows = [_HEADINGS, *(_cells(track, entry) for entry in entries)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [title]
-    for row in rows:
-        cells = [
-            cell.rjust(width) if heading in _RIGHT else cell.ljust(width)
-            for heading, cell, width in zip(_HEADINGS, row, widths, strict=True)
-        ]
-        lines.append("  " + "  ".join(cells).rstrip())
+    lines = [title, *columns(rows, _RIGHT)]
     lines += [f"  {TIED}"] if any(entry.tied for entry in entries) else []
     lines += [f"{e.name}: {problem}" for e in entries for problem in e.problems]
     return "\n".join(lines)

@@ -13,6 +13,7 @@ import click
 
 from conformance.contract.assessment import Assessment
 from conformance.contract.evidence import Run
+from conformance.report.columns import columns
 from conformance.report.progress import stderr_progress
 from conformance.runtimes.npu import compile_file, is_tflite, no_schedule
 from conformance.subject import Progress, onnx_files, subject_of, ticking
@@ -222,7 +223,7 @@ def _told(
             (f"{name}estimate", *(_guessed(side.estimates[part]) for side in (one, other))),
         ]
     rows.append(("rules kept", *(_kept(side) for side in (one, other))))
-    lines = [f"{track.id}, {device.name}", *_table(rows)]
+    lines = [f"{track.id}, {device.name}", *columns(rows)]
     for each in apart:
         name = "" if each.part == "model" else f" of {each.part}"
         figures = f", at worst {each.told}" if each.told else ""
@@ -235,12 +236,6 @@ def _told(
     lines += [f"  none: {one_line(reason)}" for reason in reasons]
     lines += [f"worse: {one_line(each)}" for each in worse]
     return "\n".join(lines)
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    padded = ([c.ljust(w) for c, w in zip(row, widths, strict=True)] for row in rows)
-    return ["  " + "  ".join(cells).rstrip() for cells in padded]
 
 
 def _changed_rules(one: Side, other: Side) -> list[str]:
