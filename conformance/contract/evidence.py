@@ -91,6 +91,15 @@ class Evidence:
             if path is not None
         }
 
+    def graph(self, part: Part) -> Graph:
+        """That of one part; raises SubmissionError where PyTorch could not export it."""
+        if part.name not in self.graphs:
+            raise SubmissionError(
+                f"the {part.name} part has no ONNX side: {self.export_errors[part.name]}",
+                "give it as .onnx, exported in another way",
+            )
+        return self.graphs[part.name]
+
     def each_graph(self) -> list[tuple[Part, Graph]]:
         """The parts of the contract with their graphs, in order."""
         return [(p, self.graphs[p.name]) for p in self.track.parts if p.name in self.graphs]

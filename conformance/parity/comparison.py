@@ -258,13 +258,8 @@ class Comparison:
         return Model(part.name, graph.form, str(graph.path))
 
     def _graph(self, part: Part) -> Graph:
-        evidence = self.assessment.evidence
-        if part.name not in evidence.graphs:
-            raise SubmissionError(
-                f"the {part.name} part has no ONNX side: {evidence.export_errors[part.name]}",
-                "give it as .onnx, exported in another way",
-            )
-        return evidence.graphs[part.name]
+        graph: Graph = self.assessment.evidence.graph(part)
+        return graph
 
     def _probe(self, part: Part) -> Probe:
         return probes_for(self.assessment.track, part)[0]

@@ -14,7 +14,7 @@ from conformance.runtimes.npu import is_tflite, no_schedule
 from conformance.scoring.report import Scoring
 from conformance.scoring.score import Options, Scorer, check_options, scoring_of
 from conformance.scoring.summary import compare
-from conformance.subject import onnx_files, subject_of, ticking
+from conformance.subject import subject_of, ticking
 from reference.archive import is_litter
 from reference.datasets.items import Item
 from reference.errors import SubmissionError, one_line
@@ -161,7 +161,7 @@ def _entry(name: str, path: Path, scorer: Scorer, options: Options, clock: Clock
         except SubmissionError as error:
             entry = replace(entry, problems=(*entry.problems, str(error)))
         try:
-            files = onnx_files(subject, Path(scratch), options.limits, scorer.progress)
+            files = {p.name: assessment.evidence.graph(p).path for p in track.parts}
             return replace(entry, latency=_latency(track, files, scorer, options, clock))
         except SubmissionError as error:
             return replace(entry, problems=(*entry.problems, f"no latency: {error}"))

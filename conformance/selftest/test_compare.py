@@ -7,6 +7,7 @@ import onnx
 import pytest
 
 from conformance.cli import main
+from conformance.runtimes.process import ModelProcess
 from conformance.selftest import models
 from conformance.selftest.mutants import MUTANTS
 from reference.errors import SubmissionError
@@ -82,6 +83,37 @@ def test_how_close_the_answers_are(
     assert answers["verdict"] == verdict
     assert answers["probes"] > 2
     assert answers["figures"]["max_error"] == pytest.approx(abs(1 - factor), rel=0.1, abs=1e-6)
+
+
+def test_a_file_that_is_none_is_told_before_the_work(
+    depth: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """No rule is asked of the first for it."""
+    monkeypatch.setattr("conformance.contract.assessment.Assessment.verdict", None)
+    (tmp_path / "bad.onnx").write_text("no model")
+    assert compare(depth, tmp_path / "bad.onnx") == 2
+    assert "bad.onnx is not an ONNX model" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("no_toolchain")
+def test_a_model_of_pytorch_is_exported_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import torch\nclass Mine(torch.nn.Module):\n    def forward(self, image):\n"
+        "        return torch.sigmoid(image.mean(1, keepdim=True) / 255 - 0.5)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    exported = []
+    export = ModelProcess.export
+    monkeypatch.setattr(ModelProcess, "export", lambda *a: (exported.append(a), export(*a)))
+    compare(Path("mine.py:Mine"), Path("mine.py:Mine"), "--json")
+    assert len(exported) == 2, "one for each side"
+    facts = json.loads(capsys.readouterr().out)["model"]["facts"]["model"]
+    assert facts["outputs"][0]["shape"] == [1, 1, 480, 640]
 
 
 def test_both_parts_of_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,8 +16,8 @@ from conformance.contract.evidence import Run
 from conformance.report.columns import columns
 from conformance.report.progress import stderr_progress
 from conformance.runtimes.npu import compile_file, is_tflite, no_schedule
-from conformance.subject import Progress, onnx_files, subject_of, ticking
-from conformance.submission.graph import megabytes, read_graph
+from conformance.subject import Progress, subject_of, ticking
+from conformance.submission.graph import megabytes
 from conformance.verbs import Answer, limited, model_track
 from conformance.verbs.inspect import facts_of, many
 from reference.agreement import Nothing, Precision, tolerances
@@ -79,12 +79,12 @@ def command(
     contract = model_track(track)
     target = find_device(device or contract.device)
     with tempfile.TemporaryDirectory(prefix="lpcvc-") as scratch, stderr_progress() as progress:
-        looks = [
-            _look(contract, spec, Path(scratch), number, target, limits, progress)
+        both = [
+            _opened(contract, spec, Path(scratch, str(number)), limits, progress)
             for number, spec in enumerate(models)
         ]
-        (one, own), (other, runs) = looks
-        apart = _distances(contract, own, runs)
+        one, other = (_look(each, target, limits, progress) for each in both)
+        apart = _distances(contract, *(each.evidence.runs() for each in both))
     worse = _worse(one, other)
     if as_json:
         answers = [asdict(each) for each in apart]
@@ -93,35 +93,33 @@ def command(
     return _told(contract, target, one, other, apart, worse), int(bool(worse))
 
 
-def _look(
-    track: Track,
-    spec: str,
-    scratch: Path,
-    number: int,
-    device: Device,
-    limits: Limits,
-    progress: Progress,
-) -> tuple[Side, list[Run]]:
-    folder = scratch / str(number)
+def _opened(
+    track: Track, spec: str, folder: Path, limits: Limits, progress: Progress
+) -> Assessment:
+    """A submission with the graph of every part; raises SubmissionError where there is none."""
     folder.mkdir()
-    subject = subject_of(track, [spec], folder, limits)
-    assessment = Assessment(subject, folder, limits=limits)
+    assessment = Assessment(subject_of(track, [spec], folder, limits), folder, limits=limits)
     assessment.progress = progress
+    for part in track.parts:
+        assessment.evidence.graph(part)
+    return assessment
+
+
+def _look(assessment: Assessment, device: Device, limits: Limits, progress: Progress) -> Side:
     rules = {}
     for rule in assessment.rules:
-        progress(f"{subject.label}: {rule.id}")
+        progress(f"{assessment.submission}: {rule.id}")
         verdict = assessment.verdict(rule)
         rules[rule.id] = {"outcome": verdict.outcome, "seen": verdict.seen, "title": rule.summary}
-    files = onnx_files(subject, folder, limits, progress)
-    ask = partial(_offline, device=device, track=track, limits=limits, progress=progress)
-    side = Side(
-        one_line(subject.label),
-        {part: facts_of(read_graph(path, limits)) for part, path in files.items()},
+    graphs = assessment.evidence.graphs
+    ask = partial(_offline, device=device, track=assessment.track, limits=limits, progress=progress)
+    return Side(
+        one_line(assessment.submission),
+        {part: facts_of(graph) for part, graph in graphs.items()},
         rules,
-        {part: ask(_compiled, path) for part, path in files.items()},
-        {part: ask(_estimated, path) for part, path in files.items()},
+        {part: ask(_compiled, graph.path) for part, graph in graphs.items()},
+        {part: ask(_estimated, graph.path) for part, graph in graphs.items()},
     )
-    return side, assessment.evidence.runs()
 
 
 def _offline(what: Callable[..., Cell], model: Path, **others: Any) -> Cell:
