@@ -1,5 +1,6 @@
 """For a checkout: what every test of it has in common."""
 
+import os
 import sys
 from contextlib import suppress
 
@@ -19,6 +20,10 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(
             "the lpcvc plugin is not installed; pip install -c constraints.txt -e '.[dev]'"
         )
+    if hasattr(config, "workerinput"):
+        # A worker of pytest-xdist may inherit the size that readline gave to the terminal.
+        for name in ("COLUMNS", "LINES"):
+            os.environ.pop(name, None)
 
 
 def pytest_ignore_collect(config: pytest.Config) -> bool | None:

@@ -22,13 +22,9 @@ class Gate:
         return [line for line in (self.out + self.err).splitlines() if line.strip()]
 
 
-# What a worker of pytest-xdist has in its environment, the size of a terminal too.
-XDIST = ("PYTEST_XDIST", "COLUMNS", "LINES")
-
-
 def outside_xdist() -> dict[str, str]:
     """The environment as it is without workers."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(XDIST)}
+    return {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST")}
 
 
 def run_gate(folder: Path, *options: str, suite: str = "contract", **environment: str) -> Gate:

@@ -13,6 +13,7 @@ import pytest
 
 import lpcvc_pytest
 from conformance import plugin
+from conformance.selftest.gate import outside_xdist
 from conformance.selftest.models import write
 from reference.depth.contract import DEPTH_2025
 
@@ -80,7 +81,7 @@ def stranger(tmp_path: Path) -> Path:
 
 
 def run_pytest(folder: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    own = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST")}
+    own = outside_xdist()
     return subprocess.run(
         [sys.executable, "-m", "pytest", *PLAIN, *options],
         cwd=folder,
