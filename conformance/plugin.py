@@ -214,7 +214,7 @@ def _limits(config: pytest.Config) -> "Limits":
 def _wings(config: pytest.Config) -> dict[str, Wing]:
     """The wings of this run; made when first needed, for most pytest runs are not about them."""
     if _RUN not in config.stash:
-        from conformance.gate import Gate
+        from conformance.rulebook import Gate
         from conformance.suite import Suite
 
         try:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-from conformance.gate import Gate
 from conformance.report.terminal import shell_word
+from conformance.rulebook import Gate
 from conformance.subject import Subject, subject_of
 from reference.errors import SubmissionError
 from reference.npu.devices import Device, find_device

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from conformance.contract.assessment import Assessment
 from conformance.device.history import Saved
-from conformance.gate import Gate
+from conformance.rulebook import Gate
 from conformance.runtimes.npu import is_tflite, no_schedule
 from conformance.scoring.report import Scoring
 from conformance.scoring.score import Options, Scorer, check_options, scoring_of

@@ -10,10 +10,9 @@ import pytest
 from onnx import ModelProto, TensorProto
 
 from conformance.contract.evidence import Run
-from conformance.gate import Gate
 from conformance.npu.assessment import NpuAssessment
 from conformance.npu.evidence import npu_probes
-from conformance.rulebook import Level, Verdict, all_rules, npu_rules_for
+from conformance.rulebook import Gate, Level, Verdict, all_rules, npu_rules_for
 from conformance.selftest.assess import broken
 from conformance.selftest.gate import counts, run_gate
 from conformance.selftest.models import DEFAULT_TRACKS, conforming, write

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import click
 
-from conformance.gate import Gate
 from conformance.mending.menders import with_advice
 from conformance.report.progress import stderr_progress
-from conformance.rulebook import Rule, all_rules, every_track, rules_for
+from conformance.rulebook import Gate, Rule, all_rules, every_track, rules_for
 from conformance.subject import onnx_file
 from conformance.submission.files import models_in
 from conformance.submission.graph import Graph, read_graph

@@ -10,11 +10,10 @@ from pathlib import Path
 import click
 
 from conformance.contract.assessment import Assessment
-from conformance.gate import Gate
 from conformance.mending.mend import Mended, mend
 from conformance.mending.menders import Change
 from conformance.report.progress import stderr_progress
-from conformance.rulebook import Rule, Verdict
+from conformance.rulebook import Gate, Rule, Verdict
 from conformance.subject import Progress, opened, ticking
 from conformance.submission.files import models_in
 from conformance.submission.graph import Graph, read_graph
