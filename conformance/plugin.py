@@ -355,7 +355,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         if isinstance(report, pytest.TestReport) and facts_of(report)
     ]
     reports.sort(key=lambda report: report.start)
-    if not reports:
+    if not reports or config.option.no_summary:
         return
     stories = config.option.tbstyle != "no"
     found = [

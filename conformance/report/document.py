@@ -129,7 +129,10 @@ class Other:
 
 @dataclass(frozen=True)
 class Report:
-    """One run. `ended` says why it ended early, empty where it did not; `command` repeats it."""
+    """One run. `ended` says why it ended early, empty where it did not; `command` repeats it.
+
+    `stories` is what the terminal tells of each failure, by subject and rule.
+    """
 
     generator: str
     created: str
@@ -139,6 +142,7 @@ class Report:
     others: tuple[Other, ...]
     sections: tuple[Section, ...]
     environment: dict[str, str]
+    stories: dict[tuple[str, str], str] = field(default_factory=dict)
 
     @property
     def rules(self) -> tuple[Row, ...]:

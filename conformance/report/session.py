@@ -106,6 +106,7 @@ class ReportSession:
             others,
             merged([*self._sections, *_unmeasured(rows, self._sections)]),
             environment(),
+            {(row.subject, row.rule): r.longreprtext for r, row in found if row and r.failed},
         )
 
 

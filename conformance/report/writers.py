@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import html
 import json
+import pickle
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +33,8 @@ def write_report(report: Report, target: Path) -> list[Path]:
     """
     drafts = {path: path.with_name(f".{path.name}.part") for path in _files(target)}
     for path, draft in drafts.items():
-        draft.write_text(_MAKERS[path.suffix.lower()](report), encoding="utf-8")
+        made = _MAKERS[path.suffix.lower()](report)
+        draft.write_bytes(made.encode() if isinstance(made, str) else made)
     for path, draft in drafts.items():
         draft.replace(path)
     return list(drafts)
@@ -175,9 +177,10 @@ def _cell(text: str) -> str:
     return re.sub(r"([\\`*_\[\]|~@#])", r"\\\1", flat)
 
 
-_MAKERS: dict[str, Callable[[Report], str]] = {
+_MAKERS: dict[str, Callable[[Report], str | bytes]] = {
     ".json": as_json,
     ".md": as_markdown,
     ".html": as_html,
     ".svg": lambda report: badge(report.verdict),
+    ".pickle": pickle.dumps,  # for the process that has started this one
 }
