@@ -194,6 +194,7 @@ def _spec(
         raise SubmissionError(
             f"a {type(model).__name__} is no model", "give a path or a torch.nn.Module"
         )
+    model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
     contract = _contract(track)
     known = [own.name for own in contract.parts]
     if part not in known and (part or len(known) > 1):
@@ -221,9 +222,8 @@ def _export(module: "nn.Module", part: "Part", path: Path) -> None:
     """Writes a copy of the module; the module itself stays where and as it is."""
     from reference.export import export_onnx, export_torchscript
 
-    own = getattr(module, "_orig_mod", module)  # what torch.compile wraps
     try:
-        own = copy.deepcopy(own).cpu().eval()
+        own = copy.deepcopy(module).cpu().eval()
     except RuntimeError as error:  # a tensor that hangs on a graph
         raise SubmissionError(
             f"the module cannot be copied: {error}", "keep tensors in it by register_buffer"
