@@ -194,7 +194,7 @@ def _spec(
         raise SubmissionError(
             f"a {type(model).__name__} is no model", "give a path or a torch.nn.Module"
         )
-    model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
+    module: nn.Module = getattr(model, "_orig_mod", model)  # what torch.compile wraps
     contract = _contract(track)
     known = [own.name for own in contract.parts]
     if part not in known and (part or len(known) > 1):
@@ -203,8 +203,8 @@ def _spec(
             f"no part is called {part!r}" if part else takes,
             f"give a mapping with {' and '.join(known)}",
         )
-    path = scratch / (part or "model") / f"{type(model).__name__}.{form}"
-    _export(model, contract.part(part or known[0]), path)
+    path = scratch / (part or "model") / f"{type(module).__name__}.{form}"
+    _export(module, contract.part(part or known[0]), path)
     return [f"{head}{path}"], True
 
 
