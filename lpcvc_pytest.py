@@ -39,9 +39,20 @@ def is_about_the_suite(config: pytest.Config) -> bool:
     arguments = [str(argument) for argument in config.invocation_params.args]
     # What follows an option that nobody has defined yet is its value, as a rule.
     values = {value for option, value in pairwise(arguments) if _is_new(option, known)}
-    paths = [here / name.partition("::")[0] for name in named if name not in values]
+    given = [as_path(name) for name in named if name not in values]
+    paths = [here / name.partition("::")[0] for name in given]
     collected = [path for path in paths if os.path.exists(path)] or [here]
     return any(Path(os.path.realpath(path)).is_relative_to(_HOME) for path in collected)
+
+
+def as_path(name: str) -> str:
+    """What pytest is asked to collect; with the whole path where it is an item of the suite, by the
+    id that pytest shows of what lies outside its root: `contract/test_contract.py::...`.
+    """
+    file, mark, item = name.partition("::")
+    own = _PACKAGE.joinpath(*Path(file).parts[-2:])
+    ours = mark and own.name.startswith("test_") and own.is_file() and not os.path.exists(file)
+    return f"{own}::{item}" if ours else name
 
 
 def _is_module(name: str) -> bool:

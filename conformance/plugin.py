@@ -21,6 +21,7 @@ from conformance.report.summary import Told, summary
 from conformance.report.terminal import FACTS, facts_of, row_of
 from conformance.settings import find_settings
 from conformance.wing import Case, Wing
+from lpcvc_pytest import as_path
 from reference.closest import did_you_mean
 from reference.errors import SubmissionError, printable
 
@@ -32,6 +33,7 @@ _RUN = pytest.StashKey[dict[str, Wing]]()
 _SAVED = pytest.StashKey[list[str]]()
 # pytest-timeout has an option of this name, which means the same.
 _OWN_TIMEOUT = find_spec("pytest_timeout") is None
+_HERE = Path(__file__).parent
 _GIVEN = ("track", "submission", "weights", "device", "as_evaluated")
 
 
@@ -128,6 +130,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Opens what can be opened at once, so that bad input is one line and nothing else."""
     for name, marker in markers().items():
         config.addinivalue_line("markers", f"{name}: {marker.question}")
+    config.args[:] = [as_path(name) for name in config.args]
     _know_markers(config)
     _fill_in(config)
     for name, marker in markers().items():
@@ -274,10 +277,19 @@ def _listed(config: pytest.Config, name: str) -> Sequence[Case]:
         raise ERROR(told(error), returncode=pytest.ExitCode.USAGE_ERROR) from None
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leaves out the folders of the wings that nobody asks for."""
+    marker = markers().get(collection_path.name) if collection_path.parent == _HERE else None
+    return True if marker and not _asked(config, collection_path.name, marker) else None
+
+
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Drops what is about nothing, before anything counts it."""
-    items[:] = [item for item in items if None not in _params(item).values()]
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Drops what is about nothing, and has it counted as deselected."""
+    gone = [item for item in items if None in _params(item).values()]
+    items[:] = [item for item in items if item not in gone]
+    if gone:
+        config.hook.pytest_deselected(items=gone)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from conformance.submission.graph import Node
 from conformance.submission.traits import View
-from reference.npu.normalise import FAULTS, Fault
+from reference.npu.faults import FAULTS, Fault
 
 _MOST_RANK = 6
 _ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "Where", "Sqrt", "Exp", "Sigmoid"}

@@ -1,12 +1,6 @@
-"""Where onnxruntime fails on a correct graph ahead of Qualcomm's compiler, and the same graph
-written so that it does not.
+"""Writes a correct graph so that onnxruntime does not fail on it ahead of Qualcomm's compiler."""
 
-Measured with onnxruntime 1.31.1: its transpose optimiser, which makes the graph channels-last for
-the NPU, gives a wrong rank to some operators, and wrong axes to others.
-"""
-
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,48 +8,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-
-@dataclass(frozen=True)
-class Fault:
-    """What onnxruntime's optimiser fails on, and what the exporter's user writes instead."""
-
-    reason: str
-    remedy: str
-    applies: Callable[[str, Mapping[str, Any], Sequence[str]], bool]
-
-
-def _reduces_to_nothing(op: str, attributes: Mapping[str, Any], inputs: Sequence[str]) -> bool:
-    listed = attributes.get("axes")
-    if not op.startswith("Reduce") or attributes.get("keepdims", 1):
-        return False
-    return listed is not None and len(listed) == 0
-
-
-def _pads_some_axes(op: str, attributes: Mapping[str, Any], inputs: Sequence[str]) -> bool:
-    return op == "Pad" and len(inputs) > 3 and bool(inputs[3])
-
-
-_EMPTY_AXES = Fault(
-    "onnxruntime's optimiser fails on its empty list of axes",
-    "name the axes in the model: y.amin(dim=(1, 2, 3), keepdim=True) and the like, or export with"
-    " dynamo=True",
-    _reduces_to_nothing,
-)
-_SOME_AXES = Fault(
-    "onnxruntime's optimiser takes its axes for others",
-    "pad all axes, those that stay by 0, instead of naming some",
-    _pads_some_axes,
-)
-FAULTS = (_EMPTY_AXES, _SOME_AXES)
-
-
-def find_fault(op: str, attributes: Mapping[str, Any], inputs: Sequence[str]) -> Fault | None:
-    """What onnxruntime's optimiser fails on in one operator of the standard domain, if anything.
-
-    `attributes` are its plain attributes by name; it fails where the operator comes behind one that
-    depends on the layout, such as a convolution.
-    """
-    return next((fault for fault in FAULTS if fault.applies(op, attributes, inputs)), None)
+from reference.npu.faults import EMPTY_AXES, Fault, find_fault
 
 
 def normalise(path: Path) -> tuple[bytes | None, list[str]]:
@@ -77,7 +30,7 @@ def normalise(path: Path) -> tuple[bytes | None, list[str]]:
 
 def _rewrite(model: onnx.ModelProto, node: onnx.NodeProto, fault: Fault) -> str:
     """Writes the node in another way; how, or nothing where that is not possible."""
-    if fault is _EMPTY_AXES:
+    if fault is EMPTY_AXES:
         listed = next(a for a in node.attribute if a.name == "axes")
         node.attribute.remove(listed)
         return "without it, which means all axes too"

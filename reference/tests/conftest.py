@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from PIL import Image
 from torch import Tensor, nn
 
@@ -20,6 +21,10 @@ from reference.tracks import Track
 
 # The same sums on any number of cores, and no spinning against other processes.
 torch.set_num_threads(1)
+
+# No test fails for a slow machine.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
 

@@ -13,7 +13,8 @@ from reference.npu.cache import Cache
 from reference.npu.compile import Compiled, compile_model
 from reference.npu.devices import find_device
 from reference.npu.emulator import Emulator
-from reference.npu.normalise import find_fault, normalise
+from reference.npu.faults import find_fault
+from reference.npu.normalise import normalise
 from reference.npu.simulation import simulate
 from reference.process import Limits
 from reference.tests import npu_models as models
