@@ -16,8 +16,8 @@ from conformance.device.jobs import median
 from conformance.npu.evidence import npu_probes
 from conformance.rulebook import Rule, Verdict, device_rules_for, skipped
 from conformance.subject import Subject
+from reference.cache import file_digest
 from reference.errors import SubmissionError, one_line
-from reference.npu.cache import file_digest
 from reference.npu.toolchain import find_toolchain
 from reference.process import Limits
 

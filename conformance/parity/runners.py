@@ -13,7 +13,7 @@ from conformance.runtimes.npu import compile_file, emulated
 from conformance.runtimes.process import ModelProcess
 from conformance.submission.model import Model
 from reference.agreement import Array
-from reference.npu.cache import Cache
+from reference.cache import Cache
 from reference.npu.devices import Device
 from reference.process import Limits, Tick
 

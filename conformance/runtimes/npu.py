@@ -8,10 +8,10 @@ import numpy as np
 
 from conformance.runtimes.tflite import from_file, to_file
 from conformance.submission.graph import TFLITE_FILES
+from reference.cache import Cache
 from reference.errors import SubmissionError
 from reference.litert.compile import CompiledTflite, compile_tflite
 from reference.litert.emulator import TfliteEmulator
-from reference.npu.cache import Cache
 from reference.npu.compile import Compiled, compile_model
 from reference.npu.devices import Device
 from reference.npu.emulator import Emulator

@@ -16,10 +16,10 @@ from conformance.scoring.score import Options, Scorer, check_options, scoring_of
 from conformance.scoring.summary import compare
 from conformance.subject import subject_of, ticking
 from reference.archive import is_litter
+from reference.cache import file_digest
 from reference.datasets.items import Item
 from reference.errors import SubmissionError, one_line
 from reference.npu.budget import add_up
-from reference.npu.cache import file_digest
 from reference.npu.devices import find_device
 from reference.npu.latency import estimate
 from reference.tracks import Track

@@ -24,10 +24,10 @@ from conformance.scoring.runtimes import RUNTIMES
 from conformance.scoring.store import Run, Store
 from conformance.scoring.summary import Comparison, compare, summarise
 from conformance.submission.model import Model
+from reference.cache import model_digest
 from reference.closest import unknown
 from reference.errors import SubmissionError
 from reference.install import install_command
-from reference.npu.cache import model_digest
 from reference.npu.devices import find_device
 from reference.process import Limits
 from reference.scores import Joint, Metric, Remarks, Result

@@ -10,7 +10,7 @@ from onnx import ModelProto, helper
 
 from conformance.submission.graph import read_graph
 from conformance.submission.quantised import Operators, operators
-from reference.npu.cache import Cache
+from reference.cache import Cache
 from reference.npu.compile import compile_model
 from reference.npu.devices import find_device
 from reference.npu.quantize import quantize

@@ -20,9 +20,9 @@ from conformance.submission.graph import read_graph
 from reference.aihub.listed import FAULT
 from reference.aihub.tasks import InferenceTask, Model, ModelKind
 from reference.aihub.work import run
+from reference.cache import Cache
 from reference.depth.contract import DEPTH_2025
 from reference.errors import ToolError
-from reference.npu.cache import Cache
 from reference.npu.compile import compile_model
 from reference.npu.devices import find_device
 from reference.npu.emulator import Context, Emulator

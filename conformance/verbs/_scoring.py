@@ -11,8 +11,8 @@ from conformance.scoring.cluster import RayEngine
 from conformance.scoring.engines import local
 from conformance.scoring.score import Options
 from conformance.verbs import PATH, Answer, Command, limited
+from reference.cache import default_folder
 from reference.errors import SubmissionError
-from reference.npu.cache import default_folder
 from reference.process import Limits
 from reference.tracks import Track
 

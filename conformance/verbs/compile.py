@@ -18,8 +18,8 @@ from conformance.submission.feeding import feed, match_inputs
 from conformance.submission.graph import read_graph
 from conformance.verbs import PATH, Answer, for_devices, limited
 from conformance.verbs._models import files_by_part
+from reference.cache import model_digest
 from reference.errors import SubmissionError
-from reference.npu.cache import model_digest
 from reference.npu.compile import Compiled
 from reference.npu.devices import Device
 from reference.npu.toolchain import find_toolchain

@@ -172,7 +172,7 @@ def _machine() -> Iterator[Finding]:
 
 
 def _cache() -> Iterator[Finding]:
-    from reference.npu.cache import default_folder
+    from reference.cache import default_folder
 
     try:
         folder = default_folder()

@@ -17,10 +17,10 @@ from conformance.runtimes.npu import is_tflite, no_schedule
 from conformance.subject import Progress, ticking
 from conformance.verbs import PATH, Answer, for_devices, limited
 from conformance.verbs._models import answers, files_by_part
+from reference.cache import file_digest
 from reference.closest import unknown
 from reference.errors import SubmissionError
 from reference.npu.anchors import Anchor, read_anchors
-from reference.npu.cache import file_digest
 from reference.npu.calibration import RUNTIMES
 from reference.npu.devices import Device, find_device
 from reference.npu.fold import find_normalisation, fold_normalisation

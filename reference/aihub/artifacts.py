@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reference.aihub.tasks import TensorSpec
-from reference.npu.cache import Cache, external_files, file_digest
+from reference.cache import Cache, external_files, file_digest
 
 _FORMAT, _RECORD = "aihub 1", "artifact.json"
 

@@ -61,7 +61,7 @@ def scrubbed(text: str, state: Path) -> str:
 
 
 def _folders(state: Path) -> list[tuple[str, str]]:
-    from reference.npu.cache import default_folder
+    from reference.cache import default_folder
 
     named = {
         state / "scratch": "JOBS",

@@ -18,10 +18,10 @@ import onnxruntime as ort
 from reference.aihub import graph
 from reference.aihub.data import label
 from reference.aihub.tasks import TaskError, TensorSpec
+from reference.cache import external_files
 from reference.child import Child, main
 from reference.errors import SubmissionError
 from reference.install import install_command
-from reference.npu.cache import external_files
 from reference.ort import host_options, host_session, load
 
 _Answer = dict[str, Any]

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reference.cache import Cache, file_digest
 from reference.errors import ToolError
 from reference.litert.network import Network, read_network, usable_network
 from reference.litert.plugin import find_failure, read_placement, selected_none, soc_name
 from reference.litert.process import LiteRtProcess
 from reference.litert.toolchain import find_litert
-from reference.npu.cache import Cache, file_digest
 from reference.npu.devices import Device, Tuning
 from reference.npu.process import NpuProcess
 from reference.npu.toolchain import find_toolchain

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reference.cache import Cache, model_digest
 from reference.errors import SubmissionError
-from reference.npu.cache import Cache, model_digest
 from reference.npu.devices import Device, Tuning
 from reference.npu.process import BINARY, CONTEXT, PROFILE, SCHEDULE, TRACE, NpuProcess
 from reference.npu.schedule import Operator, Schedule, read_schedule

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from reference.cache import Cache
 from reference.npu.anchors import Anchor, published_anchors
-from reference.npu.cache import Cache
 from reference.npu.calibration import (
     ATTENTION,
     KIN,

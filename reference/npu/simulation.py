@@ -9,9 +9,9 @@ from pathlib import Path
 
 import onnx
 
+from reference.cache import Cache, model_digest
 from reference.errors import SubmissionError
 from reference.npu.anchors import Anchor
-from reference.npu.cache import Cache, model_digest
 from reference.npu.calibration import UNCOSTED_SHARE, Simulated, kind_of
 from reference.npu.compile import Compiled, compile_model
 from reference.npu.devices import find_device

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from reference.cache import Cache
 from reference.errors import SubmissionError
 from reference.export import export_onnx
 from reference.npu.anchors import Anchor, published_anchors, read_anchors
-from reference.npu.cache import Cache
 from reference.npu.calibration import ATTENTION, CONVOLUTION, load_calibration
 from reference.npu.devices import all_devices, find_device
 from reference.npu.latency import estimate, estimate_on

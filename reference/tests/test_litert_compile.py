@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from reference.cache import Cache
 from reference.errors import SubmissionError
 from reference.litert.compile import CompiledTflite, compile_tflite
 from reference.litert.elf import write_empty_library
@@ -14,7 +15,6 @@ from reference.litert.emulator import TfliteEmulator
 from reference.litert.interpreter import Interpreter
 from reference.litert.network import read_network
 from reference.litert.plugin import soc_name
-from reference.npu.cache import Cache
 from reference.npu.devices import all_devices, find_device
 from reference.process import ChildError, Limits
 from reference.tests import tflite_models as models

@@ -9,9 +9,9 @@ import numpy as np
 import onnx
 import pytest
 
+from reference.cache import Cache
 from reference.errors import SubmissionError, ToolError
 from reference.install import install_command
-from reference.npu.cache import Cache
 from reference.npu.compile import Compiled, compile_model
 from reference.npu.devices import Device, all_devices, find_device
 from reference.npu.toolchain import find_toolchain

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from reference.cache import Cache
 from reference.errors import SubmissionError
-from reference.npu.cache import Cache
 from reference.npu.compile import Compiled, compile_model
 from reference.npu.devices import Device, all_devices, find_device
 from reference.npu.emulator import Emulator

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import helper
 
-from reference.npu.cache import Cache
+from reference.cache import Cache
 from reference.npu.compile import Compiled, compile_model
 from reference.npu.devices import find_device
 from reference.npu.emulator import Emulator

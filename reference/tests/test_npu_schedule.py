@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reference.npu.cache import Cache
+from reference.cache import Cache
 from reference.npu.compile import compile_model
 from reference.npu.devices import find_device
 from reference.npu.schedule import DMA, MATRIX, SCALAR, VECTOR, Operator, Schedule, read_schedule

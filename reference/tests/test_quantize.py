@@ -9,8 +9,8 @@ import onnx
 import pytest
 from onnx import TensorProto
 
+from reference.cache import Cache
 from reference.errors import SubmissionError
-from reference.npu.cache import Cache
 from reference.npu.compile import compile_model
 from reference.npu.devices import find_device
 from reference.npu.emulator import Emulator

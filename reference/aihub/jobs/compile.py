@@ -12,10 +12,10 @@ from reference.aihub.jobs.bench import BINARY, Bench, as_json, ask, metadata, on
 from reference.aihub.jobs.tflite import FORMS, NO_SPECS, compile_tflite_job
 from reference.aihub.options import CompileOptions, compile_options, target_runtime
 from reference.aihub.tasks import CompileTask, Model, ModelKind, Result, TaskError, TensorSpec
+from reference.cache import model_digest
 from reference.errors import SubmissionError
 from reference.npu.aimet import aimet_to_qdq
 from reference.npu.binary import partition_name, write_context
-from reference.npu.cache import model_digest
 from reference.npu.devices import Tuning
 from reference.npu.quantize import Precision, quantize
 

@@ -5,7 +5,7 @@ from reference.aihub.jobs.bench import Bench, ask, onnx_file, specs
 from reference.aihub.jobs.compile import quantize_on
 from reference.aihub.options import PRECISIONS, quantize_options
 from reference.aihub.tasks import Model, ModelKind, QuantizeTask, Result
-from reference.npu.cache import model_digest
+from reference.cache import model_digest
 
 
 def quantize_job(task: QuantizeTask, bench: Bench) -> Result:

@@ -15,6 +15,7 @@ from reference.aihub.jobs.bench import BINARY, Bench, ask, onnx_file, specs
 from reference.aihub.jobs.tflite import tflite_spec
 from reference.aihub.options import RunOptions
 from reference.aihub.tasks import InferenceTask, Model, ModelKind, TaskError, TensorSpec
+from reference.cache import model_digest
 from reference.errors import SubmissionError, ToolError
 from reference.litert.compile import CompiledTflite, compile_tflite
 from reference.litert.emulator import TfliteEmulator
@@ -22,7 +23,6 @@ from reference.litert.interpreter import Interpreter
 from reference.litert.network import usable_network
 from reference.litert.toolchain import find_litert
 from reference.npu.binary import write_context
-from reference.npu.cache import model_digest
 from reference.npu.compile import Compiled, compile_model
 from reference.npu.devices import Device, Tuning, all_devices
 from reference.npu.emulator import Context, Emulator

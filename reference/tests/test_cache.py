@@ -10,8 +10,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from reference.cache import Cache, default_folder, model_digest
 from reference.errors import SubmissionError
-from reference.npu.cache import Cache, default_folder, model_digest
 from reference.tests.npu_models import FLOAT, model, net, one, save
 
 
