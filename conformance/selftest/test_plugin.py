@@ -224,6 +224,9 @@ ASKED = [
     ("elsewhere", ["conformance"], False),
     ("elsewhere", ["{here}/reference/tests"], True),
     ("elsewhere", ["--data", "{here}/reference/tests"], False),
+    ("elsewhere", ["contract/test_contract.py::test_contract[depth-2025::IMG-2]"], True),
+    ("elsewhere", ["contract/test_contract.py"], False),
+    ("elsewhere", ["contract/test_other.py::test_contract"], False),
     ("elsewhere", ["x" * 5000], False),
 ]
 
@@ -358,11 +361,9 @@ def test_a_sixth_wing_is_a_folder_and_a_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", MARKERS)
 def test_a_wing_is_imported_when_it_is_asked_for(name: str, tmp_path: Path) -> None:
-    """Of the others no more than what pytest collects and what asks for them."""
+    """Of the others no more than what asks for them; and no library that nothing ran of."""
     (tmp_path / "look.py").write_text(
-        "import sys\n\n\n"
-        "def pytest_unconfigure():\n"
-        "    print('LOADED', *sorted(m for m in sys.modules if m.startswith('conformance.')))\n"
+        "import sys\n\n\ndef pytest_unconfigure():\n    print('LOADED', *sys.modules)\n"
     )
     write(DEPTH_2025, tmp_path)
     options = ["--track=depth", "--submission=model.onnx", "-p", "look", "--collect-only"]
@@ -372,5 +373,21 @@ def test_a_wing_is_imported_when_it_is_asked_for(name: str, tmp_path: Path) -> N
     assert "conformance.contract.evidence" in loaded, done.stdout + done.stderr
     assert f"conformance.{name}.items" in loaded
     for other in set(MARKERS) - {"contract", *NEEDS.get(name, {name})}:
-        light = {f"conformance.{other}{room}" for room in ("", ".marker", f".test_{other}")}
+        light = {f"conformance.{other}{room}" for room in ("", ".marker")}
         assert {m for m in loaded if f"{m}.".startswith(f"conformance.{other}.")} <= light
+    if name == "contract":
+        heavy = {"cv2", "hypothesis", "jinja2", "numba", "onnx", "onnxruntime", "torch"}
+        assert not heavy & loaded
+
+
+def test_what_is_collected_and_what_is_deselected_adds_up(tmp_path: Path) -> None:
+    """In the checkout too, where pytest takes the folder of a submission elsewhere for its root."""
+    model = write(DEPTH_2025, tmp_path)["model"]
+    suite = ["--track", "depth", "--submission", str(model), "--collect-only", "-q"]
+    done = run_pytest(ROOT, "-m", "contract", *suite)
+    *ids, _, count = done.stdout.splitlines()
+    assert f"{len(ids)}/{len(ids) + 2} tests collected (2 deselected)" in count, "no text in depth"
+    # As pytest shows it of an installed copy; it is found again.
+    shown = ids[-1].removeprefix("conformance/")
+    again = run_pytest(tmp_path, shown, *suite)
+    assert "1 test collected" in again.stdout, again.stdout + again.stderr
