@@ -389,5 +389,5 @@ def test_what_is_collected_and_what_is_deselected_adds_up(tmp_path: Path) -> Non
     assert f"{len(ids)}/{len(ids) + 2} tests collected (2 deselected)" in count, "no text in depth"
     # As pytest shows it of an installed copy; it is found again.
     shown = ids[-1].removeprefix("conformance/")
-    again = run_pytest(tmp_path, shown, *suite)
+    again = run_pytest(tmp_path, shown, *suite, PYTHONPATH=str(ROOT))
     assert "1 test collected" in again.stdout, again.stdout + again.stderr
