@@ -141,7 +141,8 @@ class Rule:
     the rule is for it; an `id` of `*-3` is the third one in the numbering of each. `kind` is
     "torch" where the rule is about submissions that are not ONNX files yet. `fatal` marks a rule
     without which nothing else can be checked, and `blocks` a required one of the graph without
-    which no forward pass tells anything.
+    which no forward pass tells anything. `shown_by` is the kind of the report's section that shows
+    what breaks it.
     """
 
     id: str
@@ -154,6 +155,7 @@ class Rule:
     source: str
     remedy: str
     check: Check
+    shown_by: str = ""
 
     @property
     def summary(self) -> str:
@@ -207,6 +209,7 @@ def rule(
     fatal: bool = False,
     blocks: bool = True,
     of_onnx: bool = False,
+    shown_by: str = "",
 ) -> Callable[[Check], Check]:
     """Enters a check into the rulebook, for the tracks whose own module of rules it stands in, or
     from one of `ROOMS` for all tracks of which `when` holds.
@@ -221,7 +224,9 @@ def rule(
         if key in _RULES:
             raise ValueError(f"two rules are called {id}")
         kept = _skips_others(check) if of_onnx else check
-        _RULES[key] = Rule(id, level, when, needs, kind, fatal, blocks, source, remedy, kept)
+        _RULES[key] = Rule(
+            id, level, when, needs, kind, fatal, blocks, source, remedy, kept, shown_by
+        )
         return check
 
     return register

@@ -164,6 +164,7 @@ class RuleCase(Case):
             self.rule.source_for(track),
             repeat_rule(track, self.rule, self.suite.options),
             self.rule.summary,
+            self.rule.shown_by,
         )
 
 

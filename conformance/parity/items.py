@@ -62,7 +62,8 @@ class ParityCase(Case):
     def _row(self, status: Status, seen: str) -> Row:
         track = self.comparison.assessment.track
         again = repeat("parity", track, self.options, self.item)
-        return Row(self.comparison.label, self.label, "", status, seen, "", track.id, again=again)
+        own = (self.comparison.label, self.label, "", status, seen, "", track.id)
+        return Row(*own, again=again, shown_by="parity")
 
 
 class ParityWing(Wing):

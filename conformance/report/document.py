@@ -32,7 +32,9 @@ class Table:
 class Chart:
     """Values to be drawn: horizontal `bars`, or a `trace` on a logarithmic scale.
 
-    `marked` is the index of the value that stands out.
+    `marked` is the index of the value that stands out. Of bars `spans` are the intervals of the
+    values, if they have any, and `limit` what they are held to, in `unit` as well. NaN is a value
+    that there is not.
     """
 
     kind: Literal["bars", "trace"]
@@ -42,6 +44,8 @@ class Chart:
     values: tuple[float, ...]
     unit: str
     marked: int | None = None
+    spans: tuple[tuple[float, float], ...] = ()
+    limit: float | None = None
 
 
 @dataclass(frozen=True)
@@ -103,9 +107,10 @@ class Subject:
         return known.edition if known else ""
 
     @property
-    def worst_first(self) -> list[Row]:
-        """The rules by status, and in order where that is the same."""
-        return sorted(self.rules, key=lambda rule: STATUSES.index(rule.status.lower()))
+    def unbroken(self) -> list[Row]:
+        """The rules that are kept, then those that were not checked."""
+        own = [rule for rule in self.rules if rule.status in ("pass", "skip")]
+        return sorted(own, key=lambda rule: rule.status)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -120,11 +125,27 @@ class Subject:
 
 @dataclass(frozen=True)
 class Other:
-    """An item of the run that is about no rule of a submission, such as one of the tokenizer."""
+    """An item of the run that is about no rule of a submission, such as one of the tokenizer;
+    `name` is what it is about, in words.
+    """
 
     id: str
     status: str
     seen: str
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A broken rule of the subject at `place`, and the section that shows it, if one does.
+
+    The section stands with the `first` of those that it shows.
+    """
+
+    place: int
+    rule: Row
+    section: Section | None
+    first: bool
 
 
 @dataclass(frozen=True)
@@ -148,6 +169,29 @@ class Report:
     def rules(self) -> tuple[Row, ...]:
         """The rules of all subjects."""
         return tuple(rule for subject in self.subjects for rule in subject.rules)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What is broken, failures before advice."""
+        known = {(section.subject, section.kind): section for section in self.sections}
+        found: list[Finding] = []
+        for status in ("FAIL", "warn"):
+            for place, subject in enumerate(self.subjects, 1):
+                for rule in subject.rules:
+                    if rule.status == status:
+                        section = known.get((rule.subject, rule.shown_by))
+                        first = all(each.section is not section for each in found)
+                        found.append(Finding(place, rule, section, first))
+        return tuple(found)
+
+    @property
+    def skips(self) -> dict[str, list[Row]]:
+        """The rules that were not checked, by the reason."""
+        found: dict[str, list[Row]] = {}
+        for rule in self.rules:
+            if rule.status == "skip":
+                found.setdefault(rule.seen, []).append(rule)
+        return found
 
     @property
     def counts(self) -> dict[str, int]:

@@ -92,7 +92,7 @@ class ReportSession:
         found = [(r, row_of(r)) for r in reports]
         rows = [row for r, row in found if row and r.when == "call"]
         others = tuple(
-            Other(r.nodeid.rpartition("::")[2] or r.nodeid, _STATUS.get(r.outcome, "skip"), _why(r))
+            Other(_id(r), _STATUS.get(r.outcome, "skip"), _why(r), _words(r))
             for r, row in found
             if row is None or r.when != "call"
         )
@@ -114,6 +114,22 @@ def gathered(seen: Callable[[], Iterable[Section]]) -> list[Section]:
     """What was seen; the answers that it is drawn from may hold anything."""
     with np.errstate(all="ignore"):
         return list(seen())
+
+
+def _id(report: pytest.TestReport) -> str:
+    """What of a node id stands behind the file."""
+    where, bracket, case = report.nodeid.partition("[")
+    return f"{where.rpartition('::')[2] or where}{bracket}{case}"
+
+
+def _words(report: pytest.TestReport) -> str:
+    """`tokenizer, recorded texts (retrieval-2026)`: what an item is about."""
+    where, _, case = report.nodeid.partition("[")
+    names = [Path(where.partition("::")[0]).stem, *where.split("::")[1:]]
+    plain = (name.removeprefix("test_").replace("_", " ") for name in names)
+    own = ", ".join(dict.fromkeys(plain))
+    step = "" if report.when == "call" else f", {report.when}"
+    return one_line(f"{own} ({case.removesuffix(']')}){step}" if case else f"{own}{step}")
 
 
 def _why(report: pytest.TestReport) -> str:

@@ -32,8 +32,9 @@ COLOURS: dict[Status, dict[str, bool]] = {
 class Row:
     """One line of the table; `subject` is the heading that it stands under.
 
-    `track` is the track's id, `again` the command that repeats this line, and `title` the rule in a
-    sentence. What there is nothing to say of is empty.
+    `track` is the track's id, `again` the command that repeats this line, `title` the rule in a
+    sentence, and `shown_by` the kind of the section of a report that shows it. What there is
+    nothing to say of is empty.
     """
 
     subject: str
@@ -47,6 +48,7 @@ class Row:
     source: str = ""
     again: str = ""
     title: str = ""
+    shown_by: str = ""
 
     def __post_init__(self) -> None:
         for name in ("subject", "seen", "remedy", "expected"):  # may hold names of a file

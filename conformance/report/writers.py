@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from conformance.report.badge import badge
-from conformance.report.charts import bars, svg
-from conformance.report.document import SCHEMA, STATUSES, Report, Section, statement
+from conformance.report.charts import bars, number, svg
+from conformance.report.document import SCHEMA, STATUSES, Report, Section, plural, statement
 from conformance.report.palette import THEME
+from conformance.report.summary import ranges
 from conformance.report.terminal import Row
 from reference.errors import SubmissionError, printable
 from reference.install import install_command
@@ -115,15 +116,16 @@ def as_markdown(report: Report) -> str:
 
 def as_html(report: Report) -> str:
     """The report as one HTML file that loads nothing and runs nothing."""
-    environment = _environment(html_page=True)
-    environment.filters["data"] = lambda image: base64.b64encode(image).decode()
-    environment.filters |= {"svg": svg, "bars": bars}
-    return environment.get_template("report.html.j2").render(theme=THEME, **_names(report))
+    return page("report.html.j2", **_names(report))
 
 
 def page(template: str, **names: Any) -> str:
-    """A page of another kind, in the colours and the style of the report."""
-    return _environment(html_page=True).get_template(template).render(statuses=STATUSES, **names)
+    """A page in the colours and the style of the report."""
+    environment = _environment(html_page=True)
+    environment.filters["data"] = lambda image: base64.b64encode(image).decode()
+    environment.filters |= {"svg": svg, "bars": bars, "number": number}
+    environment.globals |= {"theme": THEME, "words": _WORDS, "statuses": STATUSES}
+    return environment.get_template(template).render(names)
 
 
 def _environment(*, html_page: bool) -> "jinja2.Environment":
@@ -140,7 +142,8 @@ def _environment(*, html_page: bool) -> "jinja2.Environment":
 
 
 def _names(report: Report) -> dict[str, Any]:
-    return {"report": report, "statement": statement, "statuses": STATUSES, "words": _WORDS}
+    names = {"statement": statement, "statuses": STATUSES, "ranges": ranges, "plural": plural}
+    return {"report": report, **names}
 
 
 def _plain(value: Any) -> Any:
@@ -156,7 +159,7 @@ def _plain(value: Any) -> Any:
 
 
 def _rule(rule: Row) -> dict[str, str]:
-    names = ("level", "seen", "expected", "source", "remedy", "again")
+    names = ("level", "seen", "expected", "source", "remedy", "again", "shown_by")
     own = {"id": rule.rule, "statement": statement(rule), "status": rule.status.lower()}
     return own | {name: getattr(rule, name) for name in names}
 
@@ -167,8 +170,13 @@ def _section(section: Section) -> dict[str, Any]:
         del figure["image"]
     drawn = [figure["chart"] for figure in found["figures"] if figure["chart"]]
     for chart in (*found["charts"], *drawn):
-        chart["values"] = [value if abs(value) < 1e308 else None for value in chart["values"]]
+        chart["values"] = [_finite(value) for value in chart["values"]]
+        chart["spans"] = [[_finite(end) for end in ends] for ends in chart["spans"]]
     return found
+
+
+def _finite(value: float) -> float | None:
+    return value if abs(value) < 1e308 else None
 
 
 def _cell(text: str) -> str:

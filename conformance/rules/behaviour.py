@@ -71,6 +71,7 @@ def answers_as_declared(e: Evidence) -> Verdict:
 @rule(
     "COM-10",
     Level.REQUIRED,
+    shown_by="broken",
     source="the metrics: one NaN makes a depth score 0 and a similarity meaningless",
     remedy="look for divisions, logarithms and square roots without an epsilon, and -inf masks",
 )
@@ -82,6 +83,7 @@ def finite(e: Evidence) -> Verdict:
 @rule(
     "COM-11",
     Level.DOCUMENTED,
+    shown_by="broken",
     source="erratum E12: min-max of a constant map is 0/0, in the sample depth model too",
     remedy="divide by (max - min).clamp(min=1e-6), not by max - min",
 )
@@ -96,6 +98,7 @@ def finite_on_constant_images(e: Evidence) -> Verdict:
 @rule(
     "COM-12",
     Level.REQUIRED,
+    shown_by="repeats",
     source="the score that is published is of another run than the one you checked",
     remedy="call model.eval() before the export, and seed or remove whatever draws numbers",
 )
@@ -113,6 +116,7 @@ def deterministic(e: Evidence) -> Verdict:
 @rule(
     "COM-13",
     Level.REQUIRED,
+    shown_by="differences",
     kind="torch",
     source="AI Hub compiles PyTorch by way of ONNX; both forms must be one model",
     remedy="trace with torch.jit.trace in eval mode; data-dependent Python branches are frozen",

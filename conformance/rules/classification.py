@@ -77,6 +77,7 @@ def softmax_keeps_the_class(e: Evidence) -> Verdict:
 @rule(
     "CLS-9",
     Level.ADVICE,
+    shown_by="answers",
     source="one class for everything scores chance, 1.6 %, and nothing says so before",
     remedy="check that the trained weights are loaded, and that mean/std and scale are those of"
     " the training",
@@ -103,6 +104,7 @@ def more_than_one_class(e: Evidence) -> Verdict:
 @rule(
     "CLS-10",
     Level.ADVICE,
+    shown_by="answers",
     source="25LPCVC_Track1_Classification_Referee: the list of the 64 classes and its order",
     remedy="number the classes as the referee lists them, from 0 for bicycle to 63 for hair drier",
 )

@@ -14,6 +14,7 @@ CONSTANT = "the map is constant: check that the weights are loaded and that the 
 @rule(
     "DEP-7",
     Level.DOCUMENTED,
+    shown_by="broken",
     source="sample solution README, section 2, item 6; not enforced by the evaluator (erratum E11)",
     remedy="end with min-max normalisation, or clamp(0, 1)",
 )
@@ -28,6 +29,7 @@ def unit_range(e: Evidence) -> Verdict:
 @rule(
     "DEP-8",
     Level.ADVICE,
+    shown_by="answers",
     source="erratum E13: the evaluator compares with metric depth, where larger means farther",
     remedy="return 1 - depth if the network predicts inverse depth, as Depth-Anything-V2 does",
 )
@@ -58,6 +60,7 @@ def larger_is_farther(e: Evidence) -> Verdict:
 @rule(
     "DEP-9",
     Level.ADVICE,
+    shown_by="answers",
     source="the metric: predictions are scaled by their median, which a flat map does not survive",
     remedy="check the normalisation: one outlier pixel squeezes min-max depth to nothing",
 )

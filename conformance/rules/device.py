@@ -94,6 +94,7 @@ def profiles(e: DeviceEvidence) -> Verdict:
 @rule(
     "DEV-4",
     Level.REQUIRED,
+    shown_by="latency",
     needs="device",
     when=has_limit,
     remedy="`lpcvc compile` shows the operators and traffic that cost most",
@@ -173,6 +174,7 @@ def answers(e: DeviceEvidence) -> Verdict:
 @rule(
     "DEV-8",
     Level.REQUIRED,
+    shown_by="broken",
     when=states_values,
     needs="device",
     source="errata E22",
@@ -189,6 +191,7 @@ def values(e: DeviceEvidence) -> Verdict:
 @rule(
     "DEV-9",
     Level.DOCUMENTED,
+    shown_by="broken",
     needs="device",
     source="errata E12",
     remedy="guard divisions: add an epsilon, or select the divisor where it is not 0",
@@ -201,6 +204,7 @@ def finite(e: DeviceEvidence) -> Verdict:
 @rule(
     "DEV-10",
     Level.DOCUMENTED,
+    shown_by="differences",
     needs="device",
     source="tolerances of the parity suite",
     remedy="`pytest -m parity` finds the node where the NPU parts from the host",
@@ -271,6 +275,7 @@ def as_before(e: DeviceEvidence) -> Verdict:
 @rule(
     "DEV-13",
     Level.REQUIRED,
+    shown_by="differences",
     needs="device",
     source="the metrics: no score can be made of one answer to everything; measured: QAIRT 2.51",
     remedy=SCALE,

@@ -28,6 +28,7 @@ _WEIGHTED = {"Conv", "Gemm", "MatMul"}
 @rule(
     "IMG-1",
     Level.DOCUMENTED,
+    shown_by="answers",
     source="the task of every track: the answer is about the picture that is fed",
     remedy="trace with real inputs; check that no input was folded into a constant at export",
 )
@@ -144,6 +145,7 @@ def channels_as_fed(e: Evidence) -> Verdict:
 @rule(
     "IMG-5",
     Level.ADVICE,
+    shown_by="answers",
     source="the track's own measure of two answers, and its bounds for float32, as parity has them",
     remedy="check that the trained weights are loaded, and that mean/std and scale are those of"
     " the training",

@@ -71,6 +71,7 @@ def compiles(e: NpuEvidence) -> Verdict:
 @rule(
     "NPU-2",
     Level.DOCUMENTED,
+    shown_by="placement",
     needs="npu",
     source="a qnn_dlc or qnn_context_binary holds NPU operators only; errata E19",
     remedy="write the operator in another way: `lpcvc rules --explain COM-5` lists the known ones",
@@ -149,6 +150,7 @@ def token_ids_in_range(e: NpuEvidence) -> Verdict:
 @rule(
     "NPU-6",
     Level.REQUIRED,
+    shown_by="broken",
     when=states_values,
     needs="npu",
     source="errata E22; measured: 1.0 comes back as 1.0000001",
@@ -165,6 +167,7 @@ def values(e: NpuEvidence) -> Verdict:
 @rule(
     "NPU-7",
     Level.DOCUMENTED,
+    shown_by="broken",
     needs="npu",
     source="errata E12; measured: 0/0 is 0 on the NPU and NaN on the CPU: each can hide",
     remedy="guard divisions: add an epsilon, or select the divisor where it is not 0",
@@ -179,6 +182,7 @@ def finite(e: NpuEvidence) -> Verdict:
 @rule(
     "NPU-8",
     Level.ADVICE,
+    shown_by="estimate",
     when=lambda track: track.budget_ms is not None,
     needs="npu",
     source="the track's limit; fixtures/latency: fitted to published latencies, never measured",
@@ -224,6 +228,7 @@ def _names(nodes: Sequence[Node | CpuNode]) -> str:
 @rule(
     "NPU-9",
     Level.REQUIRED,
+    shown_by="differences",
     needs="npu",
     source="the metrics: no score can be made of one answer to everything; measured: QAIRT 2.51",
     remedy=SCALE,

@@ -32,6 +32,7 @@ def logits(e: Evidence) -> Verdict:
 @rule(
     "PID-8",
     Level.DOCUMENTED,
+    shown_by="facts",
     of_onnx=True,
     needs="graph",
     source="model card: 7.62M parameters; the inference form has 7,625,715 (erratum E24)",
@@ -65,6 +66,7 @@ def _is_kernel(value: Value) -> bool:
 @rule(
     "PID-9",
     Level.DOCUMENTED,
+    shown_by="facts",
     of_onnx=True,
     needs="graph",
     source="model card: 29.1 MB, which are MiB of float32 weights (erratum E15)",

@@ -13,6 +13,7 @@ FULL = "look at the logits: all are above the threshold, or the background's que
 @rule(
     "SEG-7",
     Level.REQUIRED,
+    shown_by="broken",
     source="rules page, section 4.3: binary float mask; errata E5: four thresholds are in use",
     remedy="end forward() with (logits >= 0).float()",
 )
@@ -53,6 +54,7 @@ def nothing_in_the_padding(e: Evidence) -> Verdict:
 @rule(
     "SEG-9",
     Level.ADVICE,
+    shown_by="answers",
     source="the metric: an empty mask scores 0, erratum E7",
     remedy="look at the logits: the threshold, or the choice of the query, may be off",
 )

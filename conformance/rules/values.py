@@ -26,6 +26,7 @@ def says_something(track: Track) -> bool:
 @rule(
     "*-7",
     Level.REQUIRED,
+    shown_by="broken",
     when=says_something,
     remedy="let the last step of the model make it so, or state what the output holds",
 )

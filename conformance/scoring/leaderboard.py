@@ -3,11 +3,13 @@
 import csv
 import io
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
+from conformance.report.charts import bars
 from conformance.report.columns import columns
-from conformance.report.palette import THEME
+from conformance.report.document import Chart
 from conformance.report.writers import page
 from conformance.scoring.ranking import Entry
 from reference.npu.budget import judge
@@ -53,20 +55,23 @@ def as_json(track: Track, title: str, entries: Sequence[Entry]) -> str:
 def as_html(track: Track, title: str, entries: Sequence[Entry]) -> str:
     """One page that loads nothing and runs nothing."""
     records = as_rows(track, entries)
-    ends: list[float] = [
-        r[key] for r in records for key in ("low", "high", "score") if r[key] is not None
-    ]
-    low, high = min([0.0, *ends]), max([1e-9, *ends])
+    chart = Chart(
+        "bars",
+        "Scores",
+        "The scores with their intervals.",
+        tuple(entry.name for entry in entries),
+        tuple(_or_nan(record["score"]) for record in records),
+        next((record["measure"] for record in records if record["measure"]), ""),
+        spans=tuple((_or_nan(record["low"]), _or_nan(record["high"])) for record in records),
+    )
+    cells = (dict(zip(_HEADINGS, _cells(track, entry), strict=True)) for entry in entries)
+    rows = list(zip(records, cells, bars(chart), strict=True))
+    names = {"title": title, "track": track, "rows": rows, "tied": TIED}
+    return page("leaderboard.html.j2", headings=_HEADINGS, **names)
 
-    def along(value: float) -> float:
-        return round(100.0 * (value - low) / (high - low), 2)
 
-    rows = [
-        (record, dict(zip(_HEADINGS, _cells(track, entry), strict=True)))
-        for record, entry in zip(records, entries, strict=True)
-    ]
-    names = {"title": title, "track": track, "rows": rows, "along": along, "tied": TIED}
-    return page("leaderboard.html.j2", theme=THEME, headings=_HEADINGS, **names)
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _record(track: Track, entry: Entry) -> dict[str, Any]:

@@ -8,7 +8,7 @@ VOID = {"meta", "link", "img", "input", "br", "line", "polyline"}
 
 @dataclass
 class Page:
-    """What was found, in order; `rules` are the words of each row by its id."""
+    """What was found, in order; `rules` are the words of each rule by its id."""
 
     tags: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     headings: list[tuple[int, str]] = field(default_factory=list)
@@ -46,7 +46,7 @@ class _Reader(HTMLParser):
             self.page.headings.append((int(tag[1]), words))
         elif tag in ("td", "th"):
             self.page.cells.add(words)
-        if tag == "tr" and attributes.get("id", "").startswith("rule-"):
+        if attributes.get("id", "").startswith("rule-"):
             self.page.rules[attributes["id"]] = words
 
 

@@ -1,6 +1,7 @@
 """What a report says, and how its files say it, without a run."""
 
 import json
+import math
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
@@ -19,13 +20,21 @@ from PIL import Image
 from conformance.contract.pictures import answer, difference
 from conformance.report import document, writers
 from conformance.report.badge import badge
-from conformance.report.charts import bars
+from conformance.report.charts import Bar, bars
 from conformance.report.document import Chart, Section, merged, subjects_of
 from conformance.report.palette import BADGE, THEME
 from conformance.report.terminal import FACTS, row_of
 from conformance.report.writers import as_html, as_json, as_markdown, write_report
 from conformance.selftest.page import read_page
-from conformance.selftest.reports import RAMP, ROWS, classes_of, depth_of, made_up, masks_of
+from conformance.selftest.reports import (
+    HOSTILE,
+    RAMP,
+    ROWS,
+    classes_of,
+    depth_of,
+    made_up,
+    masks_of,
+)
 from conformance.selftest.test_report import FILES, SCHEMA
 from reference.depth.contract import DEPTH_2025
 from reference.pictures import NOT_A_NUMBER, coloured
@@ -223,12 +232,52 @@ def test_differences() -> None:
     assert "100.000% of the pixels" in difference(SEGMENTATION_2025, *masks, "NPU").alt
 
 
-@given(st.lists(st.floats(-1, 1), min_size=1, max_size=10))
-def test_bars_lie_within_their_cell(values: list[float]) -> None:
-    chart = Chart("bars", "", "x", tuple("x" * len(values)), tuple(values), "cosine")
-    for (_, value, start, length), own in zip(bars(chart), values, strict=True):
-        assert value == own
-        assert -0.1 <= start <= start + length <= 100.2
+def lines(bar: Bar, kind: str) -> list[tuple[float, float]]:
+    """Where the lines of a kind begin and end, in percent of the cell."""
+    found = [x for x in ET.fromstring(bar.svg).iter("line") if x.get("class") == kind]
+    return [tuple(float(x.get(end, "").rstrip("%")) for end in ("x1", "x2")) for x in found]
+
+
+def rectangle(bar: Bar) -> tuple[float, float]:
+    """Where a bar begins and ends, in percent of its cell."""
+    (rect,) = ET.fromstring(bar.svg).iter("rect")
+    x, width = (float(rect.get(name, "").rstrip("%")) for name in ("x", "width"))
+    return x, x + width
+
+
+some = st.floats(-1e6, 1e6, allow_subnormal=False)
+
+
+@given(st.lists(some, min_size=1, max_size=10), st.none() | some)
+def test_bars_are_as_long_as_their_values(values: list[float], limit: float | None) -> None:
+    """From a common zero, and the limit is on the scale of the bars."""
+    chart = Chart("bars", "", "x", tuple("x" * len(values)), tuple(values), "ms", limit=limit)
+    marks = [0.0, *values, *([] if limit is None else [limit])]
+    low, span = min(marks), (max(marks) - min(marks)) or 1.0
+    for bar, value in zip(bars(chart), values, strict=True):
+        start, end = rectangle(bar)
+        assert abs(start - (min(value, 0) - low) / span * 100) < 0.02
+        assert abs(end - (max(value, 0) - low) / span * 100) < 0.03
+        held = [] if limit is None else [pytest.approx((limit - low) / span * 100, abs=0.01)]
+        assert [x for x, _ in lines(bar, "limit")] == held
+
+
+def test_a_bar_with_its_interval_and_limit() -> None:
+    labels, values = ("image", "text", HOSTILE), (20.0, math.nan, 4321.9)
+    spans = ((10.0, 40.0), (math.nan, math.nan), (1.0, 5000.0))
+    chart = Chart("bars", "", "x", labels, values, "ms", 2, spans, 33.33)
+    one, none, last = bars(chart)
+    assert (one.value, none.value) == ("20 (10 to 40)", "none")
+    assert last.value == "4,322 (1 to 5,000)"
+    assert rectangle(one) == (0, 0.4)
+    assert lines(one, "span") == [(0.2, 0.8), (0.2, 0.2), (0.8, 0.8)]
+    assert "<rect" not in none.svg
+    assert lines(none, "limit") == lines(one, "limit") == [(0.67, 0.67)]
+    named = ET.fromstring(one.svg)
+    assert named.get("aria-label") == "image: 20 (10 to 40) ms, limit 33.3"
+    assert named.findtext("title") == named.get("aria-label")
+    assert ET.fromstring(last.svg).get("aria-label", "").startswith(HOSTILE)
+    assert [bar.marked for bar in (one, none, last)] == [False, False, True]
 
 
 @given(st.integers(-5, 5), st.integers(-5, 5), st.floats(allow_nan=True))

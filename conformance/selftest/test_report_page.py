@@ -1,4 +1,4 @@
-"""The report's page in a browser: both themes, the keyboard, the filter, print, narrow screens."""
+"""The report's page in a browser: both themes, the keyboard, folding, print, narrow screens."""
 
 import base64
 import shutil
@@ -51,9 +51,8 @@ def ground(browser: Any) -> str:
 
 
 def shown(browser: Any) -> list[str]:
-    script = "return [...document.querySelectorAll('.rules tbody tr')]"
-    script += ".filter(r => r.offsetHeight).map(r => r.id)"
-    return browser.execute_script(script)
+    script = "return [...document.querySelectorAll('[id^=rule-]')]"
+    return browser.execute_script(f"{script}.filter(r => r.checkVisibility()).map(r => r.id)")
 
 
 def test_nothing_goes_wrong_and_nothing_is_loaded(browser: Any) -> None:
@@ -89,12 +88,19 @@ def test_themes(browser: Any) -> None:
     assert ground(browser) == dark
 
 
-def test_rules_can_be_filtered(browser: Any) -> None:
-    everything = ["rule-1-COM-2", "rule-1-IMG-1", "rule-1-PID-4", "rule-2-model-onnx=npu"]
-    assert shown(browser) == everything, "the worst first"
-    for id, rows in (("fail", everything[:1]), ("skip", everything[3:]), ("all", everything)):
-        browser.execute_script(f"document.getElementById('show-{id}').click()")
-        assert shown(browser) == rows
+def test_what_is_kept_is_folded(browser: Any) -> None:
+    """What fails is seen first, then advice; a link to a rule that is kept unfolds it."""
+    from selenium.webdriver.common.by import By
+
+    assert shown(browser) == ["rule-1-COM-2", "rule-1-IMG-1"]
+    (summary,) = browser.find_elements(By.CSS_SELECTOR, ".kept > summary")
+    assert summary.text == "1 rule kept, 1 not checked; 1 other check"
+    summary.click()
+    kept = ["rule-1-PID-4", "rule-2-model-onnx=npu"]
+    assert shown(browser) == ["rule-1-COM-2", "rule-1-IMG-1", *kept]
+    browser.get(f"{browser.page}#rule-1-PID-4")
+    browser.refresh()
+    assert "rule-1-PID-4" in shown(browser)
 
 
 @pytest.mark.parametrize("width", [360, 768, 1280])
@@ -113,8 +119,8 @@ def test_print(browser: Any) -> None:
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     scheme = "return getComputedStyle(document.documentElement).colorScheme"
     assert browser.execute_script(scheme) == "light"
-    script = "return [...document.querySelectorAll('.rules dl')].map(d => d.offsetHeight > 0)"
-    assert browser.execute_script(script) == [True, True, False, False], "two are broken"
+    script = "return [...document.querySelectorAll('.finding dl')].map(d => d.offsetHeight > 0)"
+    assert browser.execute_script(script) == [True, True, True]
     controls = "return [...document.querySelectorAll('fieldset')].some(f => f.offsetHeight)"
     assert not browser.execute_script(controls)
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
