@@ -17,9 +17,9 @@ from conformance.report.columns import columns
 from conformance.report.progress import stderr_progress
 from conformance.runtimes.npu import compile_file, is_tflite, no_schedule
 from conformance.subject import Progress, subject_of, ticking
+from conformance.submission.facts import facts_of, many
 from conformance.submission.graph import megabytes
 from conformance.verbs import Answer, limited, model_track
-from conformance.verbs.inspect import facts_of, many
 from reference.agreement import Nothing, Precision, tolerances
 from reference.errors import SubmissionError, one_line
 from reference.npu.devices import Device, find_device
