@@ -125,6 +125,16 @@ class Evidence:
         parts = [p.name for p in self.track.parts if part in ("", p.name)]
         return answers((r for name in parts for r in self._attempts.get((name, "own"), ())), roles)
 
+    def kept_exports(self) -> list[Run]:
+        """As `kept`, of the ONNX exports of a PyTorch submission."""
+        names = [p.name for p in self.track.parts]
+        return answers((r for name in names for r in self._attempts.get((name, "export"), ())), ())
+
+    @property
+    def kept_graphs(self) -> dict[str, Graph]:
+        """As `graphs`, empty where no rule has asked for them."""
+        return dict(vars(self).get("graphs", {}))
+
     def exported(self, run: Run) -> Run | None:
         """The answer of the ONNX export to the same probe, for a PyTorch submission."""
         return _same_probe(self._collect(run.part, exported=True), run.probe.name)

@@ -11,6 +11,8 @@ from reference.tracks import format_shape
 ROUNDING = 1e-6
 # From 1 to the next float32.
 ULP = float(np.spacing(np.float32(1)))
+# Of the width of a range, for what a compiled model answers: 1.0 comes back as 1.0000001.
+SLACK = 1e-6
 
 
 def describe(array: np.ndarray) -> str:
@@ -29,20 +31,23 @@ def first_offence(bad: np.ndarray, array: np.ndarray) -> str:
     return f"{count} of {bad.size} values, first at ({place}): {array[index]!s}"
 
 
-def misfits(run: Run) -> dict[str, np.ndarray]:
+def misfits(run: Run, *, compiled: bool = False) -> dict[str, np.ndarray]:
     """Where an answer is not what the contract says of the output's values, by what it is there:
     neither 0 nor 1 of a mask, beyond a range by more than one unit in the last place, or not a
-    number. What nothing is wrong with is left out.
+    number. What nothing is wrong with is left out. An answer of a `compiled` model has the slack
+    that its rules leave.
     """
     values, wanted = run.output, run.part.output
     finite = np.isfinite(values) if values.dtype.kind == "f" else np.ones(values.shape, bool)
     found = {"not finite": ~finite}
     if wanted.kind == "binary":
-        found["neither 0 nor 1"] = finite & (values != 0) & (values != 1)
+        off = np.minimum(np.abs(values), np.abs(values - 1))
+        found["neither 0 nor 1"] = finite & (off > (ULP if compiled else 0))
     elif wanted.values is not None:
         low, high = wanted.values
-        found[f"below {low:g}"] = finite & (values < low - ulp(low))
-        found[f"above {high:g}"] = finite & (values > high + ulp(high))
+        below, above = [SLACK * (high - low)] * 2 if compiled else (ulp(low), ulp(high))
+        found[f"below {low:g}"] = finite & (values < low - below)
+        found[f"above {high:g}"] = finite & (values > high + above)
     return {what: where for what, where in found.items() if where.any()}
 
 

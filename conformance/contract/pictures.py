@@ -52,11 +52,11 @@ def answer(track: Track, run: Run) -> Figure | None:
     return replace(figure, chart=chart)
 
 
-def broken(track: Track, run: Run) -> Figure | None:
-    """A photograph in grey and in colours the pixels whose values break the contract; None where
-    none does, or where the answer is no map.
+def broken(track: Track, run: Run, *, compiled: bool) -> Figure | None:
+    """A photograph in grey and in colours the pixels whose values break the contract, with the
+    slack of `compiled` models or without; None where none does, or where the answer is no map.
     """
-    found = misfits(run)
+    found = misfits(run, compiled=compiled)
     if not found or min(run.output.shape[-2:]) == 1 or run.part.image is None:
         return None
     photo, size = _photograph(track, run), _inside(run).shape[-2:]
@@ -84,13 +84,13 @@ def _seen(pixels: Where) -> Where:
     return larger
 
 
-def difference(track: Track, host: Run, other: Run, device: str) -> Figure | None:
-    """The host's answer, that of `device`, and where they differ; None where nothing draws that."""
+def difference(track: Track, host: Run, other: Run, one: str, what: str) -> Figure | None:
+    """The answer of `one`, that of `what`, and where they differ; None where nothing draws that."""
     draw = getattr(_room(track), "difference", None)
     if draw is None:
         return None
     name, drawing = host.probe.name, draw(_inside(host), _inside(other))
-    start = f"Answers to the photograph {name}: the host's, that of {device}, and"
+    start = f"Answers to the photograph {name}: that of {one}, that of {what}, and"
     return figure_of(f"{name}: {drawing.words}", f"{start} {drawing.alt}.", drawing)
 
 

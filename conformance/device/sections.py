@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
-from conformance.contract.sections import differences
+from conformance.contract.sections import HOST, broken_values, differences
 from conformance.device.evidence import DeviceEvidence
 from conformance.report.document import Section, Table
+from conformance.report.estimate_charts import latency_chart
 
 
 def device_sections(label: str, e: DeviceEvidence) -> Iterator[Section]:
@@ -12,7 +13,9 @@ def device_sections(label: str, e: DeviceEvidence) -> Iterator[Section]:
     mine = e.kept("photo", "text")
     if mine:
         kind = "the local AI Hub's emulation of " if e.device.emulated else ""
-        yield from differences(label, f"{kind}{e.device.name}", e.host, mine)
+        where = f"{kind}{e.device.name}"
+        yield from broken_values(label, where, e.track, e.kept(), compiled=True)
+        yield from differences(label, HOST, where, e.host, mine)
     yield from latency(label, e)
 
 
@@ -26,4 +29,6 @@ def latency(label: str, e: DeviceEvidence) -> Iterator[Section]:
     rows = ((e.device.name, str(measured), limit, e.track.budget),)
     columns = ("device", "measured", "budget", "in words")
     table = Table("Latency of one inference, all parts", columns, rows)
-    yield Section("latency", "Latency against budget", label, tables=(table,))
+    known = {e.device.name: (measured.median, measured.low, measured.high)}
+    chart = latency_chart("Measured, from the fastest to the slowest profile job", known, budget)
+    yield Section("latency", "Latency against budget", label, tables=(table,), charts=(chart,))

@@ -2,22 +2,26 @@
 
 from collections.abc import Iterator
 
-from conformance.contract.sections import differences
+from conformance.contract.sections import HOST, broken_values, differences
 from conformance.npu.evidence import NpuEvidence
 from conformance.report.document import NOT_MEASURED, Section, Table
+from conformance.report.estimate_charts import estimates_chart, layer_times
 from conformance.runtimes.npu import Made
 from conformance.submission.graph import megabytes
 from reference.errors import SubmissionError
+from reference.npu.devices import find_device
 from reference.npu.latency import Estimate
+from reference.npu.simulation import SIMULATED_DEVICE
 
 _NODES_SHOWN = 20
 
 
 def npu_sections(label: str, e: NpuEvidence) -> Iterator[Section]:
     """Of a submission called `label` on the NPU of one device."""
-    mine = e.kept("photo", "text")
+    npu, mine = f"the emulated NPU of {e.device.name}", e.kept("photo", "text")
+    yield from broken_values(label, npu, e.track, e.kept(), compiled=True)
     if mine:
-        yield from differences(label, f"the emulated NPU of {e.device.name}", e.host, mine)
+        yield from differences(label, HOST, npu, e.host, mine)
     yield from placement(label, e)
     yield from estimates(label, e)
 
@@ -51,10 +55,25 @@ def placement(label: str, e: NpuEvidence) -> Iterator[Section]:
 
 
 def estimates(label: str, e: NpuEvidence) -> Iterator[Section]:
-    """How fast a device might be, where the NPU's rules asked."""
-    lines = [own.summary for own in e.kept_estimates.values() if isinstance(own, Estimate)]
-    if lines:
-        yield Section("estimate", f"Estimated latency on {e.device.name}", label, tuple(lines))
+    """How fast a device might be beside the budget, and what takes the time in the simulation,
+    where the NPU's rules asked.
+    """
+    found = {part: own for part, own in e.kept_estimates.items() if isinstance(own, Estimate)}
+    if not found:
+        return
+    chart = estimates_chart(found, e.track.budget_ms)
+    schedules = {part: own.schedule for part, own in found.items() if own.schedule}
+    layers = (layer_times(part, schedule) for part, schedule in schedules.items())
+    notes = [own.summary for own in found.values()]
+    if schedules:
+        notes.append(
+            "The times of operators are simulated by Qualcomm's compiler for the"
+            f" {find_device(SIMULATED_DEVICE).soc}, not measured; those that it fuses count as the"
+            " last of them."
+        )
+    charts = tuple(drawn for drawn in (chart, *layers) if drawn)
+    title = f"Estimated latency on {e.device.name}"
+    yield Section("estimate", title, label, tuple(notes), charts=charts)
 
 
 def _placement_table(compiled: dict[str, Made]) -> Table:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from conformance.contract.assessment import Assessment
+from conformance.contract.evidence import Run
 from conformance.contract.probes import PHOTOS, TEXTS, Probe, probes_for
 from conformance.parity.flow import Flow
 from conformance.parity.locate import Growth, Jump, Runner, TensorError, locate
@@ -116,6 +117,11 @@ class Comparison:
         found = self._located(found, part, pair) if broken else found
         self.agreements[part.name, pair] = found
         return found
+
+    def kept_run(self, part: str, runtime: Runtime) -> Run:
+        """The answer of a part in one of its runtimes, which was compared before."""
+        own = self.assessment.track.part(part)
+        return Run(own, self._probe(own), (self._answers[part, runtime],), 0.0)
 
     def _precision(self, part: Part, pair: Pair) -> Precision:
         quantised = "tflite" in pair and operators(self._graph(part)).quantised

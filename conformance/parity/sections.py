@@ -4,21 +4,35 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from conformance.contract.pictures import difference
 from conformance.parity.comparison import Comparison
 from conformance.report.document import Chart, Section
 
 
 def parity_sections(own: Comparison) -> Iterator[Section]:
-    """How the error grows through the graph, where a search has looked."""
-    charts, notes = [], []
+    """Where the answers part, and how the error grows through the graph as far as a search has
+    looked.
+    """
+    charts, notes, figures = [], [], []
     for (part, pair), found in own.agreements.items():
         sides = " against ".join(pair)
         if found.located:
             notes.append(f"{part}, {sides}: {found.located}")
         if found.errors:
             charts.append(_trace(f"{part}: {sides}, {found.precision}", found.errors))
-    if charts:
-        yield Section("parity", "Error by layer", own.label, tuple(notes), charts=tuple(charts))
+        if found.broken and found.probe.role == "photo":
+            one, other = (own.kept_run(part, runtime) for runtime in pair)
+            figure = difference(own.assessment.track, one, other, *pair)
+            figures += [figure] if figure else []
+    if charts or figures or notes:
+        yield Section(
+            "parity",
+            "Error by layer" if charts else "Where the answers part",
+            own.label,
+            tuple(notes),
+            figures=tuple(figures),
+            charts=tuple(charts),
+        )
 
 
 def _trace(caption: str, errors: Sequence[tuple[str, float]]) -> Chart:

@@ -160,13 +160,17 @@ def _why(part: PartEstimate, schedule: Schedule) -> list[str]:
     ]
 
 
-def _operator(operator: Operator, total: float) -> tuple[str, ...]:
+def short_name(operator: Operator) -> str:
+    """The name of an operator as the model has it, its end where that is long."""
     name = _TOKEN.sub("", operator.name)
-    name = name if len(name) <= _SHOWN else f"...{name[3 - _SHOWN :]}"
+    return one_line(name if len(name) <= _SHOWN else f"...{name[3 - _SHOWN :]}")
+
+
+def _operator(operator: Operator, total: float) -> tuple[str, ...]:
     share = f"{operator.ms / total:.0%}"
     moved = megabytes(operator.moved) if operator.moved else "-"
     return (
-        one_line(name),
+        short_name(operator),
         one_line(operator.op),
         operator.unit,
         f"{operator.ms:.3g}",

@@ -8,14 +8,12 @@ from collections.abc import Callable
 import numpy as np
 
 from conformance.contract.evidence import Run
-from conformance.contract.look import ULP, describe, first_offence, value_range
+from conformance.contract.look import SLACK, ULP, describe, first_offence, value_range
 from conformance.contract.sense import lost
 from conformance.rulebook import Verdict, could_not_run, failed, passed, together
 from reference.errors import SubmissionError
 from reference.tracks import Track
 
-# Of the width of a range.
-SLACK = 1e-6
 SCALE = (
     "scale before the last layer, so that what it returns is well above 6e-8, and keep every sum"
     " and product on the way below 65504: beyond these float16 holds 0 and infinity"

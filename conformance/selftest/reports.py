@@ -56,7 +56,7 @@ def made_up() -> Report:
     """The report."""
     host, other = (depth_of(values).kept("photo") for values in (RAMP, RAMP * 0.9))
     figures = [answer(DEPTH_2025, run) for run in host[:2]]
-    figures.append(difference(DEPTH_2025, host[0], other[0], HOSTILE))
+    figures.append(difference(DEPTH_2025, host[0], other[0], "this machine", HOSTILE))
     bars = Chart("bars", "Texts", "Texts: a, b.", ("a", HOSTILE), (0.5, -0.25), "cosine")
     figures.append(replace(figures[0], chart=bars, scale=Scale(stops("bone"), "0", "1", HOSTILE)))
     trace = Chart(

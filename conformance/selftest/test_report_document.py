@@ -221,15 +221,17 @@ def test_classes_have_the_colours_of_cityscapes() -> None:
 
 def test_differences() -> None:
     host, other = (depth_of(values).kept("photo")[0] for values in (RAMP, RAMP * 0.9))
-    figure = difference(DEPTH_2025, host, other, "NPU")
+    figure = difference(DEPTH_2025, host, other, "this machine", "NPU")
     assert figure.caption == "astronaut: largest difference 0.1"
     assert figure.size[0] == 3 * 320 + 4
     one, two = np.zeros((128, 256), int), np.zeros((128, 256), int)
     two[:, 64:] = 5
     runs = [classes_of(best).kept("photo")[0] for best in (one, two)]
-    assert "75.000% of the pixels" in difference(PIDNET, *runs, "NPU").caption
+    assert "75.000% of the pixels" in difference(PIDNET, *runs, "this machine", "NPU").caption
     masks = [masks_of(np.full((1024, 1024), v)).kept("photo")[0] for v in (0, 1)]
-    assert "100.000% of the pixels" in difference(SEGMENTATION_2025, *masks, "NPU").alt
+    assert (
+        "100.000% of the pixels" in difference(SEGMENTATION_2025, *masks, "this machine", "NPU").alt
+    )
 
 
 def lines(bar: Bar, kind: str) -> list[tuple[float, float]]:

@@ -21,6 +21,7 @@ from reference.npu.calibration import (
 )
 from reference.npu.compile import Compiled
 from reference.npu.devices import Device, all_devices
+from reference.npu.schedule import Schedule
 from reference.npu.simulation import Simulation, simulate, simulate_anchors
 from reference.npu.toolchain import find_toolchain
 from reference.process import Limits, Tick
@@ -38,7 +39,8 @@ class Estimate:
     80 % of such estimates are expected to have the true latency between `low` and `high`.
     `reasons` say why the `confidence` is not good, `remedy` what helps, `notes` what else to know,
     and `anchor` what measured latency it is tied to, empty for none. `calibration` and `toolchain`
-    are versions.
+    are versions. `schedule` is the simulation's, of the one chip that estimates start from; None
+    where there is none.
     """
 
     device: Device
@@ -53,6 +55,7 @@ class Estimate:
     anchor: str
     calibration: str
     toolchain: str
+    schedule: Schedule | None = None
 
     @property
     def span(self) -> str:
@@ -139,6 +142,7 @@ def estimate_on(
         anchor=expected.anchor if expected else "",
         calibration=calibration.version,
         toolchain=str(find_toolchain()),
+        schedule=simulation.compiled.schedule if simulation.compiled else None,
     )
 
 
