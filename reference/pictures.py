@@ -125,6 +125,12 @@ def told(where: Where, name: str = "not a number", colour: Colour = NOT_A_NUMBER
     return ((css(colour), f"{name}, {100 * where.mean():.3g}%"),) if where.any() else ()
 
 
+def odd(values: Array) -> Legend:
+    """The share of a picture that is not finite, by its name and in its colour."""
+    infinite = np.isinf(values).any()
+    return told(~np.isfinite(values), "not finite" if infinite else "not a number")
+
+
 def listed(words: str, legend: Legend) -> str:
     """`words` and the names of `legend` in one text."""
     return "; ".join([words, *(name for _, name in legend)])

@@ -79,7 +79,7 @@ def _seen(pixels: Where) -> Where:
     """Single pixels made so large that they do not vanish when the picture is made smaller."""
     import cv2
 
-    edge = max(1, pixels.shape[1] // 64) if pixels.mean() < _RARE else 1
+    edge = max(1, pixels.shape[1] // 32) if pixels.mean() < _RARE else 1
     larger: Where = cv2.dilate(pixels.astype(np.uint8), np.ones((edge, edge), np.uint8)) > 0
     return larger
 

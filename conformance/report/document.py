@@ -107,10 +107,14 @@ class Subject:
         return known.edition if known else ""
 
     @property
+    def worst_first(self) -> list[Row]:
+        """The rules by status, and in order where that is the same."""
+        return sorted(self.rules, key=lambda rule: STATUSES.index(rule.status.lower()))
+
+    @property
     def unbroken(self) -> list[Row]:
         """The rules that are kept, then those that were not checked."""
-        own = [rule for rule in self.rules if rule.status in ("pass", "skip")]
-        return sorted(own, key=lambda rule: rule.status)
+        return [rule for rule in self.worst_first if rule.status in ("pass", "skip")]
 
     @property
     def counts(self) -> dict[str, int]:

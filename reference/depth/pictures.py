@@ -13,7 +13,7 @@ _DEPTH, _DIFFERENCE = "viridis", "inferno"
 def answer(photo: Pixels, output: Array) -> Drawing:
     """A map of relative depth, (..., H, W)."""
     depth = _map(output)
-    return _drawn(depth, np.ones(depth.shape, bool), "relative depth", _odd(depth))
+    return _drawn(depth, np.ones(depth.shape, bool), "relative depth", draw.odd(depth))
 
 
 def truth(photo: Pixels, truth: Truth) -> Drawing:
@@ -27,7 +27,7 @@ def difference(host: Array, other: Array) -> Drawing:
     """Two maps of depth in the colours of the first one's values, and how far they are apart."""
     maps = [_map(output) for output in (host, other)]
     apart = np.abs(maps[0] - maps[1])
-    largest, odd = value_range(apart)[1], _odd(apart)
+    largest, odd = value_range(apart)[1], draw.odd(apart)
     panels = [draw.coloured(depth, *value_range(maps[0]), _DEPTH) for depth in maps]
     panels.append(draw.coloured(apart, 0, largest, _DIFFERENCE))
     words = draw.listed(f"largest difference {largest:.3g}", odd)
@@ -45,8 +45,3 @@ def _drawn(depth: Array, known: Where, meaning: str, legend: Legend) -> Drawing:
     alt = f"its depth, from {low:.4g} (dark violet) to {high:.4g} (yellow)"
     scale = Scale(draw.stops(_DEPTH), f"{low:.4g}", f"{high:.4g}", meaning)
     return Drawing((panel,), draw.listed(alt, legend), legend=legend, scale=scale)
-
-
-def _odd(values: Array) -> Legend:
-    infinite = np.isinf(values).any()
-    return draw.told(~np.isfinite(values), "not finite" if infinite else "not a number")

@@ -3,7 +3,7 @@
 import numpy as np
 
 from reference import pictures as draw
-from reference.pictures import NOT_A_NUMBER, Array, Drawing, Pixels
+from reference.pictures import NOT_A_NUMBER, Array, Drawing, Legend, Pixels
 from reference.pidnet.metric import IGNORED
 
 NOTE = "Colours of Cityscapes. The suite's photographs are no street scenes."
@@ -39,7 +39,7 @@ _TABLE[_ODD] = NOT_A_NUMBER
 
 def answer(photo: Pixels, output: Array) -> Drawing:
     """The likeliest classes of logits (1, 19, h, w)."""
-    return _drawn(_classes(output))
+    return _drawn(_classes(output), draw.odd(output[0].max(axis=0)))
 
 
 def truth(photo: Pixels, truth: Array) -> Drawing:
@@ -55,16 +55,18 @@ def difference(host: Array, other: Array) -> Drawing:
 
 
 def _classes(output: Array) -> Array:
-    return np.where(np.isnan(output[0]).any(axis=0), _ODD, output[0].argmax(axis=0))
+    """The likeliest classes; of logits of which the largest is no finite number, none."""
+    sure = np.isfinite(output[0].max(axis=0))
+    return np.where(sure, output[0].argmax(axis=0), _ODD)
 
 
-def _drawn(classes: Array) -> Drawing:
+def _drawn(classes: Array, odd: Legend = ()) -> Drawing:
     shares = np.bincount(classes.ravel(), minlength=256)[: len(CITYSCAPES)] / classes.size
     order = [i for i in np.argsort(-shares, kind="stable") if shares[i] >= _RARE]
     legend = (
         *((draw.css(CITYSCAPES[i][1]), f"{CITYSCAPES[i][0]} {shares[i]:.0%}") for i in order),
         *draw.told(classes == IGNORED, "ignored", draw.BLACK),
-        *draw.told(classes == _ODD),
+        *odd,
     )
     alt = f"its classes: {', '.join(name for _, name in legend)}"
     return Drawing((_TABLE[classes],), alt, legend=legend)

@@ -74,6 +74,15 @@ def test_one_class_without_a_number_is_enough():
     assert shown(pidnet.answer(PHOTO, answer).panels[0]).sum() == 1
 
 
+def test_classes_without_a_largest_logit_are_none():
+    """argmax calls the first class the largest of infinities, which is road."""
+    answer = logits(np.full((4, 4), 10))
+    answer[0, :, 0], answer[0, 5, 1], answer[0, 5, 2] = -np.inf, np.inf, -np.inf
+    drawing = pidnet.answer(PHOTO, answer)
+    assert shown(drawing.panels[0]).sum(axis=1).tolist() == [4, 4, 0, 0]
+    assert [name for _, name in drawing.legend] == ["sky 50%", "not finite, 50%"]
+
+
 def test_infinity_is_called_what_it_is():
     answer = np.where(RAMP > 0.9, np.inf, RAMP)
     drawing = depth.answer(PHOTO, answer)
