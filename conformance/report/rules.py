@@ -2,6 +2,7 @@
 
 import shutil
 import textwrap
+from typing import Any
 
 from conformance.rulebook import (
     LEVEL_MEANING,
@@ -37,9 +38,7 @@ _LOOKED_AT: dict[Needs, str] = {
 
 def rules_table(track: Track | None, width: int = 0) -> str:
     """One line a rule: id, level, statement; as wide as the terminal, unless `width` says."""
-    rules = list(all_rules().values())
-    if track:
-        rules = rules_for(track, torch=True) + npu_rules_for(track) + device_rules_for(track)
+    rules = _rules_of(track)
     width = width or shutil.get_terminal_size((100, 24)).columns
     lines = []
     longest = max(len(rule.id) for rule in rules)
@@ -51,18 +50,53 @@ def rules_table(track: Track | None, width: int = 0) -> str:
     return "\n".join(lines)
 
 
+def _rules_of(track: Track | None) -> list[Rule]:
+    """All of them, or those of a track."""
+    if track is None:
+        return list(all_rules().values())
+    return rules_for(track, torch=True) + npu_rules_for(track) + device_rules_for(track)
+
+
+def rules_facts(track: Track | None, rule_id: str | None) -> list[dict[str, Any]]:
+    """The rules as values: all, those of a track, or the one of that id."""
+    found = []
+    for rule in [_find(rule_id, track)] if rule_id else _rules_of(track):
+        tracks = tracks_of(rule) or ([track] if track else [])
+        found.append(
+            {
+                "id": rule.id,
+                "level": rule.level.value,
+                "statement": rule.summary,
+                "text": rule.text,
+                "needs": rule.needs,
+                "tracks": [own.id for own in tracks],
+                "sources": list(dict.fromkeys(rule.source_for(own) for own in tracks)),
+                "remedy": rule.remedy,
+            }
+        )
+    return found
+
+
+def _find(rule_id: str, track: Track | None) -> Rule:
+    """The rule of that id, which may be of a `track` that is not installed; raises SubmissionError
+    if there is none.
+    """
+    known = all_rules() | ({rule.id: rule for rule in rules_of(track)} if track else {})
+    rule = known.get(rule_id.upper())
+    if rule is None:
+        near = did_you_mean(rule_id, known)
+        raise SubmissionError(
+            f"no rule is called {rule_id!r}", f"{near} `lpcvc rules` lists them all".strip()
+        )
+    return rule
+
+
 def rules_explained(rule_id: str, track: Track | None = None) -> str:
     """Everything about one rule, which may be of a `track` that is not installed.
 
     Raises SubmissionError if there is none of that id.
     """
-    own = {rule.id: rule for rule in rules_of(track)} if track else {}
-    rule = (all_rules() | own).get(rule_id.upper())
-    if rule is None:
-        near = did_you_mean(rule_id, all_rules() | own)
-        raise SubmissionError(
-            f"no rule is called {rule_id!r}", f"{near} `lpcvc rules` lists them all".strip()
-        )
+    rule = _find(rule_id, track)
     tracks = tracks_of(rule) or ([track] if track else [])
     fields = {
         "level": f"{rule.level.value}: {LEVEL_MEANING[rule.level]}",

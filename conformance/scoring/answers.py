@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from conformance.scoring.datasets import open_dataset
 from reference.errors import SubmissionError, one_line
@@ -10,9 +11,12 @@ from reference.tracks import Track
 _SHOWN = 100
 
 
-def score_answers(track: Track, data: Path, specs: Sequence[str]) -> tuple[str, int]:
-    """The scores of the folder of answers that `specs` names, as text, and 1 where a picture has
-    none that can be read. Raises SubmissionError for what is no such folder or data set.
+def score_answers(
+    track: Track, data: Path, specs: Sequence[str]
+) -> tuple[str, int, dict[str, Any]]:
+    """The scores of the folder of answers that `specs` names, as text, 1 where a picture has none
+    that can be read, and the same as values. Raises SubmissionError for what is no such folder or
+    data set.
     """
     folder = Path(specs[0])
     if len(specs) > 1 or not folder.is_dir():
@@ -33,4 +37,13 @@ def score_answers(track: Track, data: Path, specs: Sequence[str]) -> tuple[str, 
     lines += [f"  {one_line(name)}: {one_line(text)}" for name, text in told[:_SHOWN]]
     if len(told) > _SHOWN:
         lines.append(f"  and {len(told) - _SHOWN} more")
-    return "\n".join(lines), int(bool(lost))
+    document = {
+        "track": track.id,
+        "answers": folder,
+        "items": count,
+        "remarks": dict(joined.remarks),
+        "no_answer": {result.item: result.error for result in lost},
+        "odd_answers": {result.item: result.note for result in joined.results if result.note},
+        "of_no_picture": surplus,
+    }
+    return "\n".join(lines), int(bool(lost)), document

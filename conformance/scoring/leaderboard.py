@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -46,10 +45,9 @@ def as_csv(track: Track, entries: Sequence[Entry]) -> str:
     return text.getvalue()
 
 
-def as_json(track: Track, title: str, entries: Sequence[Entry]) -> str:
+def as_document(track: Track, title: str, entries: Sequence[Entry]) -> dict[str, Any]:
     """The records, and what they are of."""
-    document = {"track": track.id, "title": title, "entries": as_rows(track, entries)}
-    return json.dumps(document, indent=1, allow_nan=False) + "\n"
+    return {"track": track.id, "title": title, "entries": as_rows(track, entries)}
 
 
 def as_html(track: Track, title: str, entries: Sequence[Entry]) -> str:

@@ -4,6 +4,7 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from conformance.scoring.store import Run
 from conformance.scoring.summary import Comparison, Summary
@@ -70,6 +71,51 @@ def score_report(scoring: Scoring) -> str:
     lines += _listed("no answer", failed, "--table")
     lines += _listed("odd answer", [(r.item, r.note) for r in summary.odd], "--table")
     return "\n".join(lines)
+
+
+def score_values(scoring: Scoring) -> dict[str, Any]:
+    """The report as values, scores in the unit of the headline."""
+    summary, run = scoring.summary, scoring.run
+    scale, column = summary.headline.scale, summary.headline.column
+
+    def scaled(value: float | None) -> float | None:
+        return None if value is None else value * scale
+
+    bounds = summary.interval
+    return {
+        "track": scoring.track.id,
+        "submission": run.label,
+        "runtime": run.runtime,
+        "measure": summary.headline.name,
+        "score": scaled(summary.value),
+        "low": scaled(bounds.low if bounds else None),
+        "high": scaled(bounds.high if bounds else None),
+        "chance": scaled(scoring.chance),
+        "means": summary.columns,
+        "data": scoring.data,
+        "data_sha256": run.data,
+        "items": len(summary.results),
+        "worst": [
+            {"item": result.item, column: result.numbers[column]}
+            for result in summary.worst(_SHOWN)
+        ],
+        "no_answer": {r.item: r.error for r in (*scoring.lost, *summary.failed)},
+        "odd_answers": {r.item: r.note for r in summary.odd},
+        "findings": scoring.findings,
+        "remarks": dict(scoring.remarks),
+        "comparisons": [
+            {
+                "other": own.other,
+                "difference": own.difference * scale,
+                "low": own.interval.low * scale,
+                "high": own.interval.high * scale,
+                "verdict": own.verdict,
+                "items": own.items,
+            }
+            for own in scoring.comparisons
+        ],
+        "pictures": scoring.pictures,
+    }
 
 
 def write_table(path: Path, summary: Summary) -> None:

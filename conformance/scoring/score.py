@@ -58,6 +58,15 @@ def score_submission(
 ) -> tuple[str, int]:
     """Scores what is not in the results yet; the report, and 1 where an item went wrong.
 
+    Raises SubmissionError as `scored` does.
+    """
+    scoring = scored(track, data, specs, options)
+    return score_report(scoring), int(scoring.failed)
+
+
+def scored(track: Track, data: Path, specs: Sequence[str], options: Options) -> Scoring:
+    """Scores what is not in the results yet, and writes what the options ask for.
+
     Raises SubmissionError for what cannot be opened, and where the first items all fail.
     """
     check_options(track, options)
@@ -73,7 +82,7 @@ def score_submission(
         if options.pictures is not None:
             job = scorer.job(specs, track.parts[0].name)
             drawn = draw(scorer.dataset, job, scoring.summary, options.pictures)
-        return score_report(replace(scoring, pictures=tuple(drawn))), int(scoring.failed)
+        return replace(scoring, pictures=tuple(drawn))
 
 
 def check_options(track: Track, options: Options) -> None:

@@ -1,10 +1,16 @@
 """The verbs of `lpcvc`: a file each, with its `command` and its work.
 
 The first line of the file is what `lpcvc --help` says of it. A command takes its options and
-returns the text to print with the exit code. Here is what several of them share.
+returns the text to print with the exit code, and where it is decorated `in_json` the same as
+values. Here is what several of them share.
 """
 
-from collections.abc import Callable, Sequence
+import dataclasses
+import json
+import math
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import nullcontext, redirect_stdout
 from functools import wraps
 from pathlib import Path
 
@@ -18,6 +24,8 @@ from reference.tracks import Track
 
 Answer = tuple[str, int]
 Command = Callable[..., Answer]
+# With the same as values: dataclasses, mappings, collections, paths and what JSON has.
+Found = tuple[str, int, object]
 
 PATH = click.Path(path_type=Path)
 
@@ -31,6 +39,40 @@ def model_track(name: str) -> Track:
             f"hold it to its rules: pytest --pyargs conformance -m contract --track {track.id}",
         )
     return track
+
+
+def in_json(command: Callable[..., Found]) -> Command:
+    """Adds --json: what was found as one document, and whatever else is printed on stderr.
+
+    Keys of numbers say the unit. A number that JSON has none for is null.
+    """
+
+    @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+    @wraps(command)
+    def chosen(as_json: bool, **others: object) -> Answer:
+        with redirect_stdout(sys.stderr) if as_json else nullcontext():
+            text, code, found = command(**others)
+        return (json.dumps(_plain(found), indent=1) if as_json else text), code
+
+    return chosen
+
+
+def _plain(value: object) -> object:
+    """The same in types of JSON."""
+    match value:
+        case None | bool() | int():
+            return value
+        case float():
+            return float(value) if math.isfinite(value) else None
+        case Mapping():
+            return {str(key): _plain(each) for key, each in value.items()}
+        case str() | Path():
+            return str(value)
+        case Collection():
+            return [_plain(each) for each in value]
+    if dataclasses.is_dataclass(value):
+        return _plain({each.name: getattr(value, each.name) for each in dataclasses.fields(value)})
+    raise TypeError(f"a {type(value).__name__} in a document")
 
 
 def held_to_a_track(command: Command) -> Command:

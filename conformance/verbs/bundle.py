@@ -26,7 +26,7 @@ from conformance.scoring.datasets import open_dataset
 from conformance.scoring.engines import local
 from conformance.scoring.score import Options, score_submission
 from conformance.suite import Suite
-from conformance.verbs import PATH, Answer, limited, model_track
+from conformance.verbs import PATH, Found, in_json, limited, model_track
 from conformance.verbs._models import held_to_the_gate
 from reference.contract_file import contract_text
 from reference.errors import SubmissionError
@@ -57,14 +57,15 @@ class Request:
     "--receipt", type=PATH, metavar="FILE", help="What `lpcvc submit` kept of the same model."
 )
 @limited("loading the model or one forward pass")
-def command(limits: Limits, **asked: Any) -> Answer:
+@in_json
+def command(limits: Limits, **asked: Any) -> Found:
     """Write the folder that a finalist is asked for: model, ONNX, contract, verdicts, score, exact
     versions, and how to run it all again. Exit code 1: the gate fails, or an item has no score.
     """
     return bundle(Request(**asked), limits)
 
 
-def bundle(request: Request, limits: Limits) -> Answer:
+def bundle(request: Request, limits: Limits) -> Found:
     """Writes the folder, complete or not at all; nothing in it depends on when or where.
 
     The rules pages ask the best teams (segmentation, 2025, section 5: the top 10; retrieval, 2026,
@@ -114,7 +115,14 @@ def bundle(request: Request, limits: Limits) -> Answer:
     broken = [row.rule for row in rows if row.status == "FAIL"]
     told = [f"{request.output}: {len(files) + 1} files", f"  gate   {_gate(rows)}"]
     told += [f"  score  {line}" for line in score.splitlines()[:1]]
-    return "\n".join(told), int(bool(broken) or code)
+    document = {
+        "folder": request.output,
+        **held,
+        "files": [*files, "bundle.json"],
+        "rules": [_verdict(row) for row in rows],
+        "score": score.splitlines()[:1],
+    }
+    return "\n".join(told), int(bool(broken) or code), document
 
 
 @contextmanager

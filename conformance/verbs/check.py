@@ -15,7 +15,7 @@ from conformance.submission.files import models_in
 from conformance.submission.graph import Graph, read_graph
 from conformance.submission.model import Model
 from conformance.submission.opening import as_parts, split_spec, told_part
-from conformance.verbs import Answer, limited, model_track
+from conformance.verbs import Answer, Found, in_json, limited, model_track
 from conformance.verbs._models import need_onnx
 from reference.errors import SubmissionError, ToolError, one_line
 from reference.process import Limits
@@ -32,7 +32,8 @@ _ANY = Part("model", (), Tensor(None, (), (), ""))
 )
 @click.option("--strict", is_flag=True, help="Advice fails too.")
 @limited("opening or exporting a model")
-def command(models: Sequence[str], track: str | None, strict: bool, limits: Limits) -> Answer:
+@in_json
+def command(models: Sequence[str], track: str | None, strict: bool, limits: Limits) -> Found:
     """Hold models to the rules that can be read off their graphs. Exit code 1: one of them fails
     the gate.
 
@@ -40,7 +41,31 @@ def command(models: Sequence[str], track: str | None, strict: bool, limits: Limi
     --track.
     """
     contract = model_track(track) if track else None
-    return check_files(models, contract, strict=strict, limits=limits)
+    found = look_at(models, contract, strict=strict, limits=limits)
+    return *_told(found), found
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A rule that a file breaks, or why the file cannot be read where there is no `rule`."""
+
+    file: str
+    rule: str
+    level: str
+    fails: bool
+    seen: str
+    expected: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Checked:
+    """How many files were held to how many rules each, what they break, and how many fail."""
+
+    files: int
+    rules: int
+    failing: int
+    broken: tuple[Broken, ...]
 
 
 @dataclass(frozen=True)
@@ -76,25 +101,47 @@ def check_files(
     strict: bool,
     limits: Limits = Limits(),  # noqa: B008 - frozen
 ) -> Answer:
-    """What the models break, a line each with its remedy; the code is 1 if that fails the gate.
+    """What `look_at` finds, a line each with its remedy; the code is 1 if that fails the gate."""
+    return _told(look_at(specs, track, strict=strict, limits=limits))
+
+
+def look_at(
+    specs: Sequence[str],
+    track: Track | None,
+    *,
+    strict: bool,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+) -> Checked:
+    """What the models break.
 
     `specs` are `PATH` or `PART=PATH` as for a submission, each on its own; of two parts a model is
     held to the one that takes what it takes. PyTorch models are exported, in a child process with
     `limits`.
     """
     rules = static_rules(track)
-    lines: list[str] = []
+    broken: list[Broken] = []
     seen = failing = 0
     with tempfile.TemporaryDirectory(prefix="lpcvc-") as scratch:
         for spec in specs:
             for name, graph, part in _opened(spec, track, Path(scratch), limits):
                 found = list(_broken(name, graph, part, track, rules, Gate(strict=strict)))
                 seen += 1
-                failing += any(fails for _, fails in found)
-                lines += [line for line, _ in found]
-    whole = f"{seen} file{'s' if seen != 1 else ''}, {len(rules)} rules each"
-    lines.append(f"{whole}: {f'{failing} FAIL' if failing else 'pass'}")
-    return "\n".join(lines), int(failing > 0)
+                failing += any(each.fails for each in found)
+                broken += found
+    return Checked(seen, len(rules), failing, tuple(broken))
+
+
+def _told(found: Checked) -> Answer:
+    lines = []
+    for each in found.broken:
+        head = each.file
+        if each.rule:
+            head += f": {each.rule} ({each.level}){'' if each.fails else ' warns'}"
+        wanted = f", expected {each.expected}" if each.expected else ""
+        lines.append(f"{head}: {each.seen}{wanted}\n  -> {each.remedy}")
+    whole = f"{found.files} file{'s' if found.files != 1 else ''}, {found.rules} rules each"
+    lines.append(f"{whole}: {f'{found.failing} FAIL' if found.failing else 'pass'}")
+    return "\n".join(lines), int(found.failing > 0)
 
 
 def _opened(
@@ -144,19 +191,16 @@ def _broken(
     track: Track | None,
     rules: Sequence[Rule],
     gate: Gate,
-) -> Iterator[tuple[str, bool]]:
-    """(what is wrong and what helps, whether that fails the gate)"""
+) -> Iterator[Broken]:
     if isinstance(graph, SubmissionError):
-        yield f"{name}: {graph.problem}\n  -> {graph.remedy}", True
+        yield Broken(name, "", "", True, graph.problem, "", graph.remedy)
         return
     evidence = FileEvidence(part, graph, track)
     for rule in rules:
         verdict = rule.check(evidence)
         if verdict.outcome == "fail":
-            fails = gate.fails(rule.level)
-            head = f"{name}: {rule.id} ({rule.level.value}){'' if fails else ' warns'}"
-            wanted = f", expected {verdict.expected}" if verdict.expected else ""
+            fails, level = gate.fails(rule.level), rule.level.value
             remedy = verdict.remedy or rule.remedy
             if track is not None:
                 remedy = with_advice(remedy, rule.id, track, evidence.each_graph())
-            yield f"{head}: {verdict.seen}{wanted}\n  -> {remedy}", fails
+            yield Broken(name, rule.id, level, fails, verdict.seen, verdict.expected, remedy)

@@ -1,10 +1,9 @@
 """Compare two models: rules, answers, placement, estimate."""
 
-import json
 import math
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from conformance.runtimes.npu import compile_file, is_tflite, no_schedule
 from conformance.subject import Progress, subject_of, ticking
 from conformance.submission.facts import facts_of, many
 from conformance.submission.graph import megabytes
-from conformance.verbs import Answer, limited, model_track
+from conformance.verbs import Found, in_json, limited, model_track
 from reference.agreement import Nothing, Precision, tolerances
 from reference.errors import SubmissionError, one_line
 from reference.npu.devices import Device, find_device
@@ -66,11 +65,9 @@ class Apart:
 @click.argument("models", nargs=2, metavar="MODEL OTHER")
 @click.option("--track", required=True, metavar="TRACK")
 @click.option("--device", metavar="NAME", help="To compile for; default: the track's.")
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 @limited("opening, exporting, running or compiling a model")
-def command(
-    models: Sequence[str], track: str, device: str | None, as_json: bool, limits: Limits
-) -> Answer:
+@in_json
+def command(models: Sequence[str], track: str, device: str | None, limits: Limits) -> Found:
     """Compare OTHER with MODEL. Exit code 1: it breaks a rule that MODEL keeps, or leaves the NPU
     where MODEL does not.
 
@@ -86,11 +83,8 @@ def command(
         one, other = (_look(each, target, limits, progress) for each in both)
         apart = _distances(contract, *(each.evidence.runs() for each in both))
     worse = _worse(one, other)
-    if as_json:
-        answers = [asdict(each) for each in apart]
-        facts = {"model": asdict(one), "other": asdict(other), "answers": answers, "worse": worse}
-        return json.dumps(facts, indent=1), int(bool(worse))
-    return _told(contract, target, one, other, apart, worse), int(bool(worse))
+    facts = {"model": one, "other": other, "answers": apart, "worse": worse}
+    return _told(contract, target, one, other, apart, worse), int(bool(worse)), facts
 
 
 def _opened(

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,11 +13,11 @@ from conformance.contract.probes import need_inputs, probes_for
 from conformance.report.compile import Attempt, compile_report
 from conformance.report.progress import stderr_progress
 from conformance.runtimes.npu import compile_file, is_tflite
-from conformance.runtimes.ranges import Ranges, measure_ranges
+from conformance.runtimes.ranges import Ranges, find_offences, measure_ranges
 from conformance.subject import Progress, ticking
 from conformance.submission.feeding import feed, match_inputs
 from conformance.submission.graph import read_graph
-from conformance.verbs import PATH, Answer, for_devices, limited
+from conformance.verbs import PATH, Found, for_devices, in_json, limited
 from conformance.verbs._models import files_by_part
 from reference.cache import model_digest
 from reference.errors import SubmissionError
@@ -32,6 +33,7 @@ from reference.tracks import Track
 @click.option("--dlc", is_flag=True, help="Write a DLC too.")
 @click.option("--output", type=PATH, metavar="FOLDER", help="Copy what was made into FOLDER.")
 @limited("one compilation")
+@in_json
 def command(
     models: Sequence[str],
     track: Track | None,
@@ -39,7 +41,7 @@ def command(
     dlc: bool,
     output: Path | None,
     limits: Limits,
-) -> Answer:
+) -> Found:
     """Compile each MODEL for the NPU of each device, offline, and say what to fix. Exit code 1: one
     does not run on the NPU as a whole.
 
@@ -50,7 +52,7 @@ def command(
     toolchain = str(find_toolchain())
     with tempfile.TemporaryDirectory(prefix="lpcvc-") as scratch, stderr_progress() as progress:
         files = files_by_part(track, models, Path(scratch), limits, progress)
-        reports, whole = [], True
+        reports, found, whole = [], [], True
         for part, model in files.items():
             if not is_tflite(model):
                 model_digest(model)  # what cannot be read is told at once, not for every device
@@ -65,8 +67,47 @@ def command(
             ranges = _ranges(track, part, model, limits, progress)
             tools = next((str(a.compiled.toolchain) for a in attempts if a.compiled), toolchain)
             reports.append(compile_report(label, model, attempts, tools, ranges))
+            found.append(
+                {
+                    "part": part,
+                    "file": model.name,
+                    "toolchain": tools,
+                    "devices": [_values(attempt) for attempt in attempts],
+                    "ranges": _range_values(model, ranges),
+                }
+            )
             whole = whole and all(attempt.whole for attempt in attempts)
-    return "\n\n".join(reports), 0 if whole else 1
+    document = {"track": track.id if track else None, "whole": whole, "models": found}
+    return "\n\n".join(reports), 0 if whole else 1, document
+
+
+def _values(attempt: Attempt) -> dict[str, Any]:
+    """What a row of the table says, and each node that is left to the CPU."""
+    compiled, named = attempt.compiled, {"device": attempt.device.name, "whole": attempt.whole}
+    if compiled is None:
+        return {**named, "failure": attempt.failure, "remedy": attempt.remedy}
+    size = compiled.binary.stat().st_size if compiled.binary.exists() else None
+    return {
+        **named,
+        "failure": compiled.failure,
+        "remedy": compiled.remedy,
+        "npu_operators": compiled.placement.npu_ops,
+        "cpu_nodes": compiled.placement.cpu,
+        "binary_bytes": size,
+        "simulated": compiled.simulated,
+        "compile_seconds": compiled.seconds,
+        "cached": compiled.cached,
+    }
+
+
+def _range_values(model: Path, ranges: Ranges | SubmissionError) -> dict[str, Any]:
+    if isinstance(ranges, SubmissionError):
+        return {"none": ranges.problem}
+    beyond = [
+        {"node": each.node, "seen": str(each), "remedy": remedy}
+        for each, remedy in find_offences(read_graph(model), ranges)
+    ]
+    return {"tensors": len(ranges.tensors), "beyond_float16": beyond}
 
 
 def _attempt(

@@ -6,7 +6,7 @@ import click
 
 from conformance.report.progress import stderr_progress
 from conformance.scoring.datasets import Dataset
-from conformance.verbs import PATH, Answer
+from conformance.verbs import PATH, Answer, Found, in_json
 from reference.errors import one_line
 from reference.registry import find_track
 from reference.tracks import Track
@@ -22,15 +22,25 @@ def command() -> None:
 @command.command()
 @click.argument("folder", type=PATH, metavar="DIR")
 @click.option("--track", required=True, metavar="TRACK")
-def check(folder: Path, track: str) -> Answer:
+@in_json
+def check(folder: Path, track: str) -> Found:
     """Say what is wrong with the data set in DIR, with the file and the remedy, and how it is like
     the test data of the documents. Exit code 1: it cannot be scored on.
     """
-    return check_dataset(find_track(track), folder)
+    return _checked(find_track(track), folder)
 
 
 def check_dataset(track: Track, folder: Path) -> Answer:
     """What is wrong, as text, and 1 where an error is among it; every file is read once.
+
+    Raises SubmissionError where the folder has not the form of the track at all.
+    """
+    text, code, _ = _checked(track, folder)
+    return text, code
+
+
+def _checked(track: Track, folder: Path) -> Found:
+    """As `check_dataset`, with what was found as values.
 
     Raises SubmissionError where the folder has not the form of the track at all.
     """
@@ -54,10 +64,20 @@ def check_dataset(track: Track, folder: Path) -> Answer:
         ]
     if len(findings) > _SHOWN:
         lines.append(f"  and {len(findings) - _SHOWN} more")
-    if figures := dataset.figures():
+    figures = dataset.figures()
+    if figures:
         lines.append("beside the test data that the documents describe, which is advice alone:")
     for each in figures:
         word = {True: "like", False: "unlike", None: ""}[each.like]
         found = f"{each.name}: {one_line(each.seen)}; documented: {each.documented}"
         lines.append(f"  {word:7} {found} ({each.source})")
-    return "\n".join(lines), int(bad > 0)
+    document = {
+        "track": track.id,
+        "folder": folder,
+        "items": len(dataset.items),
+        "errors": bad,
+        "warnings": len(findings) - bad,
+        "findings": findings,
+        "figures": figures,
+    }
+    return "\n".join(lines), int(bad > 0), document

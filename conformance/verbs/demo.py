@@ -19,7 +19,7 @@ from conformance.scoring.pictures import sheet_of
 from conformance.scoring.runtimes import RUNTIMES, Feeds
 from conformance.subject import Progress, subject_of, ticking
 from conformance.submission.model import Model
-from conformance.verbs import PATH, Answer, limited, model_track
+from conformance.verbs import PATH, Found, in_json, limited, model_track
 from reference.data import fixture
 from reference.errors import SubmissionError
 from reference.pictures import Drawing, Rank, cropped, photograph
@@ -57,16 +57,18 @@ class Request:
     "-o", "--output", type=PATH, default=Path("demo.png"), metavar="FILE.png", help="The drawing."
 )
 @limited("loading the model or one forward pass")
-def command(limits: Limits, **asked: Any) -> Answer:
+@in_json
+def command(limits: Limits, **asked: Any) -> Found:
     """Draw what a model answers to one picture: on this machine, on the emulated NPU or on a
     device. Without a MODEL it is the reference of the track.
     """
-    return draw(Request(**asked), limits), 0
+    text, found = draw(Request(**asked), limits)
+    return text, 0, found
 
 
-def draw(request: Request, limits: Limits) -> str:
+def draw(request: Request, limits: Limits) -> tuple[str, dict[str, Any]]:
     """Writes the picture and what is answered to it, side by side, and says where that was
-    computed, in words and in the file.
+    computed, in words, as values and in the file.
 
     Raises SubmissionError for what cannot be opened, run or drawn.
     """
@@ -97,7 +99,7 @@ def draw(request: Request, limits: Limits) -> str:
     info.add_itxt("Description", f"{title}: {told}")
     sheet_of(title, shown).save(request.output, "PNG", pnginfo=info)
     picture = str(request.image) if request.image else f"the suite's {name}"
-    return "\n".join(
+    text = "\n".join(
         [
             f"{request.output}: {track.id}, {subject.label}",
             f"  computed  {where}",
@@ -105,6 +107,14 @@ def draw(request: Request, limits: Limits) -> str:
             *(f"  answer    {drawing.alt}" for _, drawing in shown if drawing.alt),
         ]
     )
+    return text, {
+        "file": request.output,
+        "track": track.id,
+        "submission": subject.label,
+        "computed_on": where,
+        "picture": picture,
+        "answers": [{"to": name, "answer": d.alt} for name, d in shown if d.alt],
+    }
 
 
 def _check(request: Request, track: Track) -> None:

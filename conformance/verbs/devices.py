@@ -2,12 +2,13 @@
 
 import click
 
-from conformance.verbs import Answer
+from conformance.verbs import Found, in_json
 from reference.npu.devices import all_devices
 
 
 @click.command()
-def command() -> Answer:
+@in_json
+def command() -> Found:
     """List the devices that can be compiled for offline."""
     found = all_devices()
     width = max(len(device.name) for device in found)
@@ -17,4 +18,4 @@ def command() -> Answer:
         numbers = "float16" if device.float16 else "quantised models alone"
         chip = f"{device.soc}, Hexagon {device.hexagon}, {numbers}"
         lines.append(f"{device.name:<{width}}  {chip}{also}")
-    return "\n".join(lines), 0
+    return "\n".join(lines), 0, found

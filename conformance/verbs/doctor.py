@@ -1,8 +1,6 @@
 """Say what this machine can check, and what is missing."""
 
 import configparser
-import dataclasses
-import json
 import os
 import platform
 import shutil
@@ -21,7 +19,7 @@ from conformance.environment import installed
 from conformance.report.progress import stderr_progress
 from conformance.submission.graph import megabytes
 from conformance.submission.standard import MAX_IR, MAX_OPSET
-from conformance.verbs import Answer
+from conformance.verbs import Found, in_json
 from reference.errors import SubmissionError, one_line
 from reference.install import PROJECT, install_command
 from reference.npu.devices import all_devices
@@ -57,18 +55,16 @@ class Finding:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@in_json
 @click.option("--online", is_flag=True, help="Ask AI Hub too, if it is configured.")
-def command(as_json: bool, online: bool) -> Answer:
+def command(online: bool) -> Found:
     """Say what this machine can check, what is missing for the rest, and which versions clash. Exit
     code 1: something is installed and does not work.
     """
     with stderr_progress() as progress:
         found = examine(online=online, progress=progress)
     code = int(any(finding.broken for finding in found))
-    if as_json:
-        return json.dumps([dataclasses.asdict(finding) for finding in found], indent=1), code
-    return "\n".join(_lines(found)), code
+    return "\n".join(_lines(found)), code, found
 
 
 def _lines(found: Sequence[Finding]) -> list[str]:

@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -15,16 +16,17 @@ from conformance.report.estimate import Change, PartEstimate, estimate_report
 from conformance.report.progress import stderr_progress
 from conformance.runtimes.npu import is_tflite, no_schedule
 from conformance.subject import Progress, ticking
-from conformance.verbs import PATH, Answer, for_devices, limited
+from conformance.verbs import PATH, Found, for_devices, in_json, limited
 from conformance.verbs._models import answers, files_by_part
 from reference.cache import file_digest
 from reference.closest import unknown
 from reference.errors import SubmissionError
 from reference.npu.anchors import Anchor, read_anchors
+from reference.npu.budget import add_up, judge
 from reference.npu.calibration import RUNTIMES
 from reference.npu.devices import Device, find_device
 from reference.npu.fold import find_normalisation, fold_normalisation
-from reference.npu.latency import estimate_on
+from reference.npu.latency import Estimate, estimate_on
 from reference.npu.layout import save_model
 from reference.npu.simulation import Simulation, simulate, simulate_anchors
 from reference.process import Limits
@@ -90,6 +92,7 @@ class Question:
 @click.option("--plot", type=PATH, metavar="FILE.png", help="Draw the estimates.")
 @click.option("--why", is_flag=True, help="Say what takes the time.")
 @limited("one simulation")
+@in_json
 def command(
     models: Sequence[str],
     track: Track | None,
@@ -101,7 +104,7 @@ def command(
     plot: Path | None,
     why: bool,
     limits: Limits,
-) -> Answer:
+) -> Found:
     """Estimate how many milliseconds each MODEL takes on each device, offline. Exit code 1: there
     is no estimate at all.
 
@@ -139,7 +142,50 @@ def command(
         note = f"the limit of the track is not in milliseconds: {track.budget}"
     text = estimate_report(label, parts, budget=budget, note=note, why=why)
     known = any(e.milliseconds is not None for part in parts for e in part.estimates)
-    return text, 0 if known else 1
+    document = {
+        "track": track.id if track else None,
+        "runtime": question.runtime,
+        "budget_ms": budget,
+        "parts": [_values(part) for part in parts],
+        "together": [
+            _sum(device, [part.estimates[place] for part in parts], budget)
+            for place, device in enumerate(devices)
+        ],
+    }
+    return text, 0 if known else 1, document
+
+
+def _values(part: PartEstimate) -> dict[str, Any]:
+    """The estimates of a part, and of each change of it."""
+    changes = [
+        {"name": c.name, "note": c.note, "estimates": [_guess(each) for each in c.estimates]}
+        for c in part.changes
+    ]
+    estimates = [_guess(each) for each in part.estimates]
+    return {"part": part.part, "estimates": estimates, "changes": changes}
+
+
+def _guess(found: Estimate) -> dict[str, Any]:
+    numbers = {"estimate_ms": found.milliseconds, "low_ms": found.low, "high_ms": found.high}
+    words = ("confidence", "reasons", "remedy", "notes", "anchor", "calibration", "toolchain")
+    return {
+        "device": found.device.name,
+        **numbers,
+        **{name: getattr(found, name) for name in words},
+    }
+
+
+def _sum(device: Device, own: Sequence[Estimate], budget: float | None) -> dict[str, Any]:
+    """All parts on a device, one after the other, beside the budget."""
+    ms, low, high = add_up(own) or (None, None, None)
+    said = "-" if low is None or high is None else judge(low, high, budget)
+    return {
+        "device": device.name,
+        "estimate_ms": ms,
+        "low_ms": low,
+        "high_ms": high,
+        "verdict": None if said == "-" else said,
+    }
 
 
 def _estimate(

@@ -15,7 +15,7 @@ from conformance.subject import Progress, ticking
 from conformance.submission.graph import read_graph
 from conformance.submission.model import Model
 from conformance.submission.opening import open_models, split_spec
-from conformance.verbs import PATH, Answer, limited, model_track
+from conformance.verbs import PATH, Found, in_json, limited, model_track
 from reference.errors import CheckpointWarning, SubmissionError, one_line
 from reference.install import install_command
 from reference.process import ChildError, Limits
@@ -43,6 +43,7 @@ _ENDINGS = (".onnx", ".pt", ".tflite")
 )
 @click.option("--form", type=click.Choice(["onnx", "torchscript"]), help="Of the reference.")
 @limited("loading the model or exporting it")
+@in_json
 def command(
     words: Sequence[str],
     track: str,
@@ -50,7 +51,7 @@ def command(
     resolution: int | None,
     form: Form | None,
     limits: Limits,
-) -> Answer:
+) -> Found:
     """Write a PyTorch MODEL as OUT, which ends in .onnx, .pt (TorchScript) or .tflite, with the
     contract's names and shapes. Without one write the reference model of the track into the folder
     OUT.
@@ -72,7 +73,7 @@ def command(
     return _exported(model_track(track), models[0], Path(out), weights, limits)
 
 
-def _exported(track: Track, spec: str, out: Path, weights: Path | None, limits: Limits) -> Answer:
+def _exported(track: Track, spec: str, out: Path, weights: Path | None, limits: Limits) -> Found:
     """Writes one model of the user's; what is in the file, and what comes next."""
     name, target = split_spec(track, spec)
     if not name and len(track.parts) > 1:
@@ -102,8 +103,10 @@ def _exported(track: Track, spec: str, out: Path, weights: Path | None, limits: 
                 f"{out} cannot be written: {error.strerror or error}", "choose another OUT"
             ) from None
         held = _write(model, track, part, out, Path(scratch), limits, progress)
-    lines = [f"{part.name}: {out} ({one_line(target)})", *(f"  {each}" for each in held)]
-    return "\n".join(lines), 0
+    lines = [f"{part.name}: {out} ({one_line(target)})"]
+    lines += [f"  {way:<3}  {label}" for way, labels in held.items() for label in labels]
+    file = {"part": part.name, "file": out, "made_of": target}
+    return "\n".join(lines), 0, [{**file, "inputs": held["in"], "outputs": held["out"]}]
 
 
 def _write(
@@ -114,14 +117,16 @@ def _write(
     scratch: Path,
     limits: Limits,
     progress: Progress,
-) -> list[str]:
+) -> dict[str, list[str]]:
     """Writes the file; what goes in and comes out, as far as the file has names for it."""
     tick = ticking(progress, f"writing {out.name}")
     if out.suffix.lower() == ".onnx":
         export_onnx(model, track.spec, out, limits, tick)
         graph = read_graph(out, limits, tick)
-        inputs = [f"in   {value.label}" for value in graph.inputs]
-        return inputs + [f"out  {value.label}" for value in graph.outputs]
+        return {
+            "in": [value.label for value in graph.inputs],
+            "out": [value.label for value in graph.outputs],
+        }
     traced = out if out.suffix.lower() == ".pt" else scratch / "traced.pt"
     with ModelProcess(model.path.name, scratch, tick, limits) as process:
         try:
@@ -142,12 +147,12 @@ def _write(
         output = part.output.name or part.output.kind or "output"
         convert_file(traced, "torchscript", taken, out, outputs=[output], limits=limits, tick=tick)
     own = (tensors[name] for name in names)
-    return [f"in   {t.name} {t.dtypes[0]} {format_shape(t.shape)}" for t in own]
+    return {"in": [f"{t.name} {t.dtypes[0]} {format_shape(t.shape)}" for t in own], "out": []}
 
 
 def _reference(
     track: Track, folder: Path, form: Form, weights: Path | None, resolution: int | None
-) -> Answer:
+) -> Found:
     try:
         from reference.export import export_reference
     except ModuleNotFoundError as error:
@@ -163,4 +168,5 @@ def _reference(
         )
         paths = export_reference(track, folder, form, weights, resolution)
     kind = weights.name if weights else "random weights"
-    return "\n".join(f"{part}: {path} ({kind})" for part, path in paths.items()), 0
+    text = "\n".join(f"{part}: {path} ({kind})" for part, path in paths.items())
+    return text, 0, [{"part": p, "file": path, "made_of": kind} for p, path in paths.items()]

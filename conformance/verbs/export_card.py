@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import closing
+from typing import Any
 
 import click
 
@@ -13,7 +14,7 @@ from conformance.device.jobs import fault_of
 from conformance.report.document import NOT_MEASURED
 from conformance.report.progress import stderr_progress
 from conformance.suite import Suite
-from conformance.verbs import Answer, held_to_a_track, limited, on_hub
+from conformance.verbs import Found, held_to_a_track, in_json, limited, on_hub
 from reference.errors import SubmissionError
 from reference.npu.devices import marketing_name
 from reference.process import Limits
@@ -59,6 +60,7 @@ _MB = 2**20
     help="Profile jobs of each part, of which the median counts.",
 )
 @limited("loading the model or one forward pass")
+@in_json
 def command(
     track: str,
     submission: Sequence[str],
@@ -67,14 +69,14 @@ def command(
     runtime: Sequence[str],
     profile_runs: int,
     limits: Limits,
-) -> Answer:
+) -> Found:
     """Compile and profile a submission on each device for each runtime; write what a model card
     shows of it, as blocks and as a table in Markdown.
     """
     options = DeviceOptions(hub=hub, repeats=max(1, profile_runs), runtimes=tuple(runtime))
     suite = Suite([track], submission, None, device, limits=limits, remote=hub == "remote")
     wing = DeviceWing(suite, options)
-    blocks, rows = [], [_HEADER, tuple("---" for _ in _HEADER)]
+    blocks, rows, found = [], [_HEADER, tuple("---" for _ in _HEADER)], []
     with closing(suite), closing(wing), stderr_progress() as line:
         for own in wing.assessments:
             own.progress = line
@@ -88,8 +90,23 @@ def command(
             name = own.submission.removesuffix(".onnx")
             blocks.append(profile_block(name, e))
             rows.append(table_row(name, e))
+            found.append(_values(name, e))
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return "\n\n".join([*blocks, table]), 0
+    return "\n\n".join([*blocks, table]), 0, found
+
+
+def _values(name: str, e: DeviceEvidence) -> dict[str, Any]:
+    """A row as values; null is what an emulator does not measure."""
+    measured = not e.device.emulated
+    return {
+        "model": name,
+        "precision": e.precision,
+        "device": e.device.name,
+        "runtime": e.runtime,
+        "inference_ms": e.latency.median if measured and e.latency is not None else None,
+        "peak_memory_bytes": e.memory if measured else None,
+        "operators_by_unit": e.units,
+    }
 
 
 def profile_block(name: str, e: DeviceEvidence) -> str:

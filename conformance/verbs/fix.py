@@ -20,7 +20,7 @@ from conformance.submission.graph import Graph, read_graph
 from conformance.submission.model import Model, Submission
 from conformance.submission.opening import split_spec, told_part
 from conformance.submission.parts import part_of
-from conformance.verbs import PATH, Answer, limited, model_track
+from conformance.verbs import PATH, Found, in_json, limited, model_track
 from conformance.verbs._parity import compare_mended
 from reference.errors import SubmissionError, one_line
 from reference.process import Limits
@@ -41,7 +41,8 @@ _GATE = Gate()
     help="A name that ends in .onnx for one model, else a folder.",
 )
 @limited("opening, mending or running a model")
-def command(models: Sequence[str], track: str, output: Path, limits: Limits) -> Answer:
+@in_json
+def command(models: Sequence[str], track: str, output: Path, limits: Limits) -> Found:
     """Mend each ONNX MODEL for its track, and write it to OUT: names, the batch axis and other
     axes of one entry, channels that are last, open sizes, types, further outputs, what nothing
     reads, and ONNX versions. Exit code 1: what is left fails the gate.
@@ -114,8 +115,10 @@ class _Work:
         what = f"given as {part}, it takes a {kind} and is the {looks} part"
         return (Change(f"{self.track.prefix}-2", what, ""),)
 
-    def mended(self, given: dict[str, _Given], places: dict[str, Path]) -> Answer:
-        """Mends, compares and writes them; what there is to say, and the exit code."""
+    def mended(self, given: dict[str, _Given], places: dict[str, Path]) -> Found:
+        """Mends, compares and writes them; what there is to say, the exit code, and all of it as
+        values.
+        """
         drafts = {part: self.scratch / "mended" / part / places[part].name for part in given}
         before = self._assess({part: own.graph.path for part, own in given.items()}, "before")
         before.open()
@@ -127,20 +130,38 @@ class _Work:
             done[part] = mend(own.graph, self.track, contract, drafts[part], self.limits, tick)
         changed = any(own.changes for own in done.values())
         after = self._assess(drafts, "after") if changed else before
-        lines = []
+        lines, parts = [], []
         for part, mended in done.items():
             notes = (*given[part].notes, *mended.changes)
             lines += [_heading(self.track, part, mended, places[part], bool(notes))]
             lines += [f"  {change.rule:<7} {one_line(change.what, 300)}" for change in notes]
+            said = None
             if mended.changes:
                 said = compare_mended(after, part, mended, self.scratch, self.limits)
                 lines.append(f"  parity  {said}")
+            changes = [{"rule": change.rule, "what": change.what} for change in notes]
+            parts.append(
+                {
+                    "part": part,
+                    "model": mended.before.path.name,
+                    "file": places[part],
+                    "changes": changes,
+                    "parity": said,
+                }
+            )
         lines += _rules(before, after) if changed else []
         left = list(_broken(after))
         lines += [line for rule, verdict in left for line in _left(rule, verdict)]
         for part, draft in drafts.items():
             _put(draft, places[part])
-        return "\n".join(lines), int(any(_GATE.fails(rule.level) for rule, _ in left))
+        document = {
+            "track": self.track.id,
+            "models": parts,
+            "before": {rule.id: before.verdict(rule).outcome for rule in before.rules},
+            "after": {rule.id: after.verdict(rule).outcome for rule in after.rules},
+            "left": [_values(rule, verdict) for rule, verdict in left],
+        }
+        return "\n".join(lines), int(any(_GATE.fails(rule.level) for rule, _ in left)), document
 
     def _assess(self, files: dict[str, Path], name: str) -> Assessment:
         own = replace(self.track, parts=tuple(p for p in self.track.parts if p.name in files))
@@ -210,6 +231,19 @@ def _rules(before: Assessment, after: Assessment) -> list[str]:
 def _broken(own: Assessment) -> list[tuple[Rule, Verdict]]:
     verdicts = [(rule, own.verdict(rule)) for rule in own.rules]
     return [(rule, verdict) for rule, verdict in verdicts if verdict.outcome == "fail"]
+
+
+def _values(rule: Rule, verdict: Verdict) -> dict[str, object]:
+    """A rule that is broken still, as values."""
+    return {
+        "rule": rule.id,
+        "level": rule.level,
+        "fails": _GATE.fails(rule.level),
+        "seen": verdict.seen,
+        "expected": verdict.expected,
+        "where": verdict.where,
+        "remedy": verdict.remedy or rule.remedy,
+    }
 
 
 def _left(rule: Rule, verdict: Verdict) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from conformance.verbs import PATH, Answer, limited
+from conformance.verbs import PATH, Answer, Found, in_json, limited
 from reference.errors import SubmissionError
 from reference.process import Limits
 
@@ -97,12 +97,15 @@ def _above_zero(option: str, amount: float | None) -> float:
 @command.command("add-user")
 @click.argument("email")
 @_STATE
-def add_user(email: str, state: Path) -> Answer:
+@in_json
+def add_user(email: str, state: Path) -> Found:
     """Let somebody in, or give them a new token."""
     from reference.aihub.execute import Place
     from reference.aihub.server import add_user
 
-    return f"{email}: {add_user(Place(state), email)}\nThe token is not shown again.", 0
+    token = add_user(Place(state), email)
+    text = f"{email}: {token}\nThe token is not shown again."
+    return text, 0, {"email": email, "token": token}
 
 
 @command.command()
@@ -113,7 +116,8 @@ def add_user(email: str, state: Path) -> Answer:
     metavar="DAYS",
     help="Also jobs that ended so long ago, and models and data sets that no job names.",
 )
-def prune(state: Path, older_than: float | None) -> Answer:
+@in_json
+def prune(state: Path, older_than: float | None) -> Found:
     """Delete what nobody can use any more.
 
     With --older-than what is old too.
@@ -130,14 +134,17 @@ def prune(state: Path, older_than: float | None) -> Answer:
         f"deleted {freed.things} jobs, models and data sets, and {freed.files} files that nothing"
         f" names: {freed.bytes / 1e6:.1f} MB",
         0,
+        freed,
     )
 
 
 @command.command()
 @_STATE
-def users(state: Path) -> Answer:
+@in_json
+def users(state: Path) -> Found:
     """List who is let in."""
     from reference.aihub.execute import Place
     from reference.aihub.server import users
 
-    return "\n".join(users(Place(state))), 0
+    found = users(Place(state))
+    return "\n".join(found), 0, found

@@ -14,7 +14,7 @@ from conformance.report.progress import stderr_progress
 from conformance.subject import Progress, ticking
 from conformance.submission.graph import Graph, megabytes, read_graph
 from conformance.submission.opening import open_models
-from conformance.verbs import PATH, Answer, limited, model_track
+from conformance.verbs import PATH, Found, in_json, limited, model_track
 from conformance.verbs._models import answers
 from reference.agreement import Nothing, told, tolerances
 from reference.data import fixture
@@ -42,6 +42,7 @@ COLLAPSED = 0.9
     help="Bits of the weights and activations.",
 )
 @limited("quantising")
+@in_json
 def command(
     model: str,
     output: Path,
@@ -51,7 +52,7 @@ def command(
     texts: Path | None,
     precision: Precision,
     limits: Limits,
-) -> Answer:
+) -> Found:
     """Make a quantised model, OUT.onnx, of the float MODEL: an .onnx file, or a folder or zip with
     one.
 
@@ -78,8 +79,29 @@ def command(
         missing = [option for option, given, tensor in options if tensor and not given]
         tick = ticking(progress, f"comparing {output.name} with {source.name}")
         pair = [answers(path, kept[0], Path(scratch), limits, tick)[0] for path in (source, output)]
-        report = [*_report(contract, own, source, made, missing), *_verdict(contract, *pair)]
-        return "\n".join(report), 0
+        verdict = _verdict(contract, *pair)
+        report = [*_report(contract, own, source, made, missing), *verdict]
+        return "\n".join(report), 0, _values(contract, own, source, made, verdict)
+
+
+def _values(
+    track: Track, part: Part, source: Path, made: Quantized, verdict: Sequence[str]
+) -> dict[str, object]:
+    """What the report says, as values."""
+    return {
+        "track": track.id,
+        "part": part.name,
+        "file": made.path,
+        "precision": made.precision,
+        "bytes": made.size,
+        "float_bytes": source.stat().st_size,
+        "operators": made.operators,
+        "quantised_operators": made.quantised,
+        "examples_calibrated_on": made.calibrated,
+        "examples_judged_by": made.judged,
+        "to_the_float_model": made.fidelity,
+        "verdict": [line.strip().removeprefix("-> ").removeprefix("verdict: ") for line in verdict],
+    }
 
 
 def _part(track: Track, name: str | None) -> Part:

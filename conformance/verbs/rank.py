@@ -6,9 +6,9 @@ import click
 
 from conformance.device.history import read_saved
 from conformance.outputs import made_room
-from conformance.scoring.leaderboard import as_csv, as_html, as_json, as_text
+from conformance.scoring.leaderboard import as_csv, as_document, as_html, as_text
 from conformance.scoring.ranking import Clock, rank
-from conformance.verbs import PATH, Answer, model_track
+from conformance.verbs import PATH, Found, in_json, model_track
 from conformance.verbs._scoring import Computing, computed
 from reference.errors import SubmissionError, one_line
 
@@ -20,7 +20,7 @@ from reference.errors import SubmissionError, one_line
 @computed
 @click.option("--csv", "table", type=PATH, metavar="FILE.csv", help="Write the table.")
 @click.option("--html", type=PATH, metavar="FILE.html", help="Write a leaderboard to look at.")
-@click.option("--json", "as_data", is_flag=True, help="Print it as JSON.")
+@in_json
 @click.option(
     "--measured",
     type=PATH,
@@ -35,10 +35,9 @@ def command(
     computing: Computing,
     table: Path | None,
     html: Path | None,
-    as_data: bool,
     measured: Path | None,
     no_estimate: bool,
-) -> Answer:
+) -> Found:
     """Rank what lies in the folder SUBMISSIONS on DATA. Exit code 1: one of them has no place.
 
     Each model there is a submission, of a track of two models each folder or zip with both; it is
@@ -56,8 +55,8 @@ def command(
     for path, text in ((table, as_csv(contract, entries)), (html, "")):
         if path is not None:
             _write(path, text or as_html(contract, title, entries))
-    write = as_json if as_data else as_text
-    return write(contract, title, entries), int(any(e.place is None for e in entries))
+    code = int(any(entry.place is None for entry in entries))
+    return as_text(contract, title, entries), code, as_document(contract, title, entries)
 
 
 def _write(path: Path, text: str) -> None:

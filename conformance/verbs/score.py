@@ -8,8 +8,9 @@ import click
 from click.core import ParameterSource
 
 from conformance.scoring.answers import score_answers
-from conformance.scoring.score import score_submission
-from conformance.verbs import PATH, Answer, held_to_a_track
+from conformance.scoring.report import score_report, score_values
+from conformance.scoring.score import scored
+from conformance.verbs import PATH, Found, held_to_a_track, in_json
 from conformance.verbs._scoring import Computing, computed
 from reference.errors import SubmissionError
 from reference.registry import find_track
@@ -27,6 +28,7 @@ from reference.registry import find_track
 @click.option(
     "--compare", type=PATH, metavar="FILE", help="Compare with the runs of a file of results."
 )
+@in_json
 def command(
     track: str,
     submission: Sequence[str],
@@ -36,7 +38,7 @@ def command(
     keep: Path | None,
     pictures: Path | None,
     compare: Path | None,
-) -> Answer:
+) -> Found:
     """Score a submission on a data set, on this machine. Exit code 1: an item has no score."""
     contract = find_track(track)
     if contract.has("answers"):
@@ -45,7 +47,8 @@ def command(
     options = replace(
         computing(contract), pictures=pictures, table=table, compare=compare, keep=keep
     )
-    return score_submission(contract, data, submission, options)
+    found = scored(contract, data, submission, options)
+    return score_report(found), int(found.failed), score_values(found)
 
 
 def _refuse_more(track: str) -> None:
@@ -53,7 +56,7 @@ def _refuse_more(track: str) -> None:
     context = click.get_current_context()
     for name in context.params:
         given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        if given and name not in ("track", "submission", "data"):
+        if given and name not in ("track", "submission", "data", "as_json"):
             raise SubmissionError(
                 f"--{name} is of models that run, and the answers of {track} are files",
                 "leave it out",

@@ -21,7 +21,7 @@ from conformance.outputs import made_room
 from conformance.report.progress import ProgressLine, stderr_progress
 from conformance.report.terminal import Row
 from conformance.suite import Suite
-from conformance.verbs import PATH, Answer, held_to_a_track, limited, model_track, on_hub
+from conformance.verbs import PATH, Found, held_to_a_track, in_json, limited, model_track, on_hub
 from conformance.verbs._models import held_to_the_gate
 from reference.errors import SubmissionError
 from reference.process import Limits
@@ -57,15 +57,18 @@ class Request:
 )
 @click.option("--force", is_flag=True, help="Submit although the gate fails.")
 @limited("loading the model or one forward pass")
-def command(limits: Limits, **asked: Any) -> Answer:
+@in_json
+def command(limits: Limits, **asked: Any) -> Found:
     """Hold a submission to the gate, compile it on AI Hub and share the jobs with the organisers;
     then say what their form asks for, and where it is.
     """
-    return submit(Request(**asked), limits), 0
+    text, receipt = submit(Request(**asked), limits)
+    return text, 0, receipt
 
 
-def submit(request: Request, limits: Limits) -> str:
-    """Holds the models to the contract, compiles them on AI Hub and shares the jobs; what to say.
+def submit(request: Request, limits: Limits) -> tuple[str, dict[str, Any]]:
+    """Holds the models to the contract, compiles them on AI Hub and shares the jobs; what to say,
+    and the receipt.
 
     The receipt is written at the end. Raises SubmissionError where the gate fails and nothing
     forces it, and where AI Hub refuses or fails a job: nothing is shared then.
@@ -92,7 +95,7 @@ def submit(request: Request, limits: Limits) -> str:
             share(hub, job)
     receipt = _receipt(request, evidence, rows, jobs, local)
     request.receipt.write_text(json.dumps(receipt, indent=1) + "\n", encoding="utf-8")
-    return _form(request, gate.assessments[0].evidence.track, jobs, broken, local)
+    return _form(request, gate.assessments[0].evidence.track, jobs, broken, local), receipt
 
 
 def _compile(hub: Hub, request: Request, evidence: Evidence, line: ProgressLine) -> dict[str, Any]:
