@@ -8,17 +8,18 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
-from click.shell_completion import CompletionItem, shell_complete
 
 from conformance.fault import USER, guarded, own_version
 from reference.closest import did_you_mean
 from reference.errors import SubmissionError, printable
 
 _COMPLETE = "_LPCVC_COMPLETE"
+_OWN_SETTINGS = {"gate"}  # pytest reads them for it
 _SETTINGS = {
     "help_option_names": ["-h", "--help"],
     "max_content_width": 100,
@@ -36,46 +37,61 @@ class _Verbs(click.Group):
         if known is not None:
             module = str(name).replace("-", "_")
             known = importlib.import_module(f"conformance.verbs.{module}").command
-            _let_complete(known)
+            if _COMPLETE in os.environ:
+                from conformance.completion import let_complete
+
+                let_complete(known)
+            if name not in _OWN_SETTINGS:
+                _settle(known)
         return name, known, rest
 
 
-class _Name(click.ParamType[str]):
-    """A name out of a list, which the shell can complete; any other is the verb's to refuse."""
+class _Settled(click.Context):
+    """Options that nobody has typed are those of the settings."""
 
-    name = "text"
-
-    def __init__(self, names: Callable[[], Iterable[str]]) -> None:
-        self._names = names
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
-        """Those that begin so."""
-        return [CompletionItem(name) for name in self._names() if name.startswith(incomplete)]
+    def lookup_default(self, name: str, call: bool = True) -> Any:
+        """What the settings say of a parameter, None where they say nothing."""
+        if not call or self.resilient_parsing or name not in _SETTABLE:
+            return super().lookup_default(name, call=call)  # type: ignore[call-overload]
+        return _setting(self, name)
 
 
-def _tracks() -> Iterable[str]:
-    from reference.registry import all_tracks, packages
-
-    return sorted({*packages(), *all_tracks()})
-
-
-def _devices() -> Iterable[str]:
-    from reference.npu.devices import all_devices
-
-    return [device.name for device in all_devices()]
+# Parameters of verbs, by the setting that each takes, and what says that it is not wanted.
+_SETTABLE = {
+    "track": ("track", ""),
+    "models": ("submission", "weights"),
+    "submission": ("submission", "weights"),
+    "device": ("device", "all_devices"),
+    "strict": ("strict", ""),
+}
 
 
-_NAMES = {"track": _Name(_tracks), "device": _Name(_devices), "on_device": _Name(_devices)}
+def _setting(context: click.Context, name: str) -> Any:
+    from conformance.settings import find_settings
+
+    setting, instead = _SETTABLE[name]
+    if context.params.get(instead):  # what is typed comes first
+        return None
+    settings = find_settings(Path.cwd())
+    found = getattr(settings, setting)
+    if not found or isinstance(found, bool):
+        return found or None
+    (param,) = (param for param in context.command.params if param.name == name)
+    if getattr(param, "multiple", False) or param.nargs == -1:
+        return found
+    if len(found) > 1:
+        raise SubmissionError(
+            f"{settings.file} has {len(found)} for {setting}, and {context.command_path} takes one",
+            f"give --{name}",
+        )
+    return found[0]
 
 
-def _let_complete(command: click.Command) -> None:
-    """Has the options of a verb, and of the verbs below it, know the names that they take."""
-    for param in command.params:
-        param.type = _NAMES.get(param.name or "", param.type)
+def _settle(command: click.Command) -> None:
+    """Has a verb, and the verbs below it, read the settings."""
+    command.context_class = _Settled
     for below in getattr(command, "commands", {}).values():
-        _let_complete(below)
+        _settle(below)
 
 
 def _listed() -> list[click.Command]:
@@ -120,8 +136,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
 
     def run() -> int:
-        if instruction := os.environ.get(_COMPLETE):  # set by what `source` has made the shell run
-            return shell_complete(lpcvc, {}, "lpcvc", _COMPLETE, instruction)
+        if os.environ.get(_COMPLETE):  # set by what `source` has made the shell run
+            from conformance.completion import complete
+
+            return complete(lpcvc, _COMPLETE)
         try:
             with lpcvc.make_context("lpcvc", given) as context:
                 text, code = lpcvc.invoke(context)

@@ -181,14 +181,19 @@ def test_nothing_is_written_over_or_left_half_done(
 
 
 def test_the_receipt_of_the_same_model_comes_along(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     onnx.save(conforming("depth"), "m.onnx")
     digest = hashlib.sha256(Path("m.onnx").read_bytes()).hexdigest()
     Path("kept.json").write_text(json.dumps({"models": [{"sha256": digest}]}))
-    assert main(["bundle", "m.onnx", "--track=depth", "-o", "out", "--receipt=kept.json"]) == 0
+    command = ["bundle", "m.onnx", "--track=depth", "-o", "out", "--receipt=kept.json"]
+    assert main([*command, "--json"]) == 0
     assert Path("out/receipt.json").read_bytes() == Path("kept.json").read_bytes()
+    found = json.loads(capsys.readouterr().out)
+    assert (found["folder"], found["track"], found["score"]) == ("out", "depth-2025", [])
+    assert found["rules"] == json.loads(Path("out/verdicts.json").read_text())
+    assert all(Path("out", name).is_file() for name in found["files"])
 
 
 MODELS = {id: track for id, track in all_tracks().items() if track.parts}

@@ -1,5 +1,6 @@
 """`lpcvc compile` on the command line."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -41,6 +42,17 @@ def test_a_whole_model(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert made == ["compile.log", "model.dlc", "model.onnx", "model_qnn.bin"]
     assert main(command) == 0
     assert re.search(r" [\d.]+ .B .* cached$", capsys.readouterr().out, re.MULTILINE)
+    assert main([*command, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["track"], found["whole"]) == ("pidnet", True)
+    ((one,), (device,)) = found["models"], found["models"][0]["devices"]
+    assert (one["part"], one["file"]) == ("model", "net.onnx")
+    assert one["ranges"]["none"].startswith("its inputs (x float32 1x3x32x32) are not")
+    assert (device["device"], device["cached"]) == ("Samsung Galaxy S24", True)
+    assert device["cpu_nodes"] == []
+    binary = place / "out" / "model" / "Samsung-Galaxy-S24" / "model_qnn.bin"
+    assert device["binary_bytes"] == binary.stat().st_size
+    assert device["compile_seconds"] > 0
 
 
 @needs_compiler

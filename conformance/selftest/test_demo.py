@@ -1,5 +1,6 @@
 """`lpcvc demo`: what is drawn is what was answered, and says where that was computed."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -61,11 +62,16 @@ def test_a_mask_is_red_where_it_is_bright(work: Path, capsys: pytest.CaptureFixt
     assert told().startswith("this machine, onnxruntime ")
 
 
-def test_depth_is_yellow_where_it_is_far(work: Path) -> None:
+def test_depth_is_yellow_where_it_is_far(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The model's depth is a ramp from the top, and brighter is farther."""
     onnx.save(conforming("depth"), "m.onnx")
     Image.new("RGB", (640, 480), (128, 128, 128)).save("grey.png")
-    assert main(["demo", "m.onnx", "--track=depth", "--image=grey.png", "-o", "out.PNG"]) == 0
+    command = ["demo", "m.onnx", "--track=depth", "--image=grey.png", "-o", "out.PNG"]
+    assert main([*command, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["file"], found["picture"]) == ("out.PNG", "grey.png")
+    assert found["computed_on"].startswith("this machine, onnxruntime ")
+    assert [each["to"] for each in found["answers"]] == ["answer"]
     photo, answer = panels("out.PNG")
     assert (photo == 128).all()
     top, bottom = answer[2, 240].astype(int), answer[-3, 240].astype(int)

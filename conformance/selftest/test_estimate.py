@@ -58,6 +58,15 @@ def test_a_table_of_devices(place: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "the limit of the track is not in milliseconds: no slower than the card's row" in text
     assert "model: confidence none: no published latencies of the SM8550 with qnn_dlc" in text
     assert f"model: confidence low: below 0.3 ms the overhead of a call decides ({S24})" in text
+    told = estimate(capsys, "net.onnx", *TRACK, "--device", S24, "--device", S23, "--json")
+    found = json.loads("\n".join(told))
+    assert (found["runtime"], found["budget_ms"]) == ("qnn_dlc", None)
+    (part,) = found["parts"]
+    first, second = part["estimates"]
+    assert (first["device"], first["confidence"]) == (S24, "low")
+    assert first["low_ms"] < first["estimate_ms"] < first["high_ms"]
+    assert (second["estimate_ms"], second["confidence"]) == (None, "none")
+    assert [own["estimate_ms"] for own in found["together"]] == [first["estimate_ms"], None]
 
 
 @needs_compiler

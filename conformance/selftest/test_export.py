@@ -1,5 +1,6 @@
 """`lpcvc export` of a user's PyTorch, and what code may stand for a model."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -100,10 +101,12 @@ def test_torchscript_and_back(mine: Path, capsys: pytest.CaptureFixture[str]) ->
     assert [value.label for value in read_graph(Path("again.onnx")).inputs] == [INPUT]
 
 
-def test_a_state_dict_beside_a_factory(mine: Path) -> None:
+def test_a_state_dict_beside_a_factory(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     weights = {name: t + 1 for name, t in _plain(mine).state_dict().items()}
     torch.save({"state_dict": weights}, "my.pt")
-    assert export("code/my_model.py:build", "my.onnx", "--weights", "my.pt") == 0
+    assert export("code/my_model.py:build", "my.onnx", "--weights", "my.pt", "--json") == 0
+    own = {"part": "model", "file": "my.onnx", "made_of": "code/my_model.py:build"}
+    assert json.loads(capsys.readouterr().out) == [{**own, "inputs": [INPUT], "outputs": [OUTPUT]}]
     kept = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load("my.onnx").graph.initializer}
     assert kept["net.1.bias"] == pytest.approx(weights["net.1.bias"].numpy())
 

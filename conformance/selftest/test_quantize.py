@@ -16,9 +16,11 @@ from conformance.selftest.assess import assess
 from conformance.selftest.models import conforming, write
 from conformance.selftest.surgery import after, step
 from conformance.submission.opening import open_submission
+from conformance.verbs.quantize import _values
 from reference.data import fixture
 from reference.depth.contract import DEPTH_2025
 from reference.errors import SubmissionError
+from reference.npu.quantize import Fidelity, Quantized
 from reference.ort import load
 from reference.retrieval.contract import RETRIEVAL_2026
 from reference.segmentation.contract import SEGMENTATION_2025
@@ -81,6 +83,20 @@ def test_what_it_says(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     own = ["--images", "pictures"]
     assert main(["quantize", "model.onnx", "small.onnx", "--track", "depth", *own]) == 0
     assert "\n  examples: 1 to calibrate on, 1 to judge by\n" in capsys.readouterr().out
+
+
+def test_the_same_as_values(place: Path) -> None:
+    source = place / "model.onnx"
+    source.write_bytes(bytes(400))
+    fidelity = {"depth": Fidelity(0.99, 30.0)}
+    made = Quantized(place / "small.onnx", "w8a8", 100, 11, 10, 3, 1, fidelity)
+    said = ["  verdict: further off than 8 bits are", "    -> calibrate on more"]
+    found = _values(DEPTH_2025, DEPTH_2025.parts[0], source, made, said)
+    assert (found["bytes"], found["float_bytes"]) == (100, 400)
+    assert (found["operators"], found["quantised_operators"]) == (11, 10)
+    assert (found["examples_calibrated_on"], found["examples_judged_by"]) == (3, 1)
+    assert found["to_the_float_model"] == fidelity
+    assert found["verdict"] == ["further off than 8 bits are", "calibrate on more"]
 
 
 def test_embeddings_that_collapse_warn(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
