@@ -42,6 +42,7 @@ def score_answers(
         "answers": folder,
         "items": count,
         "remarks": dict(joined.remarks),
+        "numbers": {result.item: result.numbers for result in joined.results},
         "no_answer": {result.item: result.error for result in lost},
         "odd_answers": {result.item: result.note for result in joined.results if result.note},
         "of_no_picture": surplus,

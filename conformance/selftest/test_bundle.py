@@ -191,7 +191,7 @@ def test_the_receipt_of_the_same_model_comes_along(
     assert main([*command, "--json"]) == 0
     assert Path("out/receipt.json").read_bytes() == Path("kept.json").read_bytes()
     found = json.loads(capsys.readouterr().out)
-    assert (found["folder"], found["track"], found["score"]) == ("out", "depth-2025", [])
+    assert (found["folder"], found["track"], found["score"]) == ("out", "depth-2025", None)
     assert found["rules"] == json.loads(Path("out/verdicts.json").read_text())
     assert all(Path("out", name).is_file() for name in found["files"])
 

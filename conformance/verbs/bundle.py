@@ -106,6 +106,7 @@ def bundle(request: Request, limits: Limits) -> Found:
         _write(folder / "README.md", _readme(track, rows, specs, own, folder, extras))
         shutil.copyfile(_BESIDE / "_evaluate.py", folder / "evaluate.py")
         files = {name: _sha256(folder / name) for name in _names(folder)}
+        kept = json.loads((folder / "scores.json").read_text("utf-8")) if score else None
         held = {"track": "contract.toml" if track.file else track.id, "submission": specs}
         versions = {"lpcvc-conformance": own_version(), **environment()}
         _write(
@@ -120,7 +121,7 @@ def bundle(request: Request, limits: Limits) -> Found:
         **held,
         "files": [*files, "bundle.json"],
         "rules": [_verdict(row) for row in rows],
-        "score": score.splitlines()[:1],
+        "score": kept,
     }
     return "\n".join(told), int(bool(broken) or code), document
 
