@@ -20,7 +20,8 @@ def kernel(function: Function) -> Function:
     """Compiles with numba for the types it is called with, and keeps that in numba's cache.
 
     Every operation is rounded by itself, in the order written: without fastmath nothing is
-    reordered or fused. `NUMBA_CACHE_DIR` names another folder for the cache.
+    reordered or fused. `NUMBA_CACHE_DIR` names another folder for the cache. A kernel runs without
+    the interpreter's lock, so that threads compute side by side.
     """
-    compiled: Function = njit(cache=True)(function)
+    compiled: Function = njit(cache=True, nogil=True)(function)
     return compiled

@@ -71,16 +71,8 @@ def score(
     Raises SubmissionError for arrays that do not fit, and where no pixel has confidence: the
     evaluator's assertion ends the whole run there.
     """
-    depth, metres, sure = _checked(prediction, truth, confidence)
-    with np.errstate(all="ignore"):
-        metres[metres == 0] = _NO_DEPTH
-        depth[depth == 0] = _NO_DEPTH
-        depth *= np.median(metres) / np.median(depth)
-        errors = _errors(metres[sure >= 1], depth[sure >= 1])
-        precision, recall = _shares(depth, metres, _points_of(sure), variant)
-        f_score = _f_score(precision, recall)
-    percentages = (float(np.float32(100) * share) for share in (f_score, precision, recall))
-    return DepthScore(*percentages, *errors)
+    (found,) = _scores(prediction, truth, confidence, (variant,))
+    return found
 
 
 class DepthMean:
@@ -99,12 +91,36 @@ class DepthMean:
 
 
 def _scored(prediction: npt.NDArray[Any], truth: Truth) -> Scored:
-    official, corrected = score(prediction, *truth), score(prediction, *truth, variant="corrected")
+    official, corrected = _scores(prediction, *truth, ("official", "corrected"))
     numbers = {**vars(official), "f_score_corrected": corrected.f_score}
     return Scored(numbers, note=not_finite(prediction))
 
 
 METRIC = Metric(Headline("F-score", "f_score"), Measure("F-score 1", _scored))
+
+
+def _scores(
+    prediction: npt.NDArray[Any],
+    truth: npt.NDArray[Any],
+    confidence: npt.NDArray[Any],
+    variants: tuple[Variant, ...],
+) -> list[DepthScore]:
+    """The score of one image by each variant; what they share is computed once."""
+    depth, metres, sure = _checked(prediction, truth, confidence)
+    found = []
+    with np.errstate(all="ignore"):
+        metres[metres == 0] = _NO_DEPTH
+        depth[depth == 0] = _NO_DEPTH
+        depth *= np.median(metres) / np.median(depth)
+        errors = _errors(metres[sure >= 1], depth[sure >= 1])
+        kept = _points_of(sure).ravel()
+        sides = depth.ravel()[kept], metres.ravel()[kept]
+        for variant in variants:
+            precision, recall = _shares(*sides, *(r[kept] for r in _rays(*depth.shape, variant)))
+            shares = _f_score(precision, recall), precision, recall
+            percentages = (float(np.float32(100) * share) for share in shares)
+            found.append(DepthScore(*percentages, *errors))
+    return found
 
 
 def _checked(
@@ -168,21 +184,15 @@ def _points_of(confidence: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
 
 
 def _shares(
-    depth: Floats, truth: Floats, mask: npt.NDArray[np.bool_], variant: Variant
+    depth: Floats, truth: Floats, right: Floats, down: Floats
 ) -> tuple[np.float32, np.float32]:
-    """Precision and recall as shares, float32; NaN where no pixel is in the mask."""
+    """Precision and recall as shares, float32, of pixels in one row; NaN where there is none."""
     from reference.depth.nearest import count_near
 
-    right, down = _rays(*depth.shape, variant)
-    kept = mask.ravel()
-    right, down = right[kept], down[kept]
-
-    def cloud(values: Floats) -> Floats:
-        z = values.ravel()[kept]
-        return np.stack((right * z, down * z, z), axis=1)
-
     total = np.float32(len(right))
-    predicted, true = count_near(cloud(depth), cloud(truth))
+    predicted, true = count_near(
+        *(np.stack((right * z, down * z, z), axis=1) for z in (depth, truth))
+    )
     return np.float32(predicted) / total, np.float32(true) / total
 
 

@@ -41,7 +41,7 @@ def score(prediction: Mask, truth: Mask, *, rule: Rule = "evaluator") -> MaskSco
     """
     from reference.segmentation.overlap import count_overlap
 
-    values, marks = _flat(prediction, truth)
+    values, marks = np.ravel(prediction), _marks(truth, _shape(prediction))
     cut = np.float32(_cut(rule))
     if values.dtype != np.float32:
         values = (values > cut).astype(np.float32)
@@ -49,34 +49,6 @@ def score(prediction: Mask, truth: Mask, *, rule: Rule = "evaluator") -> MaskSco
     if bits > 1:
         raise _not_binary(truth)
     return _score(intersection, union, rule)
-
-
-@dataclass(frozen=True)
-class PackedMask:
-    """A predicted mask at a bit a pixel, to be compared with several truths.
-
-    `bits` is uint8, `pixels` how many of them are set, `shape` without axes of 1 in front.
-    """
-
-    bits: npt.NDArray[np.uint8]
-    pixels: int
-    shape: tuple[int, ...]
-    rule: Rule
-
-    @classmethod
-    def of(cls, prediction: Mask, *, rule: Rule = "evaluator") -> "PackedMask":
-        """Packs what is true of a prediction by the rule."""
-        bits = np.packbits(np.ravel(prediction > _cut(rule)))
-        return cls(bits, _ones(bits), _shape(prediction), rule)
-
-    def score(self, truth: Mask) -> MaskScore:
-        """The same numbers and errors as `score(prediction, truth, rule=rule)`."""
-        marks = _marks(truth, self.shape)
-        if marks.max(initial=0) > 1:
-            raise _not_binary(truth)
-        bits = np.packbits(marks)
-        intersection = _ones(self.bits & bits)
-        return _score(intersection, self.pixels + _ones(bits) - intersection, self.rule)
 
 
 class MaskMean:
@@ -116,10 +88,6 @@ def _score(intersection: int, union: int, rule: Rule) -> MaskScore:
     return MaskScore(iou, intersection, union)
 
 
-def _flat(prediction: Mask, truth: Mask) -> tuple[Mask, npt.NDArray[np.uint8]]:
-    return np.ravel(prediction), _marks(truth, _shape(prediction))
-
-
 def _marks(truth: Mask, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
     """The truth as flat uint8; what does not fit becomes 255."""
     if _shape(truth) != shape:
@@ -153,9 +121,3 @@ def _shape(mask: Mask) -> tuple[int, ...]:
     while len(shape) > 2 and shape[0] == 1:
         shape = shape[1:]
     return shape
-
-
-def _ones(bits: npt.NDArray[np.uint8]) -> int:
-    whole = len(bits) // 8 * 8
-    words = np.bitwise_count(bits[:whole].view(np.uint64)).sum()
-    return int(words) + int(np.bitwise_count(bits[whole:]).sum())

@@ -14,7 +14,7 @@ def count_overlap(
 ) -> tuple[int, int, int]:
     """Intersection and union in pixels, and the bits that the values of the truth have set.
 
-    Both masks are flat and of one length. Where the bits are more than 1, the counts mean nothing.
+    Both masks are flat and of one length. Bits above 1 mean that the counts say nothing.
     """
     intersection, union = 0, 0
     bits = np.int32(0)

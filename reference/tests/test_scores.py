@@ -2,11 +2,17 @@
 
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 
+from reference.depth.dataset import Truth
 from reference.errors import SubmissionError
 from reference.install import install_command
+from reference.kernels import kernel
+from reference.registry import find_track
 from reference.scores import at_least_one, pairs
 
 METRICS = "".join(
@@ -51,3 +57,46 @@ except reference.errors.SubmissionError as error:
     print(error.remedy)
 """)
     assert done.stdout == f"{install_command('score')}\n", done.stderr
+
+
+@kernel
+def until_set(flags):
+    """How many looks it takes to see a flag that another thread sets, -1 for too many."""
+    for i in range(1 << 31):
+        if flags[i & 1023]:
+            return i
+    return -1
+
+
+def test_a_kernel_holds_up_no_other_thread():
+    flags = np.zeros(1024, np.uint8)
+    until_set(flags + np.uint8(1))  # compiles
+    threading.Timer(0.05, flags.fill, (1,)).start()
+    assert until_set(flags) > 0, "the timer's thread had no turn while the kernel ran"
+
+
+def examples(track):
+    """Predictions and truths, by number."""
+    for number in range(6):
+        random = np.random.default_rng(number)
+        if track == "depth":
+            truth = random.integers(500, 3000, (60, 80)).astype(np.uint16)
+            guess = (truth / 1000 + random.normal(0, 0.1, truth.shape)).astype(np.float32)
+            yield guess[None, None], Truth(truth, random.integers(0, 3, truth.shape, np.uint8))
+        elif track == "segmentation":
+            yield random.random((300, 200), np.float32), random.integers(0, 2, (300, 200), np.uint8)
+        else:
+            logits = random.standard_normal((1, 19, 16, 32), np.float32)
+            yield logits, random.integers(0, 19, (128, 256), np.uint8)
+
+
+@pytest.mark.parametrize("track", ["depth", "segmentation", "pidnet"])
+def test_threads_score_to_the_bit_as_one_does(track):
+    measure = find_track(track).room("metric").METRIC.measure
+    pairs = list(examples(track)) * 4
+    alone = [measure.score(*pair) for pair in pairs]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda pair: measure.score(*pair), pairs))
+    assert [found.numbers for found in together] == [found.numbers for found in alone]
+    for one, other in zip(together, alone, strict=True):
+        assert np.array_equal(one.array, other.array)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reference.errors import SubmissionError
-from reference.segmentation.metric import MaskMean, MaskScore, PackedMask, score
+from reference.segmentation.metric import MaskMean, MaskScore, score
 from reference.tests import plain_metrics as plain
 
 REPEATABLE = settings(derandomize=True, deadline=None, database=None, max_examples=150)
@@ -35,7 +35,6 @@ def masks(draw):
 def test_the_score_is_the_evaluators_to_the_bit(pair):
     prediction, truth = pair
     assert score(prediction, truth).iou == plain.iou(prediction, truth)
-    assert PackedMask.of(prediction).score(truth) == score(prediction, truth)
 
 
 @REPEATABLE
@@ -44,7 +43,6 @@ def test_the_page_cuts_at_zero_and_counts_in_percent(pair):
     prediction, truth = pair
     found = score(prediction, truth, rule="page")
     assert found.iou == 100 * plain.iou(np.where(prediction > 0, 1.0, 0.0), truth)
-    assert PackedMask.of(prediction, rule="page").score(truth) == found
 
 
 def test_blocks_do_not_show():
@@ -83,9 +81,8 @@ def test_a_perfect_mask_is_just_below_one():
 def test_a_truth_of_0_and_255_is_refused_and_not_scored_at_a_hundredth():
     prediction, truth = np.ones((8, 8), np.float32), np.full((8, 8), 255, np.uint8)
     assert plain.iou(prediction, truth) == pytest.approx(1 / 255)
-    for call in (score, lambda p, t: PackedMask.of(p).score(t)):
-        with pytest.raises(SubmissionError, match=r"values in 255\.\.255, not 0 and 1"):
-            call(prediction, truth)
+    with pytest.raises(SubmissionError, match=r"values in 255\.\.255, not 0 and 1"):
+        score(prediction, truth)
 
 
 @pytest.mark.parametrize("value", [-1, 2, 256, 257])
@@ -105,9 +102,8 @@ def test_a_truth_of_floats_is_refused():
 def test_shapes_that_would_broadcast_are_refused(shape):
     prediction, truth = np.ones((4, 4)), np.ones(shape, np.uint8)
     assert plain.iou(prediction, truth) > 0
-    for call in (score, lambda p, t: PackedMask.of(p).score(t)):
-        with pytest.raises(SubmissionError, match="give both the same height and width"):
-            call(prediction, truth)
+    with pytest.raises(SubmissionError, match="give both the same height and width"):
+        score(prediction, truth)
 
 
 def test_axes_of_one_in_front_do_no_harm():
