@@ -91,12 +91,46 @@ class Joint:
 
 
 @dataclass(frozen=True)
+class OfClass:
+    """The score of one class, in the unit of the headline's column; NaN for one that is nowhere.
+    So many `items` have it in their truth.
+    """
+
+    name: str
+    value: float
+    items: int
+
+
+# From the items that have an answer, each with what became of it.
+ByClass = Callable[[Sequence[tuple[Item, Result]]], Sequence[OfClass]]
+
+
+@dataclass(frozen=True)
 class Metric:
-    """From answers to the number of a data set. Without `joint` the first part's items have it."""
+    """From answers to the number of a data set. Without `joint` the first part's items have it.
+
+    `classes` are the scores class by class, where the track has any.
+    """
 
     headline: Headline
     measure: Measure
     joint: Joint | None = None
+    classes: ByClass | None = None
+
+
+def means_by(class_of: Callable[[Item], str], column: str) -> ByClass:
+    """The mean of a column over the items of each class; those whose class is not said are left
+    out.
+    """
+
+    def classes(found: Sequence[tuple[Item, Result]]) -> list[OfClass]:
+        values: dict[str, list[float]] = {}
+        for item, result in found:
+            if name := class_of(item):
+                values.setdefault(name, []).append(result.numbers[column])
+        return [OfClass(name, float(np.mean(own)), len(own)) for name, own in values.items()]
+
+    return classes
 
 
 def pairs(

@@ -79,11 +79,11 @@ def svg(chart: Chart) -> str:
 
 
 def _numbers(chart: Chart) -> Iterator[float]:
+    """All that has to be on the scale."""
     yield from chart.values
     for ends in chart.spans:
         yield from ends
-    if chart.limit is not None:
-        yield chart.limit
+    yield from (number for number in (chart.limit, chart.top) if number is not None)
 
 
 def _trace(chart: Chart) -> list[str]:

@@ -33,8 +33,8 @@ class Chart:
     """Values to be drawn: horizontal `bars`, or a `trace` on a logarithmic scale.
 
     `marked` is the index of the value that stands out. Of bars `spans` are the intervals of the
-    values, if they have any, and `limit` what they are held to, in `unit` as well. NaN is a value
-    that there is not.
+    values, if they have any, `limit` what they are held to, in `unit` as well, and `top` the most
+    that there can be, where there is one. NaN is a value that there is not.
     """
 
     kind: Literal["bars", "trace"]
@@ -46,6 +46,7 @@ class Chart:
     marked: int | None = None
     spans: tuple[tuple[float, float], ...] = ()
     limit: float | None = None
+    top: float | None = None
 
 
 @dataclass(frozen=True)

@@ -45,12 +45,7 @@ def check_target(target: Path) -> None:
     """Makes the folder; raises SubmissionError where no report can be written to `target`."""
     files = _files(target)
     if any(path.suffix in (".html", ".md") for path in files):
-        try:
-            import jinja2  # noqa: F401 - needed at the end of a run, missed at its start
-        except ImportError:
-            raise SubmissionError(
-                "--report needs Jinja2, which is not installed", install_command("report")
-            ) from None
+        need_jinja("--report")
     folder = files[0].parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -60,6 +55,16 @@ def check_target(target: Path) -> None:
     except OSError as error:
         raise SubmissionError(
             f"--report {target} cannot be written ({error.strerror})", "name a folder of your own"
+        ) from None
+
+
+def need_jinja(option: str) -> None:
+    """What is needed at the end of a run is missed at its start: raises SubmissionError."""
+    try:
+        import jinja2  # noqa: F401 - for this alone
+    except ImportError:
+        raise SubmissionError(
+            f"{option} needs Jinja2, which is not installed", install_command("report")
         ) from None
 
 

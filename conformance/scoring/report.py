@@ -10,7 +10,7 @@ from conformance.scoring.store import Run
 from conformance.scoring.summary import Comparison, Summary
 from reference.datasets.items import Finding
 from reference.errors import SubmissionError, one_line
-from reference.scores import Remarks, Result
+from reference.scores import OfClass, Remarks, Result
 from reference.tracks import Track
 
 _SHOWN = 5
@@ -20,7 +20,8 @@ _SHOWN = 5
 class Scoring:
     """Everything that the report of a run says. `new` items were scored now, the others before;
     `lost` are the errors of parts, such as the text that could not be embedded, `chance` is the
-    headline's, `remarks` are what the scores together say of themselves.
+    headline's, `remarks` are what the scores together say of themselves, `classes` the scores by
+    class.
     """
 
     track: Track
@@ -34,6 +35,7 @@ class Scoring:
     new: int = 0
     chance: float | None = None
     remarks: Remarks = ()
+    classes: tuple[OfClass, ...] = ()
 
     @property
     def failed(self) -> bool:

@@ -13,10 +13,12 @@ from pathlib import Path
 
 from conformance.outputs import made_room
 from conformance.report.progress import ProgressLine, stderr_progress
+from conformance.report.writers import need_jinja
 from conformance.scoring.datasets import Dataset, open_dataset
 from conformance.scoring.engines import Engine
 from conformance.scoring.job import Job
 from conformance.scoring.kept import keep_score, read_scores, score_of
+from conformance.scoring.page import write_page
 from conformance.scoring.pictures import draw, drawers
 from conformance.scoring.recorded import ANSWERS, open_scored
 from conformance.scoring.report import Scoring, score_report, write_table
@@ -51,6 +53,7 @@ class Options:
     table: Path | None = None
     compare: Path | None = None
     keep: Path | None = None
+    html: Path | None = None
 
 
 def score_submission(
@@ -78,6 +81,8 @@ def scored(track: Track, data: Path, specs: Sequence[str], options: Options) -> 
             keep_score(options.keep, kept)
         if options.table is not None:
             write_table(options.table, scoring.summary)
+        if options.html is not None:
+            write_page(options.html, scoring)
         drawn = []
         if options.pictures is not None:
             job = scorer.job(specs, track.parts[0].name)
@@ -97,8 +102,10 @@ def check_options(track: Track, options: Options) -> None:
     if options.runtime not in runtimes:
         raise unknown(f"unknown runtime {options.runtime!r}", options.runtime, runtimes)
     find_device(options.device)
-    for path in filter(None, (options.table, options.keep)):
+    for path in filter(None, (options.table, options.keep, options.html)):
         made_room(path)
+    if options.html is not None:
+        need_jinja("--html")
     if options.keep is not None and options.keep.exists():
         read_scores(options.keep)
     if options.compare not in (None, options.results):
@@ -250,6 +257,9 @@ class Scorer:
             if result.error
         ]
         summary = summarise(self._metric.headline, items, own)
+        answered = [(item, own[item.id]) for item in items if item.id in own]
+        answered = [(item, result) for item, result in answered if not result.error]
+        classes = self._metric.classes if answered else None
         return Scoring(
             self._track,
             run,
@@ -258,6 +268,7 @@ class Scorer:
             summary,
             tuple(lost),
             tuple(self._comparisons(run, own)),
+            classes=tuple(classes(answered)) if classes else (),
         )
 
     def _comparisons(self, run: Run, own: dict[str, Result]) -> list[Comparison]:

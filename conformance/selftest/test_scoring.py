@@ -75,7 +75,7 @@ def test_the_number_is_the_metrics(
     data = fixture(f"samples/{track}")
     arguments = score(track, data, written[track], tmp_path / "r.sqlite")
     more = ["--table", str(tmp_path / "t.csv"), "--pictures", str(tmp_path / "worst")]
-    more += ["--keep", str(tmp_path / "kept.json")]
+    more += ["--keep", str(tmp_path / "kept.json"), "--html", str(tmp_path / "page.html")]
     assert main([*arguments, *more]) == 0
     told = capsys.readouterr().out
     dataset = open_dataset(find_track(track), data)
@@ -92,6 +92,7 @@ def test_the_number_is_the_metrics(
             confusion.add(answer, truth)
         wanted = confusion.score().miou
     assert f" {wanted:.4f} (95 % interval " in told
+    assert f" {wanted:.2f}</h1>" in (tmp_path / "page.html").read_text()
     (kept,) = read_scores(tmp_path / "kept.json")
     assert (kept.runtime, kept.submission, kept.items) == ("ort", "model.onnx", len(dataset.items))
     assert kept.value == pytest.approx(wanted)

@@ -6,6 +6,7 @@ import click
 
 from conformance.device.history import read_saved
 from conformance.outputs import made_room
+from conformance.report.writers import need_jinja
 from conformance.scoring.leaderboard import as_csv, as_document, as_html, as_text
 from conformance.scoring.ranking import Clock, rank
 from conformance.verbs import PATH, Found, in_json, model_track
@@ -50,6 +51,8 @@ def command(
     clock = Clock(options.device, saved, not no_estimate)
     for file in filter(None, (table, html)):
         made_room(file)
+    if html:
+        need_jinja("--html")
     entries = rank(contract, data, submissions, options, clock)
     title = one_line(f"{contract.id} on {data.resolve().name}, {options.device}")
     for path, text in ((table, as_csv(contract, entries)), (html, "")):

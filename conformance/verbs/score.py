@@ -24,6 +24,7 @@ from reference.registry import find_track
 @click.option(
     "--keep", type=PATH, metavar="FILE.json", help="Keep the score for baselines and reports."
 )
+@click.option("--html", type=PATH, metavar="FILE.html", help="Write a page, with bars by class.")
 @click.option("--pictures", type=PATH, metavar="DIR", help="Draw the worst items.")
 @click.option(
     "--compare", type=PATH, metavar="FILE", help="Compare with the runs of a file of results."
@@ -36,6 +37,7 @@ def command(
     computing: Computing,
     table: Path | None,
     keep: Path | None,
+    html: Path | None,
     pictures: Path | None,
     compare: Path | None,
 ) -> Found:
@@ -45,7 +47,7 @@ def command(
         _refuse_more(contract.id)
         return score_answers(contract, data, submission)
     options = replace(
-        computing(contract), pictures=pictures, table=table, compare=compare, keep=keep
+        computing(contract), pictures=pictures, table=table, compare=compare, keep=keep, html=html
     )
     found = scored(contract, data, submission, options)
     return score_report(found), int(found.failed), score_values(found)

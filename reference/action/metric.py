@@ -13,7 +13,7 @@ import numpy.typing as npt
 from reference.action.contract import CLASSES
 from reference.action.dataset import Truth
 from reference.errors import SubmissionError
-from reference.scores import Headline, Measure, Metric, Scored, at_least_one, not_finite
+from reference.scores import Headline, Measure, Metric, Scored, at_least_one, means_by, not_finite
 
 Array = npt.NDArray[Any]
 
@@ -90,4 +90,5 @@ def _tied(row: Array, label: int) -> str:
 METRIC = Metric(
     Headline("Top-1", "top1", 100.0, chance=lambda items: 1 / len(CLASSES)),
     Measure("Top-1 and Top-5 1", _scored),
+    classes=means_by(lambda item: CLASSES[item.truth.number].replace("_", " "), "top1"),
 )

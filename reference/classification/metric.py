@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from reference.classes import name_of
 from reference.classification.contract import CLASSES
 from reference.datasets.items import Item
 from reference.errors import SubmissionError
@@ -24,6 +25,7 @@ from reference.scores import (
     Result,
     Scored,
     at_least_one,
+    means_by,
     not_finite,
 )
 
@@ -113,4 +115,5 @@ METRIC = Metric(
     Headline("accuracy", "correct", 100.0, chance=lambda items: CHANCE),
     Measure("accuracy 1", _scored),
     Joint("accuracy 1 joined", _together),
+    means_by(lambda item: name_of(float(item.truth), CLASSES), "correct"),
 )

@@ -3,14 +3,16 @@
 Sources: qai-hub-models, evaluators/segmentation_evaluator.py and utils/compare.py (compute_psnr).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from reference.datasets.items import Item
 from reference.errors import SubmissionError
-from reference.scores import Headline, Measure, Metric, Scored, not_finite
+from reference.scores import Headline, Measure, Metric, OfClass, Result, Scored, not_finite
 
 CLASSES = 19  # Cityscapes train ids 0..18
 IGNORED = 255
@@ -95,10 +97,24 @@ def _scored(prediction: npt.NDArray[Any], truth: npt.NDArray[Any]) -> Scored:
     return Scored({"miou": confusion.score().miou}, confusion.matrix, not_finite(prediction))
 
 
+def _by_class(found: Sequence[tuple[Item, Result]]) -> list[OfClass]:
+    """Of all frames together; a frame counts for the classes of its truth."""
+    from reference.pidnet.pictures import CITYSCAPES
+
+    matrices = np.stack([np.asarray(result.array) for _, result in found])
+    frames = (matrices.sum(axis=2) > 0).sum(axis=0)
+    iou = _iou(matrices.sum(axis=0))
+    return [
+        OfClass(name, float(iou[index]), int(frames[index]))
+        for index, (name, _) in enumerate(CITYSCAPES)
+    ]
+
+
 METRIC = Metric(
     # Of all frames together, not the mean of the frames.
     Headline("mIoU of 19 classes", "miou", pooled=pooled_miou),
     Measure("confusion 1", _scored),
+    classes=_by_class,
 )
 
 

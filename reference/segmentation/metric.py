@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reference.errors import SubmissionError
-from reference.scores import Headline, Measure, Metric, Scored, at_least_one, not_finite
+from reference.scores import Headline, Measure, Metric, Scored, at_least_one, means_by, not_finite
 
 Rule = Literal["evaluator", "page"]
 Mask = npt.NDArray[Any]
@@ -74,7 +74,11 @@ def _scored(prediction: Mask, truth: Mask) -> Scored:
     return Scored(numbers, note=not_finite(prediction))
 
 
-METRIC = Metric(Headline("mIoU", "iou", 100.0), Measure("IoU 1", _scored))
+METRIC = Metric(
+    Headline("mIoU", "iou", 100.0),
+    Measure("IoU 1", _scored),
+    classes=means_by(lambda item: str(item.truth.category), "iou"),
+)
 
 
 def _cut(rule: Rule) -> float:
