@@ -1,6 +1,7 @@
 """What scoring found: the number, how sure it is, the worst items and what went wrong."""
 
 import csv
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +95,14 @@ def score_values(scoring: Scoring) -> dict[str, Any]:
         "high": scaled(bounds.high if bounds else None),
         "chance": scaled(scoring.chance),
         "means": summary.columns,
+        "classes": [
+            {
+                "class": each.name,
+                "score": None if math.isnan(each.value) else each.value * scale,
+                "items": each.items,
+            }
+            for each in scoring.classes
+        ],
         "data": scoring.data,
         "data_sha256": run.data,
         "items": len(summary.results),

@@ -38,8 +38,8 @@ from conformance.selftest.reports import (
 from conformance.selftest.test_report import FILES, SCHEMA
 from reference.depth.contract import DEPTH_2025
 from reference.pictures import NOT_A_NUMBER, coloured
+from reference.pidnet.cityscapes import CITYSCAPES
 from reference.pidnet.contract import PIDNET
-from reference.pidnet.pictures import CITYSCAPES
 from reference.segmentation.contract import SEGMENTATION_2025
 
 

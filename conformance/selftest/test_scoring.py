@@ -23,7 +23,7 @@ from conformance.selftest import models
 from conformance.selftest.samples import MISBEHAVING, copied, grey_depth, many_texts
 from reference.data import fixture
 from reference.install import install_command
-from reference.pidnet.pictures import CITYSCAPES
+from reference.pidnet.cityscapes import CITYSCAPES
 from reference.registry import find_track
 from reference.scores import Result
 

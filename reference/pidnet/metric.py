@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from reference.datasets.items import Item
 from reference.errors import SubmissionError
+from reference.pidnet.cityscapes import CITYSCAPES
 from reference.scores import Headline, Measure, Metric, OfClass, Result, Scored, not_finite
 
-CLASSES = 19  # Cityscapes train ids 0..18
+CLASSES = len(CITYSCAPES)  # train ids 0..18
 IGNORED = 255
 
 _PEAK_FLOOR, _NOISE_FLOOR = 1e-5, 1e-10  # eps and eps2 of compute_psnr
@@ -99,8 +100,6 @@ def _scored(prediction: npt.NDArray[Any], truth: npt.NDArray[Any]) -> Scored:
 
 def _by_class(found: Sequence[tuple[Item, Result]]) -> list[OfClass]:
     """Of all frames together; a frame counts for the classes of its truth."""
-    from reference.pidnet.pictures import CITYSCAPES
-
     matrices = np.stack([np.asarray(result.array) for _, result in found])
     frames = (matrices.sum(axis=2) > 0).sum(axis=0)
     iou = _iou(matrices.sum(axis=0))

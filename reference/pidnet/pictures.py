@@ -4,32 +4,11 @@ import numpy as np
 
 from reference import pictures as draw
 from reference.pictures import NOT_A_NUMBER, Array, Drawing, Legend, Pixels
+from reference.pidnet.cityscapes import CITYSCAPES
 from reference.pidnet.metric import IGNORED
 
 NOTE = "Colours of Cityscapes. The suite's photographs are no street scenes."
 
-# The 19 classes of training with their colours: cityscapesScripts, helpers/labels.py.
-CITYSCAPES = (
-    ("road", (128, 64, 128)),
-    ("sidewalk", (244, 35, 232)),
-    ("building", (70, 70, 70)),
-    ("wall", (102, 102, 156)),
-    ("fence", (190, 153, 153)),
-    ("pole", (153, 153, 153)),
-    ("traffic light", (250, 170, 30)),
-    ("traffic sign", (220, 220, 0)),
-    ("vegetation", (107, 142, 35)),
-    ("terrain", (152, 251, 152)),
-    ("sky", (70, 130, 180)),
-    ("person", (220, 20, 60)),
-    ("rider", (255, 0, 0)),
-    ("car", (0, 0, 142)),
-    ("truck", (0, 0, 70)),
-    ("bus", (0, 60, 100)),
-    ("train", (0, 80, 100)),
-    ("motorcycle", (0, 0, 230)),
-    ("bicycle", (119, 11, 32)),
-)
 _RARE = 0.005  # the share of the picture below which a class is not in the legend
 _ODD = 254  # beside the classes and what is ignored
 _TABLE = np.zeros((256, 3), np.uint8)

@@ -8,7 +8,7 @@ from reference.depth import pictures as depth
 from reference.depth.dataset import Truth
 from reference.pictures import MASK, NOT_A_NUMBER, coloured, cropped, css, photograph, resized, told
 from reference.pidnet import pictures as pidnet
-from reference.pidnet.pictures import CITYSCAPES
+from reference.pidnet.cityscapes import CITYSCAPES
 from reference.retrieval import pictures as retrieval
 from reference.scores import Result
 from reference.segmentation import pictures as segmentation
