@@ -55,6 +55,11 @@ class Dataset:
         """What is wrong with names, numbers and lists; the files' content is not read for it."""
         return self._index.findings
 
+    @property
+    def files(self) -> frozenset[Path]:
+        """Every file that the data set is made of."""
+        return self._index.files
+
     def of(self, part: str) -> list[Item]:
         """The items that the part takes."""
         return [item for item in self.items if item.part == part]
@@ -86,7 +91,7 @@ class Dataset:
         that cannot be read.
         """
         sha = hashlib.sha256()
-        files = sorted(self._index.files)
+        files = sorted(self.files)
         for count, path in enumerate(files):
             tick(count, len(files))
             name = Path(os.path.relpath(path, self.folder)).as_posix()

@@ -12,8 +12,8 @@ from reference.tracks import Part, Track
 class Job:
     """One part of one submission on one data set.
 
-    It goes to other processes, and to other machines where `data` and the files in `submission`
-    are on a shared disk. `threads` is for each model, 0 for what the runtime takes by itself.
+    It goes to other processes, and to other machines: `scoring/cargo.py` brings its files to those
+    that share no disk. `threads` is for each model, 0 for what the runtime takes by itself.
     """
 
     track_id: str
