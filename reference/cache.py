@@ -1,13 +1,15 @@
-"""Keeps what was compiled, by the content of the model and everything that decides the result."""
+"""Keeps what was compiled or exported, by all that decides what comes of it."""
 
 import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,32 +19,69 @@ _MANIFEST = "files.json"  # written last: an entry without it, or that differs f
 
 _DRAFT = ".draft-"
 _ABANDONED_SECONDS = 7 * 86400.0
+_IN_USE_SECONDS = 3600.0  # since an entry was found last: somebody may still work with it
+_LIMIT = "10GB"
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(?:([kMGT])(i?))?B?", re.IGNORECASE)
+# What an entry is, by a file that only such entries have.
+_KINDS = {
+    "compiled.json": "compiled models",
+    "reference.json": "exported references",
+    "artifact.json": "files of the local AI Hub",
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is kept under one key: its `kind` in words, bytes, and when it was last used, in seconds
+    since the epoch.
+    """
+
+    folder: Path
+    kind: str
+    size: int
+    used: float
 
 
 class Cache:
     """A folder of entries, each a folder of files. Processes may share it.
 
-    It is `folder`, or `LPCVC_CACHE`, or the platform's cache folder of the user.
+    It is `folder`, or `LPCVC_CACHE`, or the platform's cache folder of the user. What is written
+    beyond `LPCVC_CACHE_LIMIT` takes the place of what has been unused for longest.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or default_folder()
+
+    @property
+    def writable(self) -> bool:
+        """Whether something can be kept; the folder is made."""
+        with contextlib.suppress(OSError):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        return os.access(self.folder, os.W_OK)
 
     def find(self, key: str) -> Path | None:
         """The entry, None if it is not there or not as it was written."""
         entry = self.folder / key
         try:
             manifest = json.loads((entry / _MANIFEST).read_text(encoding="utf-8"))
-            return entry if manifest == _digests(entry) else None
+            if manifest != _digests(entry):
+                return None
         except (OSError, ValueError):
             return None
+        with contextlib.suppress(OSError):  # of somebody else
+            os.utime(entry / _MANIFEST)
+        return entry
 
     @contextlib.contextmanager
     def fill(self, key: str) -> Iterator[Path]:
-        """A folder to write into, which becomes the entry when all went well."""
+        """A folder to write into, which becomes the entry when all went well.
+
+        Raises SubmissionError where nothing can be written, or the limit is no size.
+        """
+        limit = default_limit()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            draft = Path(tempfile.mkdtemp(dir=self.folder, prefix=_DRAFT))
+            draft = self._draft()
         except OSError as error:
             raise SubmissionError(
                 f"the cache folder {self.folder} cannot be written ({error.strerror})",
@@ -58,6 +97,36 @@ class Cache:
                     os.replace(draft, self.folder / key)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
+        self.prune(limit, _IN_USE_SECONDS)
+
+    def entries(self) -> list[Entry]:
+        """Everything that is kept, what has been unused for longest first."""
+        try:
+            folders = [place for place in self.folder.iterdir() if _is_entry(place)]
+        except OSError:
+            return []
+        return sorted(filter(None, map(_entry, folders)), key=lambda entry: entry.used)
+
+    def prune(self, limit: int, unused: float = 0.0) -> list[Entry]:
+        """Removes what has been unused for longest until `limit` bytes are left; what it removed.
+
+        What was used in the last `unused` seconds stays.
+        """
+        entries = self.entries()
+        size, removed = sum(entry.size for entry in entries), []
+        for entry in entries:
+            if size <= limit or time.time() - entry.used < unused:
+                break
+            with contextlib.suppress(OSError):
+                grave = self._draft()
+                os.replace(entry.folder, grave / entry.folder.name)  # gone for others at once
+                shutil.rmtree(grave, ignore_errors=True)
+                size -= entry.size
+                removed.append(entry)
+        return removed
+
+    def _draft(self) -> Path:
+        return Path(tempfile.mkdtemp(dir=self.folder, prefix=_DRAFT))
 
     def _sweep(self) -> None:
         """Removes what processes that were killed have left."""
@@ -65,6 +134,43 @@ class Cache:
             with contextlib.suppress(OSError):
                 if time.time() - draft.stat().st_mtime > _ABANDONED_SECONDS:
                     shutil.rmtree(draft, ignore_errors=True)
+
+
+def _is_entry(place: Path) -> bool:
+    return not place.name.startswith(_DRAFT) and (place / _MANIFEST).is_file()
+
+
+def _entry(folder: Path) -> Entry | None:
+    """None where another process removes it."""
+    try:
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        used = (folder / _MANIFEST).stat().st_mtime
+    except OSError:
+        return None
+    kinds = (kind for name, kind in _KINDS.items() if (folder / name).exists())
+    return Entry(folder, next(kinds, "others"), size, used)
+
+
+def default_limit() -> int:
+    """The bytes that `LPCVC_CACHE_LIMIT` allows, 10 GB where it is not set.
+
+    Raises SubmissionError for what is no size.
+    """
+    given = os.environ.get("LPCVC_CACHE_LIMIT") or _LIMIT
+    return parse_size(given, "LPCVC_CACHE_LIMIT")
+
+
+def parse_size(text: str, what: str) -> int:
+    """The bytes of `2GB`, `1.5 GiB`, `500MB` or `0`; `what` is said where it is none of these.
+
+    Raises SubmissionError.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise SubmissionError(f"{what} {text!r} is no size", "write it as 500MB, 2GB or 1.5GiB")
+    number, prefix, binary = match.groups()
+    power = " kMGT".lower().index((prefix or " ").lower())
+    return int(float(number) * (1024 if binary else 1000) ** power)
 
 
 def default_folder() -> Path:

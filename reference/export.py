@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from reference.errors import SubmissionError
+from reference.exported import keep_exported
 from reference.install import install_command
 from reference.registry import all_tracks
 from reference.torch_forward import in_order, of_inputs_alone, reason
@@ -172,19 +173,23 @@ def export_reference(
 ) -> dict[str, Path]:
     """Write each part of the track's reference model into `folder`; the files by part name.
 
-    `form` is `onnx` or `torchscript`. Raises SubmissionError for another form, and as
-    `build_reference` does.
+    `form` is `onnx` or `torchscript`. The user's cache keeps them for the next time. Raises
+    SubmissionError for another form, and as `build_reference` does.
     """
     if form not in _SUFFIXES:
         raise SubmissionError(f"unknown form {form!r}", f"choose one of: {', '.join(_SUFFIXES)}")
-    models = build_reference(track, weights, resolution)
     export = export_onnx if form == "onnx" else export_torchscript
-    return {
-        part.name: export(
-            models[part.name], part, folder / f"{track.id}-{part.name}{_SUFFIXES[form]}"
-        )
-        for part in track.parts
-    }
+
+    def write(into: Path) -> dict[str, Path]:
+        models = build_reference(track, weights, resolution)
+        return {
+            part.name: export(
+                models[part.name], part, into / f"{track.id}-{part.name}{_SUFFIXES[form]}"
+            )
+            for part in track.parts
+        }
+
+    return keep_exported(track, folder, form, weights, resolution, write)
 
 
 @contextmanager

@@ -58,7 +58,7 @@ class ModelProcess(ChildProcess):
         names: list[str] = self.ask("trace", **own)["inputs"]
         return names
 
-    def reference(self, track: str, folder: Path, weights: Path | None) -> dict[str, str]:
+    def reference(self, track: str, folder: Path, weights: Path | None) -> dict[str, Path]:
         """Writes the reference model of a track as ONNX into `folder`; the files by part.
 
         Raises SubmissionError where the weights or a library do not allow it.
@@ -72,8 +72,7 @@ class ModelProcess(ChildProcess):
             ) from None
         for note in answer["notes"]:
             warnings.warn(note, CheckpointWarning, stacklevel=2)
-        paths: dict[str, str] = answer["paths"]
-        return paths
+        return {part: Path(path) for part, path in answer["paths"].items()}
 
 
 def export_onnx(model: Model, track: str, path: Path, limits: Limits, tick: Tick) -> None:

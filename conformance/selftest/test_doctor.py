@@ -10,6 +10,7 @@ import pytest
 from conformance import cli
 from conformance.verbs import doctor
 from conformance.verbs.doctor import Finding, examine
+from reference.cache import Cache
 from reference.npu.devices import all_devices
 
 TOKEN = "8b7c1d-secret"
@@ -144,13 +145,14 @@ def test_what_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["browser"][0].state == "missing"
 
 
-def test_the_cache(configured: Path) -> None:
-    (found,) = findings()["compiled models"]
-    assert found.seen == f"{configured / 'cache'}: 0 models, 0.0 kB; may be deleted"
-    (configured / "cache" / "key").mkdir(parents=True)
-    (configured / "cache" / "key" / "compiled.json").write_text("{}" * 1000)
-    (found,) = findings()["compiled models"]
-    assert found.seen.endswith("cache: 1 models, 2.0 kB; may be deleted")
+def test_the_cache(configured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LPCVC_CACHE_LIMIT", "1500MB")
+    (found,) = findings()["cache"]
+    assert found.seen == f"{configured / 'cache'}: 0 models, 0.0 kB of 1.5 GB"
+    with Cache().fill("key") as draft:
+        (draft / "compiled.json").write_text("{}" * 1000)
+    (found,) = findings()["cache"]
+    assert found.seen.endswith("cache: 1 models, 2.1 kB of 1.5 GB")
 
 
 def test_online_asks_the_hub(configured: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from conformance.report.progress import stderr_progress
 from conformance.submission.graph import megabytes
 from conformance.submission.standard import MAX_IR, MAX_OPSET
 from conformance.verbs import Found, in_json
+from reference.cache import Cache, default_limit
 from reference.errors import SubmissionError, one_line
 from reference.install import PROJECT, install_command
 from reference.npu.devices import all_devices
@@ -168,26 +169,17 @@ def _machine() -> Iterator[Finding]:
 
 
 def _cache() -> Iterator[Finding]:
-    from reference.cache import default_folder
-
-    try:
-        folder = default_folder()
-    except ImportError:
+    cache = Cache()
+    if not cache.writable:
+        seen = f"{cache.folder} cannot be written"
         yield Finding(
-            "compiled models", "missing", "platformdirs is not installed", install_command("npu")
+            "cache", "clash", seen, "set LPCVC_CACHE to a folder of your own", broken=True
         )
         return
-    there = next(place for place in (folder, *folder.parents) if place.exists())
-    if not os.access(there, os.W_OK):
-        remedy = "set LPCVC_CACHE to a folder of your own"
-        yield Finding(
-            "compiled models", "clash", f"{folder} cannot be written", remedy, broken=True
-        )
-        return
-    files = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
-    models = sum(path.name == "compiled.json" for path in files)
-    size = megabytes(sum(path.stat().st_size for path in files))
-    yield Finding("compiled models", "ok", f"{folder}: {models} models, {size}; may be deleted")
+    entries = cache.entries()
+    size, limit = megabytes(sum(entry.size for entry in entries)), default_limit()
+    seen = f"{cache.folder}: {len(entries)} models, {size} of {limit / 1e9:g} GB"
+    yield Finding("cache", "ok", seen)
 
 
 def _browser() -> Iterator[Finding]:

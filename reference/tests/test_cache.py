@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from reference.cache import Cache, default_folder, model_digest
+from reference.cache import Cache, default_folder, model_digest, parse_size
 from reference.errors import SubmissionError
 from reference.tests.npu_models import FLOAT, model, net, one, save
 
@@ -88,6 +88,65 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SubmissionError, match="LPCVC_CACHE"), Cache(tmp_path / "file").fill("a"):
         pass
+
+
+def made(cache: Cache, *keys: str, size: int = 1000, age: float = 7200.0) -> None:
+    """Entries of one file and somewhat more than `size` bytes, the first unused for longest."""
+    for index, key in enumerate(keys):
+        write(cache, key, "x" * size)
+        then = time.time() - age + index
+        os.utime(cache.folder / key / "files.json", (then, then))
+
+
+def kept(cache: Cache) -> list[str]:
+    return [entry.folder.name for entry in cache.entries()]
+
+
+def test_beyond_the_limit_the_oldest_use_goes(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(cache, "a", "b", "c")
+    assert cache.find("a"), "used now"
+    assert kept(cache) == ["b", "c", "a"]
+    monkeypatch.setenv("LPCVC_CACHE_LIMIT", "3.6kB")
+    write(cache, "d", "x" * 1000)
+    assert kept(cache) == ["c", "a", "d"]
+    assert cache.find("d")
+    assert {path.name for path in cache.folder.iterdir()} == {"a", "c", "d"}, "no drafts"
+
+
+def test_what_was_used_in_the_last_hour_stays_beyond_the_limit(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(cache, "a", "b", age=1800)
+    monkeypatch.setenv("LPCVC_CACHE_LIMIT", "0")
+    write(cache, "c")
+    assert kept(cache) == ["a", "b", "c"]
+    assert [entry.folder.name for entry in cache.prune(0)] == ["a", "b", "c"], "asked for"
+    assert kept(cache) == []
+
+
+def test_what_others_keep_there_is_no_entry(cache: Cache) -> None:
+    made(cache, "a")
+    (cache.folder / "scores.sqlite").write_text("theirs")
+    (cache.folder / ".draft-x").mkdir()
+    assert kept(cache) == ["a"]
+    cache.prune(0)
+    assert {path.name for path in cache.folder.iterdir()} == {"scores.sqlite", ".draft-x"}
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("0", 0), ("12", 12), ("500MB", 5 * 10**8), ("1.5 GiB", 3 * 2**29), ("2g", 2 * 10**9)],
+)
+def test_sizes(text: str, size: int) -> None:
+    assert parse_size(text, "--to") == size
+
+
+@pytest.mark.parametrize("text", ["", "-1", "nan", "2 PB", "GB", "1e3"])
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(SubmissionError, match=f"--to '{text}' is no size"):
+        parse_size(text, "--to")
 
 
 def test_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
