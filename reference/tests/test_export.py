@@ -244,6 +244,7 @@ def test_no_warnings(tmp_path, recwarn):
 def test_export_reference_names_its_files(tmp_path, monkeypatch):
     models = {"image": Function(lambda _, image: image.mean((2, 3))), "text": Function(embed)}
     monkeypatch.setattr(export, "build_reference", lambda *_: models)
+    monkeypatch.setenv("LPCVC_CACHE", str(tmp_path / "cache"))
     for form, suffix in (("onnx", "onnx"), ("torchscript", "pt")):
         written = export_reference(RETRIEVAL_2026, tmp_path / form, form)
         assert written == {
@@ -252,7 +253,8 @@ def test_export_reference_names_its_files(tmp_path, monkeypatch):
         assert set((tmp_path / form).iterdir()) == set(written.values())
 
 
-def test_export_reference_with_weights(tmp_path, official):
+def test_export_reference_with_weights(tmp_path, official, monkeypatch):
+    monkeypatch.setenv("LPCVC_CACHE", str(tmp_path / "cache"))
     torch.save(official("pidnet_s"), tmp_path / "pidnet_s.pth")
     files = export_reference(PIDNET, tmp_path, "torchscript", tmp_path / "pidnet_s.pth")
     state = torch.jit.load(files["model"]).state_dict()
