@@ -1,7 +1,6 @@
 """What stands in `lpcvc.toml`, or under `[tool.lpcvc]` of pyproject.toml: options of every run."""
 
 import os
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +60,8 @@ def _table(file: Path) -> Any:
     text = file.read_bytes()
     if file.name == _SHARED and b"lpcvc" not in text:
         return None  # whether the rest of it can be read is not ours to tell
+    import tomllib
+
     try:
         whole = tomllib.loads(text.decode())
     except ValueError as error:

@@ -7,7 +7,6 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 PROJECT = "lpcvc-conformance"
 _ROOT = Path(__file__).resolve().parents[1]
@@ -49,6 +48,8 @@ def _command(program: str, origin: Mapping[str, Any], extra: str) -> str:
     elif urlsplit(url).scheme != "file":
         words.append(f"{PROJECT}{extras} @ {url}")
     else:
+        from urllib.request import url2pathname  # it brings a client of HTTP
+
         words += _local(Path(url2pathname(urlsplit(url).path)), origin, extras)
     return shlex.join(words)
 

@@ -8,7 +8,6 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from reference.closest import unknown
-from reference.contract_file import read_contract
 from reference.errors import SubmissionError, one_line
 from reference.tracks import SHARED_PREFIXES, Track
 
@@ -90,6 +89,8 @@ def find_track(name: str) -> Track:
     Raises SubmissionError for a track or an edition that does not exist, or a file that is none.
     """
     if name.endswith(".toml"):
+        from reference.contract_file import read_contract
+
         track = read_contract(Path(name), find_track)
         if track.id in packages():
             raise SubmissionError(

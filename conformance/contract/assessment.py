@@ -7,7 +7,6 @@ from typing import Any
 
 from conformance.assessment import BaseAssessment
 from conformance.contract.evidence import Evidence
-from conformance.mending.menders import with_advice
 from conformance.rulebook import Level, Rule, Verdict, rules_for, skipped
 from conformance.subject import Subject
 from reference.errors import SubmissionError
@@ -50,6 +49,8 @@ class Assessment(BaseAssessment):
 
     def _advised(self, rule: Rule, verdict: Verdict) -> Verdict:
         """What is broken, with that `lpcvc fix` mends it in the file that was given."""
+        from conformance.mending.menders import with_advice
+
         given = self.evidence.submission.models
         graphs = [
             (part, graph)

@@ -1,9 +1,10 @@
 """The items of the contract: every rule for every submission, or for the references without one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from conformance.contract.assessment import Assessment, assessment_of
-from conformance.contract.sections import contract_sections
+from conformance.report.document import Section
 from conformance.suite import Suite
 from conformance.wing import Case, RuleWing
 
@@ -27,7 +28,12 @@ class ContractWing(RuleWing[Assessment]):
         """None: packages have rules too."""
         return ()
 
-    shown = staticmethod(contract_sections)
+    @staticmethod
+    def shown(label: str, e: Any) -> Iterable[Section]:
+        """What it answered to photographs, and how far the answers are apart."""
+        from conformance.contract.sections import contract_sections
+
+        return contract_sections(label, e)
 
 
 WING = ContractWing
