@@ -15,7 +15,7 @@ from reference.registry import find_track
 
 ROOT = Path(__file__).parents[2]
 VERBS = {
-    *("bundle", "check", "compare", "compile", "data", "demo", "devices", "doctor"),
+    *("bundle", "cache", "check", "compare", "compile", "data", "demo", "devices", "doctor"),
     *("estimate", "export", "export-card", "fix", "gate"),
     *("hub", "inspect", "quantize", "rank", "rules", "score", "selftest", "submit"),
 }
@@ -109,7 +109,7 @@ def test_the_shell_completes(
 @pytest.mark.parametrize(
     ("command", "told"),
     [
-        ("chek", "No such command 'chek'; did you mean check?"),
+        ("chek", "No such command 'chek'; did you mean check or cache?"),
         ("hub serv", "No such command 'serv'; did you mean serve or users?"),
         ("compile a.onnx --trak depth", "No such option '--trak'; did you mean --track?"),
         ("gate a.onnx --pariti", "No such option '--pariti'; did you mean --parity or --strict?"),
