@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -38,6 +39,7 @@ _RUNTIMES = {
     "onnxruntime": "import onnxruntime as o; print(', '.join(o.get_available_providers()))",
     "torch": "import torch as t; print('CUDA' if t.cuda.is_available() else 'CPU')",
 }
+_OURS = ("dev", "docs")  # extras that work on this project takes, and its use does not
 _CLIENTS = ("qai-hub", "qai-hub-models", "transformers", "onnxruntime-qnn")
 
 
@@ -80,12 +82,21 @@ def _lines(found: Sequence[Finding]) -> list[str]:
 
 def examine(*, online: bool, progress: Callable[[str], None]) -> list[Finding]:
     """Everything there is to say of this machine; the network is used only where `online`."""
-    found = []
-    for look in (_python, _extras, _clashes, _runtimes, _npu, _machine, _cache, _browser):
-        progress(f"looking at {look.__name__.strip('_')}")
-        found += list(look())
-    progress("looking at AI Hub")
-    return [*found, *_hub(online)]
+    found: list[Finding] = []
+    looks: dict[str, Callable[[], Iterator[Finding]]] = {
+        "Python": _python,
+        "packages": _extras,
+        "versions": _clashes,
+        **{name: partial(_runtime, name, script) for name, script in _RUNTIMES.items()},
+        "the NPU compiler": _npu,
+        "the machine": _machine,
+        "the cache": _cache,
+        "AI Hub": partial(_hub, online),
+    }
+    for index, (name, look) in enumerate(looks.items()):
+        progress(f"looking at {name}, {100 * index // len(looks)} %")
+        found += look()
+    return found
 
 
 def _python() -> Iterator[Finding]:
@@ -123,7 +134,10 @@ def _clashes() -> Iterator[Finding]:
 
 
 def _onnx_writer() -> Iterator[Finding]:
-    """The versions that the onnx package writes where nothing else is said (rule COM-3)."""
+    """The versions that the onnx package writes where nothing else is said (rule COM-3).
+
+    No clash: what writes models here says its versions.
+    """
     import onnx
 
     ir, opset = int(onnx.IR_VERSION), int(onnx.defs.onnx_opset_version())
@@ -134,24 +148,23 @@ def _onnx_writer() -> Iterator[Finding]:
         )
         yield Finding(
             "versions",
-            "clash",
+            "ok",
             seen,
             "save with ir_version=10 and opset_version=17, or pip install 'onnx<=1.18.0'",
         )
 
 
-def _runtimes() -> Iterator[Finding]:
-    for name, script in _RUNTIMES.items():
-        version = installed(name)
-        if version is None:
-            yield Finding(name, "missing", "not installed", _bringing(name))
-            continue
-        problem, said = _run(script)
-        if problem:
-            remedy = f"pip install --force-reinstall {name}=={version}"
-            yield Finding(name, "clash", f"{version}: {problem}", remedy, broken=True)
-        else:
-            yield Finding(name, "ok", f"{version}, {said}")
+def _runtime(name: str, script: str) -> Iterator[Finding]:
+    version = installed(name)
+    if version is None:
+        yield Finding(name, "missing", "not installed", _bringing(name))
+        return
+    problem, said = _run(script)
+    if problem:
+        remedy = f"pip install --force-reinstall {name}=={version}"
+        yield Finding(name, "clash", f"{version}: {problem}", remedy, broken=True)
+    else:
+        yield Finding(name, "ok", f"{version}, {said}")
 
 
 def _npu() -> Iterator[Finding]:
@@ -180,19 +193,6 @@ def _cache() -> Iterator[Finding]:
     size, limit = megabytes(sum(entry.size for entry in entries)), default_limit()
     seen = f"{cache.folder}: {len(entries)} models, {size} of {limit / 1e9:g} GB"
     yield Finding("cache", "ok", seen)
-
-
-def _browser() -> Iterator[Finding]:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    browser, driver = (
-        next(filter(None, map(shutil.which, names)), None),
-        shutil.which("chromedriver"),
-    )
-    if browser and driver:
-        yield Finding("browser", "ok", f"{browser}, {driver}")
-    else:
-        seen = "no Chromium with its driver: the tests of the report's page are skipped"
-        yield Finding("browser", "missing", seen, "apt-get install chromium chromium-driver")
 
 
 def _hub(online: bool) -> Iterator[Finding]:
@@ -228,7 +228,7 @@ def _hub(online: bool) -> Iterator[Finding]:
 
 
 def _own_requirements() -> "list[tuple[str, Requirement]]":
-    """What this project asks for, by extra; "" is what it always needs."""
+    """What this project asks of its users, by extra; "" is what it always needs."""
     try:
         extras = distribution(PROJECT).metadata.get_all("Provides-Extra") or []
     except PackageNotFoundError:
@@ -236,7 +236,7 @@ def _own_requirements() -> "list[tuple[str, Requirement]]":
     base = _requirements(PROJECT, "")
     named = {str(requirement) for requirement in base}
     found = [("", requirement) for requirement in base]
-    for extra in extras:
+    for extra in (extra for extra in extras if extra not in _OURS):
         own = [r for r in _requirements(PROJECT, extra) if str(r) not in named]
         found += [(extra, r) for r in own if r.name != PROJECT]
     return found
@@ -257,8 +257,7 @@ def _requirements(package: str, extra: str) -> "list[Requirement]":
 def _bringing(package: str) -> str:
     """The command for `package`: the extra that asks for it, or the package itself."""
     extras = [extra for extra, r in _own_requirements() if r.name == package]
-    extra = min(extras, key=lambda name: name == "dev", default=None)
-    return f"pip install '{package}'" if extra is None else install_command(extra)
+    return install_command(extras[0]) if extras else f"pip install '{package}'"
 
 
 def _run(script: str) -> tuple[str, str]:
