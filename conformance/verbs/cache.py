@@ -38,7 +38,7 @@ def prune(to: str) -> Found:
 
 def _fields(entry: Entry) -> dict[str, object]:
     name, kind = entry.folder.name, entry.kind
-    return {"name": name, "kind": kind, "bytes": entry.size, "used_epoch_s": entry.used}
+    return {"name": name, "kind": kind, "size_bytes": entry.size, "used_epoch_seconds": entry.used}
 
 
 def _by_kind(entries: Sequence[Entry]) -> list[str]:
