@@ -29,7 +29,7 @@ from reference.process import ChildError, Limits, Tick
 
 MODEL = "model.tflite"
 _LOG, _RECORD = "compile.log", "compiled.json"
-_FORMAT = "tflite 1"  # of an entry of the cache; to be raised when its files change
+_FORMAT = "tflite 2"  # of an entry of the cache; to be raised when its files change
 
 
 @dataclass(frozen=True)

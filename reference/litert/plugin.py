@@ -16,6 +16,8 @@ _STARTED = re.compile(r"QnnBackend_validateOpConfig started")
 _FAILED = re.compile(r"Failed to validate op (?P<op>\S+) with error")
 _QNN = re.compile(r"QNN op validation failed: '(?P<op>[^']*)' \((?P<what>.*)\)$")
 _REFUSED = re.compile(r"LiteRT Op #(?P<index>\d+) '(?P<kind>[^']*)' .*is not supported")
+# What the compiler says of an operator once it has taken the graph.
+_GENERATED = re.compile(r'<E> "(?P<op>[^"]+)" generated: (?P<why>.+)')
 _NONE = re.compile(r"Partitioned subgraph<0>, selected 0 ops")
 # Said of every operator that is refused, with or without a better reason.
 _EMPTY_WORDS = re.compile(r"QnnBackend_validateOpConfig failed|GraphHtpSettings")
@@ -83,7 +85,11 @@ def selected_none(log: str) -> bool:
 
 
 def find_failure(log: str) -> str:
-    """Why the plugin made nothing: its first error that is no refusal of an operator."""
+    """Why the plugin made nothing: what the compiler says of an operator that it had accepted, else
+    the plugin's first error that is no refusal of an operator.
+    """
+    if match := _GENERATED.search(log):
+        return one_line(f"the compiler says of {match['op']}: {match['why'].strip()}", 300)
     lines = [line.strip() for line in log.splitlines()]
     errors = [_told(lines[index:]) for index, line in enumerate(lines) if line.startswith("ERROR:")]
     return one_line(next(filter(None, errors), "it says nothing of why"), 300)

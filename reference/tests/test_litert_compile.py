@@ -14,7 +14,7 @@ from reference.litert.elf import write_empty_library
 from reference.litert.emulator import TfliteEmulator
 from reference.litert.interpreter import Interpreter
 from reference.litert.network import read_network
-from reference.litert.plugin import soc_name
+from reference.litert.plugin import find_failure, soc_name
 from reference.npu.devices import all_devices, find_device
 from reference.process import ChildError, Limits
 from reference.tests import tflite_models as models
@@ -140,3 +140,16 @@ def test_the_plugin_compiles_for_the_chip_of_each_device(device, tmp_path: Path)
     assert said
     with TfliteEmulator(made, LIMITS) as emulator:  # refuses a binary for another chip
         emulator.run({"image": np.zeros(PICTURE, np.int8)})
+
+
+def test_what_the_compiler_says_of_an_operator_that_it_had_accepted() -> None:
+    """Not the refusals ahead of it, which leave an operator to the CPU."""
+    log = (
+        "     0.0ms [ ERROR ]   <E> QnnBackend_validateOpConfig failed 3110\n"
+        "ERROR: [qnn_compiler_plugin.cc:538] \n"
+        "  QNN op validation failed: 'FullyConnected_60' (FullyConnected)\n"
+        '   0.0ms [  INFO ]  synced.   0.0ms [ ERROR ]   <E> "n/ReduceSum_5" generated: no op\n'
+        "     0.0ms [ ERROR ]   <E> RouterX86 graph prepare failed 12\n"
+    )
+    assert find_failure(log) == "the compiler says of n/ReduceSum_5: no op"
+    assert find_failure(log.replace("generated", "made")) == "it says nothing of why"
