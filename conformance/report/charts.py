@@ -9,7 +9,7 @@ from conformance.report.document import Chart
 
 _WIDTH, _HEIGHT = 640, 260
 _LEFT, _RIGHT, _BOTTOM, _TOP = 64, 16, 34, 18
-_NAME_SHOWN = 36  # characters
+_NAME_SHOWN = 28  # characters
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,12 @@ def bars(chart: Chart) -> list[Bar]:
 
 
 def number(value: float) -> str:
-    """Three digits; what is large is a whole number, and NaN no number."""
+    """Three digits, below 1 three places; what is large is a whole number, and NaN no number."""
     if math.isnan(value):
         return "none"
-    return f"{value:,.0f}" if 1000 <= abs(value) < 1e12 else f"{value:.3g}"
+    if 1000 <= abs(value) < 1e12:
+        return f"{value:,.0f}"
+    return f"{value:.3f}" if 0 < abs(value) < 1 else f"{value:.3g}"
 
 
 def svg(chart: Chart) -> str:
@@ -127,8 +129,9 @@ def _trace(chart: Chart) -> list[str]:
 
 
 def _named(label: str, x: float, y: float) -> str:
-    """The name of a point, on the side where there is room, above it or below one at the top."""
+    """The name of a point, on the side where there is room, below it or above one at the end."""
     name = label if len(label) <= _NAME_SHOWN else f"...{label[3 - _NAME_SHOWN :]}"
     left = x > _WIDTH / 2
-    at = f'x="{x - 10 if left else x + 10:.1f}" y="{y + (20 if y < _TOP + 16 else -10):.1f}"'
+    low = y > _HEIGHT - _BOTTOM - 28
+    at = f'x="{x - 10 if left else x + 10:.1f}" y="{y + (-12 if low else 24):.1f}"'
     return f'<text {at} class="name{" end" * left}">{escape(name)}</text>'

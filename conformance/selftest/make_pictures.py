@@ -1,9 +1,11 @@
 """`python -m conformance.selftest.make_pictures`: the pictures of the documentation, docs/pictures.
 
-They are sections of real reports: the small conforming models of the tests, and one that breaks a
-rule, held to the contract and photographed in headless Chromium.
+They are sections of real reports: the small conforming models of the tests, and such that break a
+rule, held to the contract or ranked, and photographed in headless Chromium.
 """
 
+import subprocess
+import sys
 import tempfile
 from io import BytesIO
 from pathlib import Path
@@ -15,12 +17,15 @@ from PIL import Image
 from conformance.selftest.gate import run_gate
 from conformance.selftest.models import DEFAULT_TRACKS, conforming, write
 from conformance.selftest.mutants import MUTANTS
+from reference.data import fixture
 from reference.registry import default_tracks
 from reference.tracks import Track
 
 FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
-WIDTH, COLOURS = 860, 128
+WIDTH, WIDER, HEIGHT, COLOURS = 860, 1240, 1400, 256
 BROKEN = "depth up to 1.001"
+# What is ranked, by the name that it has there.
+RANKED = {"blue": "", "grey": "upside down", "red": BROKEN}
 
 
 def main() -> None:
@@ -31,18 +36,35 @@ def main() -> None:
         for track in DEFAULT_TRACKS:
             page = _report(track, write(track, _folder()))
             _photograph(browser, page, "#section-1", FOLDER / f"{track.name}.png", 420)
-        _photograph(browser, _report_of_broken(), "body", FOLDER / "report.png", 840)
+        _photograph(browser, _report_of_broken(), "body", FOLDER / "report.png", 1000)
+        browser.set_window_size(WIDER, HEIGHT)
+        _photograph(browser, _leaderboard(), "main", FOLDER / "leaderboard.png", 600)
     finally:
         browser.quit()
 
 
 def _report_of_broken() -> Path:
-    found = next(mutant for mutant in MUTANTS if mutant.name == BROKEN)
+    path = _folder() / "my.onnx"
+    onnx.save(_broken(BROKEN), path)
+    return _report(default_tracks()["depth"], {"model": path})
+
+
+def _leaderboard() -> Path:
+    folder = _folder()
+    for name, mutant in RANKED.items():
+        onnx.save(_broken(mutant) if mutant else conforming("depth"), folder / f"{name}.onnx")
+    page = _folder() / "leaderboard.html"
+    main = [sys.executable, "-m", "conformance.cli", "rank", fixture("samples/depth"), str(folder)]
+    found = subprocess.run([*main, "--track=depth", f"--html={page}"], check=False)
+    assert found.returncode == 1, "one of them has no place"
+    return page
+
+
+def _broken(name: str) -> onnx.ModelProto:
+    found = next(mutant for mutant in MUTANTS if mutant.name == name)
     model = conforming(found.track)
     found.change(model)
-    path = _folder() / "my.onnx"
-    onnx.save(model, path)
-    return _report(default_tracks()["depth"], {"model": path})
+    return model
 
 
 def _folder() -> Path:
@@ -69,7 +91,7 @@ def _browser() -> Any:
     from selenium import webdriver
 
     options = webdriver.ChromeOptions()
-    for argument in ("--headless=new", "--no-sandbox", f"--window-size={WIDTH},1000"):
+    for argument in ("--headless=new", "--no-sandbox", f"--window-size={WIDTH},{HEIGHT}"):
         options.add_argument(argument)
     options.binary_location = "/usr/bin/chromium"
     return webdriver.Chrome(options, webdriver.ChromeService("/usr/bin/chromedriver"))
