@@ -36,7 +36,7 @@ def main() -> None:
         for track in DEFAULT_TRACKS:
             page = _report(track, write(track, _folder()))
             _photograph(browser, page, "#section-1", FOLDER / f"{track.name}.png", 420)
-        _photograph(browser, _report_of_broken(), "body", FOLDER / "report.png", 1000)
+        _photograph(browser, _report_of_broken(), "body", FOLDER / "report.png", 1016)
         browser.set_window_size(WIDER, HEIGHT)
         _photograph(browser, _leaderboard(), "main", FOLDER / "leaderboard.png", 600)
     finally:
@@ -84,7 +84,8 @@ def _photograph(browser: Any, page: Path, what: str, picture: Path, height: int)
     data = browser.find_element("css selector", what).screenshot_as_png
     image = Image.open(BytesIO(data)).convert("RGB")
     image = image.crop((0, 0, image.width, min(height, image.height)))
-    image.quantize(COLOURS).save(picture, optimize=True)
+    # An octree keeps the few pixels of a colour of their own.
+    image.quantize(COLOURS, Image.Quantize.FASTOCTREE).save(picture, optimize=True)
 
 
 def _browser() -> Any:

@@ -114,7 +114,7 @@ def test_two_workers(tmp_path: Path) -> None:
     assert sorted(ids) == sorted(rule.id for rule in rules_for(RETRIEVAL_2026))
     assert ids[:3] == ["COM-1", "COM-2", "COM-3"], "whoever was first"
     assert [other["status"] for other in report["others"]] == ["pass", "pass"]
-    assert [found["kind"] for found in report["sections"]] == ["retrieval", "latency"]
+    assert [found["kind"] for found in report["sections"]] == ["retrieval", "facts", "latency"]
     names = [figure["caption"] for figure in section(report, "retrieval")["figures"]]
     assert names == ["astronaut", "chelsea", "coffee", "rocket"]
 

@@ -91,6 +91,7 @@ def test_themes(browser: Any) -> None:
 def test_what_is_kept_is_folded(browser: Any) -> None:
     """What fails is seen first, then advice; a link to a rule that is kept unfolds it."""
     from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.wait import WebDriverWait
 
     assert shown(browser) == ["rule-1-COM-2", "rule-1-IMG-1"]
     (summary,) = browser.find_elements(By.CSS_SELECTOR, ".kept > summary")
@@ -98,9 +99,9 @@ def test_what_is_kept_is_folded(browser: Any) -> None:
     summary.click()
     kept = ["rule-1-PID-4", "rule-2-model-onnx=npu"]
     assert shown(browser) == ["rule-1-COM-2", "rule-1-IMG-1", *kept]
+    browser.get("about:blank")
     browser.get(f"{browser.page}#rule-1-PID-4")
-    browser.refresh()
-    assert "rule-1-PID-4" in shown(browser)
+    WebDriverWait(browser, 30).until(lambda page: "rule-1-PID-4" in shown(page))
 
 
 @pytest.mark.parametrize("width", [360, 768, 1280])
