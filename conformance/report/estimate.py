@@ -32,12 +32,16 @@ _REMEDIES = (
 
 @dataclass(frozen=True)
 class Change:
-    """A model that was changed and simulated again; `note` says how."""
+    """A model that was changed and simulated again; `note` says how.
+
+    `before` is what it is compared with, and its estimates, where that is not the model's own.
+    """
 
     name: str
     note: str
     simulation: Simulation
     estimates: Sequence[Estimate]
+    before: tuple[Simulation, Sequence[Estimate]] | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ def estimate_report(
         rows += [_together(estimates, budget) for estimates in together]
     first = parts[0].estimates[0]
     lines = [f"{label}: latency estimates, not measurements", *columns(rows, _RIGHT)]
-    lines.append(f"  {first.toolchain}, calibration {first.calibration}")
+    lines.append(f"  {first.basis}")
     lines += [f"  {note}"] if note else []
     lines += _remarks(parts)
     for part in parts:
@@ -130,16 +134,15 @@ def _remarks(parts: Sequence[PartEstimate]) -> list[str]:
 
 def _change(part: PartEstimate, change: Change) -> list[str]:
     lines = [f"{part.part}, what if {change.name}: {change.note}"]
-    before, after = part.simulation.simulated, change.simulation.simulated
+    one, estimates = change.before or (part.simulation, part.estimates)
+    before, after = one.milliseconds, change.simulation.milliseconds
     if before is None or after is None:
-        failed = part.simulation if before is None else change.simulation
+        failed = one if before is None else change.simulation
         return [*lines, f"  {failed.problem}", f"    -> {failed.remedy}"]
-    gain = 1 - after.whole / before.whole
+    gain = 1 - after / before
     less = "less" if gain >= 0 else "more"
-    lines.append(
-        f"  simulated: {before.whole:.3g} ms, then {after.whole:.3g} ms ({abs(gain):.0%} {less})"
-    )
-    for old, new in zip(part.estimates, change.estimates, strict=True):
+    lines.append(f"  simulated: {before:.3g} ms, then {after:.3g} ms ({abs(gain):.0%} {less})")
+    for old, new in zip(estimates, change.estimates, strict=True):
         lines.append(f"  estimate for {old.device.name}: {old.span}, then {new.span}")
     return lines
 
@@ -156,6 +159,8 @@ def _why(part: PartEstimate, schedule: Schedule) -> list[str]:
         f" {schedule.matrix:.3g}, vector threads {schedule.vector:.3g}, DMA {schedule.dma:.3g} ms",
         *columns(rows, {"ms", "share", "DDR"}),
         "  operators that the compiler fuses count as the last of them",
+        *(f"  {rewritten}" for rewritten in part.simulation.rewritten),
+        *([f"    -> what that gains: {_ask(part, 'rewrite')}"] * bool(part.simulation.rewritten)),
         *_costs(part, schedule, total),
     ]
 

@@ -74,8 +74,8 @@ def test_every_device(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save(models.net, place)
     lines = estimate(capsys, "net.onnx", *TRACK, "--all-devices", "--plot", "all.png")
     rows = [line for line in lines if line.startswith("  model  ")]
-    assert len(rows) == 22
-    assert sum(row.endswith("none") for row in rows) == 7
+    assert len(rows) == 24
+    assert sum(row.endswith("none") for row in rows) == 4
     assert (place / "all.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -32,8 +32,8 @@ from reference.npu.simulation import Simulation, simulate, simulate_anchors
 from reference.process import Limits
 from reference.tracks import Track
 
-FOLD, NCHW = "fold-normalisation", "nchw"
-WHAT_IFS = (FOLD, NCHW)
+FOLD, NCHW, REWRITE = "fold-normalisation", "nchw", "rewrite"
+WHAT_IFS = (FOLD, NCHW, REWRITE)
 
 _RUNTIME = "qnn_context_binary"  # where no track says another
 _ROUNDING = 1e-3  # of the largest output: what folding may change on the host
@@ -78,7 +78,7 @@ class Question:
     "what_ifs",
     multiple=True,
     metavar="CHANGE",
-    help=f"Simulate a change too: {' or '.join(WHAT_IFS)}; repeatable.",
+    help=f"Simulate a change too: {', '.join(WHAT_IFS)}; repeatable.",
 )
 @click.option(
     "--anchors", type=PATH, metavar="FILE", help="JSON list of model, device, ms you measured."
@@ -167,11 +167,12 @@ def _values(part: PartEstimate) -> dict[str, Any]:
 
 def _guess(found: Estimate) -> dict[str, Any]:
     numbers = {"estimate_ms": found.milliseconds, "low_ms": found.low, "high_ms": found.high}
-    words = ("confidence", "reasons", "remedy", "notes", "anchor", "calibration", "toolchain")
+    words = ("confidence", "reasons", "remedy", "notes", "anchor")
+    versions = ("calibration", "figures", "toolchain")
     return {
         "device": found.device.name,
         **numbers,
-        **{name: getattr(found, name) for name in words},
+        **{name: getattr(found, name) for name in (*words, *versions)},
     }
 
 
@@ -201,6 +202,13 @@ def _estimate(
     estimates = [estimate_on(simulation, device, known) for device in question.devices]
     changes = []
     for name in question.what_ifs:
+        if name == REWRITE:
+            tick = ticking(progress, f"simulating {model.name} as it is written")
+            written = simulate(model, runtime, as_written=True, limits=limits, tick=tick)
+            guesses = [estimate_on(written, device, known) for device in question.devices]
+            note = "; ".join(simulation.rewritten) or "nothing to rewrite"
+            changes.append(Change(name, note, simulation, estimates, (written, guesses)))
+            continue
         folder = scratch / f"{part}-{name}"
         after, note = _changed(name, model, runtime, folder, limits, progress)
         guesses = [estimate_on(after, device, known) for device in question.devices]

@@ -1,18 +1,26 @@
 """How far the latency estimate is off for models that it was not fitted to, as tables."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import csv
+import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from reference.npu.calibration import CLASSES, Fit
+from reference.data import fixture
+from reference.npu.calibration import CLASSES, KINDS, Fit
 from reference.npu.fit import (
     Row,
     Tables,
     by_family,
     choose_formulas,
+    errors_by_family,
+    expected,
     fit_classes,
+    fit_formula,
     held_out,
+    needed_stretches,
+    stretch,
 )
 
 _HEAD = """# How far the estimate is off
@@ -21,20 +29,27 @@ Written by `python -m reference.npu.calibrate`. Errors are of models that were h
 90th percentile of |estimate / published - 1|, in percent. `one` leaves one model out, `family` all
 of its kind, which also leaves out the choice of the formula, and `line` is what a straight line
 through the simulated time alone has when a family is left out. `covered` is the part of the
-published latencies inside the 80 % interval that the other models (or families) give.
+published latencies inside the interval that the other families give, stretched as the estimate's
+own; `nested` leaves the family out of the stretching too. `before` is what `family` and `covered`
+were with the calibration to release 0.46.1 (QAIRT 2.42, onnx 2.37) and its latencies, where there
+was one for that chip.
 """
 _COLUMNS = (
     "runtime",
     "device",
     "class",
     "n",
+    "formula",
     "one",
     "family",
     "line",
     "within 20 %",
-    "covered, one",
-    "covered, family",
+    "covered",
+    "nested",
+    "before",
 )
+_BEFORE = "latency/errors-0.46.1.tsv"
+_LEAST = 4  # models of a class beside a family that is left out
 
 
 @dataclass(frozen=True)
@@ -50,84 +65,118 @@ class Guess:
 class HeldOut:
     """One published latency and what is estimated without it: without the model, without its
     family, and without its family by the line alone (milliseconds).
+
+    `covered` says whether it is inside the interval of the other families, with the stretch of all.
     """
 
     kind: str
     device: str
     row: Row
-    one: Guess
+    formula: str
+    one: float
     family: Guess
     line: float
+    covered: bool
 
 
 def held_out_estimates(tables: Tables) -> list[HeldOut]:
-    """Every published latency with its held-out estimates."""
-    formulas = choose_formulas(tables)
-    ones: dict[tuple[str, str, str], Guess] = {}
-    for (kind, device), rows in tables.items():
-        own = {name: formulas[kind, name] for name in CLASSES}
-        for row in rows:
-            fits = fit_classes([other for other in rows if other is not row], own)
-            ones[kind, device, row.model] = _guess(fits, row)
-    families = dict(_without_families(tables))
+    """Every published latency with its held-out estimates, of classes with enough models."""
     found = []
     for (kind, device), rows in tables.items():
-        for row, error in zip(rows, held_out(rows, "line", by_family), strict=True):
-            key = kind, device, row.model
-            line = row.ms / float(np.exp(error))
-            found.append(HeldOut(kind, device, row, ones[key], families[key], line))
+        formulas = choose_formulas(rows)
+        fitted = fit_classes(rows, formulas)
+        families = _without_families(rows)
+        lines = held_out(rows, "line", by_family)
+        inside = {name: _inside(rows, formulas[name], name) for name in fitted}
+        for row, error in zip(rows, lines, strict=True):
+            name = row.model_class
+            if name not in fitted or row.model not in families:
+                continue
+            others = [other for other in rows if other is not row]
+            found.append(
+                HeldOut(
+                    kind,
+                    device,
+                    row,
+                    formulas[name],
+                    expected(fit_formula(others, formulas[name]), row, formulas[name]),
+                    families[row.model],
+                    row.ms / float(np.exp(error)),
+                    inside[name][row.model],
+                )
+            )
     return found
 
 
-def _without_families(tables: Tables) -> Iterator[tuple[tuple[str, str, str], Guess]]:
-    for family in sorted({row.family for rows in tables.values() for row in rows}):
-        kept = {key: [r for r in rows if r.family != family] for key, rows in tables.items()}
-        formulas = choose_formulas(kept)
-        for (kind, device), rows in tables.items():
-            fits = fit_classes(kept[kind, device], {n: formulas[kind, n] for n in CLASSES})
-            for row in rows:
-                if row.family == family:
-                    yield (kind, device, row.model), _guess(fits, row)
+def _inside(rows: Sequence[Row], formula: str, name: str) -> dict[str, bool]:
+    """Whether each model of the class is inside the stretched interval of the other families."""
+    needed = needed_stretches(errors_by_family(rows, formula, name))
+    factor = stretch(needed)
+    own = [row.model for row in rows if row.model_class == name]
+    return {model: one <= factor for model, one in zip(own, needed, strict=True)}
 
 
-def _guess(fits: dict[str, Fit], row: Row) -> Guess:
-    fit = fits[row.model_class]
+def _without_families(rows: Sequence[Row]) -> dict[str, Guess]:
+    """Each model by the fit to the other families, where these are enough."""
+    found = {}
+    for family in sorted({row.family for row in rows}):
+        kept = [row for row in rows if row.family != family]
+        fits = fit_classes(kept, choose_formulas(kept), least=_LEAST)
+        for row in rows:
+            if row.family == family and row.model_class in fits:
+                found[row.model] = _guess(fits[row.model_class], row)
+    return found
+
+
+def _guess(fit: Fit, row: Row) -> Guess:
     ms = fit.predict(row.simulated)
     return Guess(ms, ms * fit.interval.low, ms * fit.interval.high)
 
 
 def accuracy_tables(found: Sequence[HeldOut]) -> str:
     """The tables as Markdown."""
+    before = _before()
     lines = [_HEAD, _row(_COLUMNS), _row("---" for _ in _COLUMNS)]
-    for kind in sorted({one.kind for one in found}):
+    for kind in (kind for kind in KINDS if any(one.kind == kind for one in found)):
         devices = sorted({one.device for one in found if one.kind == kind})
-        for device in (*devices, "all devices"):
-            for name in (*CLASSES, "all"):
-                chosen = [
-                    one
-                    for one in found
-                    if one.kind == kind
-                    and device in (one.device, "all devices")
-                    and name in (one.row.model_class, "all")
-                ]
-                lines.append(_row([kind, device, name, *_cells(chosen)]))
+        for device, name in itertools.product((*devices, "all devices"), (*CLASSES, "all")):
+            chosen = [
+                one
+                for one in found
+                if one.kind == kind
+                and device in (one.device, "all devices")
+                and name in (one.row.model_class, "all")
+            ]
+            if chosen:
+                old = before.get((kind, device, name), "")
+                lines.append(_row([kind, device, name, *_cells(chosen), old]))
     return "\n".join([*lines, "", *_worst(found)]) + "\n"
+
+
+def _before() -> dict[tuple[str, str, str], str]:
+    with fixture(_BEFORE).open(encoding="utf-8", newline="") as file:
+        return {
+            (row["runtime"], row["device"], row["class"]): f"{row['family']}, {row['covered']}"
+            for row in csv.DictReader(file, delimiter="\t")
+        }
 
 
 def _cells(found: Sequence[HeldOut]) -> list[str]:
     ones, families, lines = (
         [abs(ms / one.row.ms - 1) for one, ms in zip(found, column, strict=True)]
         for column in (
-            [one.one.ms for one in found],
+            [one.one for one in found],
             [one.family.ms for one in found],
             [one.line for one in found],
         )
     )
+    formulas = {one.formula for one in found}
     return [
         str(len(found)),
+        formulas.pop() if len(formulas) == 1 else "",
         *(_errors(errors) for errors in (ones, families, lines)),
         f"{np.mean(np.array(families) <= 0.2):.0%}",
-        f"{np.mean([_covers(one.one, one.row) for one in found]):.0%}",
+        f"{np.mean([one.covered for one in found]):.0%}",
         f"{np.mean([_covers(one.family, one.row) for one in found]):.0%}",
     ]
 
@@ -136,7 +185,7 @@ def _worst(found: Sequence[HeldOut]) -> list[str]:
     """The models that are furthest off on average over the devices, their family left out."""
     lines = ["## Furthest off", "", _row(("runtime", "model", "family", "class", "mean factor"))]
     lines.append(_row(["---"] * 5))
-    for kind in sorted({one.kind for one in found}):
+    for kind in (kind for kind in KINDS if any(one.kind == kind for one in found)):
         factors: dict[str, list[float]] = {}
         rows = {one.row.model: one.row for one in found}
         for one in found:

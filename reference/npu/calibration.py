@@ -17,14 +17,15 @@ CALIBRATION = "latency/calibration.json"
 RUNTIMES = ("qnn_dlc", "qnn_context_binary", "tflite", "onnx")
 CONVOLUTION, ATTENTION = "convolution", "attention"
 CLASSES = (CONVOLUTION, ATTENTION)
-# A model of which more operators have no cost in the simulation is not estimated.
-UNCOSTED_SHARE = 1 / 6
+KINDS = ("aot", "onnx", "tflite")  # of runtimes, each with its own fit
 # Two models are similar from this likeness on.
 KIN = 0.95
 # Fewer are found in detectors and hybrids, which behave like convolutional models.
 _ATTENTION_SOFTMAX = 4
 # The compiler has no record of this chip and takes another's (devices.tsv).
 _CHIP_NOT_KNOWN = {"SA8650 (Proxy)"}
+# Qualcomm publishes the latencies of another device for these, from the same jobs.
+_STAND_INS = {"XR2 Gen 2 (Proxy)": "Samsung Galaxy S22 5G", "SA8650 (Proxy)": "SA8775P ADP"}
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,13 @@ class Simulated:
         many = self.kinds.get("Softmax", 0) >= _ATTENTION_SOFTMAX
         return ATTENTION if many else CONVOLUTION
 
+    def suits(self, kind: str) -> bool:
+        """Whether its latencies can be told for that kind of runtime.
+
+        Published with tflite, models with 3-D convolutions take 14 to 24 times as long.
+        """
+        return kind != "tflite" or not self.kinds.get("Conv3d")
+
     def likeness(self, other: "Simulated") -> float:
         """Cosine between the counts of operators of two models, from 0 to 1."""
         kinds = {*self.kinds, *other.kinds}
@@ -70,9 +78,9 @@ FORMULAS = ("line", "units", "parts")
 
 @dataclass(frozen=True)
 class Interval:
-    """80 % of held-out latencies were between `low` and `high` times what was expected of them.
+    """80 % of held-out latencies are between `low` and `high` times what is expected of them.
 
-    `count` is their number.
+    `count` is how many there are.
     """
 
     low: float
@@ -136,21 +144,28 @@ class Kinship:
 class Calibration:
     """All fits. `version` follows from the tables that they were fitted to.
 
-    `qairt` is the compiler that simulated. `fits` go by device, kind of runtime and class; `ratios`
-    by kind of runtime and two devices, from and to; `kinships` by kind of runtime and class.
+    `qairt` is the compiler that simulated, and `figures` what measured. `fits` go by device, kind
+    of runtime and class; `ratios` by kind of runtime and two devices, from and to; `kinships` by
+    kind of runtime and class.
     """
 
     version: str
     qairt: str
+    figures: str
     fits: Mapping[str, Mapping[str, Mapping[str, Fit]]]
     ratios: Mapping[str, Mapping[str, Mapping[str, Ratio]]]
     kinships: Mapping[str, Mapping[str, Kinship]]
 
     def source(self, device: Device) -> str:
-        """The calibrated device that has the same chip; empty where there is none."""
+        """The calibrated device that has the same chip, or stands in for it; empty for none."""
         known = (other.name for other in all_devices() if other.name in self.fits)
         alike = (name for name in known if same_chip(find_device(name), device))
-        return device.name if device.name in self.fits else next(alike, "")
+        return device.name if device.name in self.fits else next(alike, self.stand_in(device))
+
+    def stand_in(self, device: Device) -> str:
+        """The device whose latencies Qualcomm publishes for this one; empty for none."""
+        name = _STAND_INS.get(device.name, "")
+        return name if name in self.fits else ""
 
     def covers(self, device: Device, runtime: str) -> bool:
         """Whether there are fits for that device and runtime."""
@@ -174,11 +189,8 @@ def same_chip(one: Device, other: Device) -> bool:
 
 
 def kind_of(runtime: str) -> str:
-    """`onnx`, or `aot` for what is compiled ahead and has channel-last images.
-
-    The published table that is used has no times of tflite by themselves.
-    """
-    return "onnx" if runtime == "onnx" else "aot"
+    """`onnx`, `tflite`, or `aot` for a DLC or context binary, which is compiled ahead."""
+    return runtime if runtime in KINDS else "aot"
 
 
 @cache
@@ -193,6 +205,7 @@ def read_calibration(facts: Mapping[str, Any]) -> Calibration:
     return Calibration(
         facts["version"],
         facts["qairt"],
+        facts["figures"],
         {
             device: {
                 kind: {name: _fit(**fit) for name, fit in fits.items()}

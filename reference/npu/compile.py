@@ -30,7 +30,7 @@ from reference.process import ChildError, ChildProcess, Limits, Tick
 
 _DLC, _LOG, _RECORD = "model.dlc", "compile.log", "compiled.json"
 # Of an entry of the cache; to be raised when its files change, or the options of the compiler.
-_FORMAT = "3"
+_FORMAT = "4"
 _WRONG_LAYOUT = re.compile(r"Node '(?P<name>.*)' OpType:\S+ with domain:com\.ms\.internal\.nhwc")
 _NO_FLOAT16 = re.compile(r"SocModel doesn't support FP16")
 _NO_MEMORY = re.compile(r"QNN_COMMON_ERROR_MEM_ALLOC")

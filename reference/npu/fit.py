@@ -4,7 +4,7 @@ import csv
 import hashlib
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,9 +12,10 @@ import numpy as np
 from reference.data import fixture
 from reference.npu.calibration import (
     CLASSES,
+    CONVOLUTION,
     FORMULAS,
     KIN,
-    UNCOSTED_SHARE,
+    KINDS,
     Calibration,
     Fit,
     Interval,
@@ -24,13 +25,21 @@ from reference.npu.calibration import (
 )
 
 QAIRT = "2.51"  # of models.tsv
-KINDS = ("aot", "onnx")
+FIGURES = "QAIRT 2.50"  # of published.tsv, from release 0.65.0 of qai-hub-models
 COVERED = 0.8  # of the intervals
 
 _TABLES = ("latency/models.tsv", "latency/published.tsv")
+# Of each kind of runtime: its column, and the layout that its images have.
+_COLUMNS = {
+    "aot": ("dlc_ms", "channel-last"),
+    "onnx": ("onnx_ms", "channel-first"),
+    "tflite": ("tflite_ms", "channel-last"),
+}
 _ROUNDS, _SMALLEST = 40, 1e-3  # of the reweighting, and the relative error that it does not refine
+_SETTLED = 1e-5  # of the coefficients, between two rounds
 _GAIN = 0.95  # another formula than the line has to bring the error down to this part
 _MIN_MODELS = 8  # of a class, for coefficients and quantiles
+_NARROWEST = 0.02  # of either side of an interval, in logarithms, before it is stretched
 _WEIGHTS = [step / 20 for step in range(21)]
 
 
@@ -50,7 +59,7 @@ class Row:
 
 
 Tables = dict[tuple[str, str], list[Row]]  # by kind of runtime and device
-Formulas = dict[tuple[str, str], str]  # by kind of runtime and class
+Formulas = dict[str, str]  # by class
 Split = Callable[[Row], str]
 
 
@@ -65,23 +74,23 @@ def by_family(row: Row) -> str:
 
 
 def read_tables() -> Tables:
-    """The two tables, joined: `aot` with channel-last images, `onnx` with channel-first ones."""
+    """The two tables, joined: each kind of runtime with the layout that its images have."""
     simulated = {}
     for row in _rows(_TABLES[0]):
-        kinds = {kind: int(n) for kind, n in (f.split(":") for f in row["operators"].split())}
-        if row["left_out"] or int(row["uncosted"]) > UNCOSTED_SHARE * sum(kinds.values()):
+        if row["left_out"]:
             continue
+        kinds = {kind: int(n) for kind, n in (f.split(":") for f in row["operators"].split())}
         whole, matrix, vector, dma = (
             float(row[f"{field}_ms"]) for field in ("simulated", "matrix", "vector", "dma")
         )
         found = Simulated(whole, matrix, vector, dma, float(row["ends_mb"]), kinds)
         simulated[row["model"], row["layout"]] = row["family"], found
     tables: Tables = {}
-    for kind, layout in zip(KINDS, ("channel-last", "channel-first"), strict=True):
+    for kind, (column, layout) in _COLUMNS.items():
         for row in _rows(_TABLES[1]):
-            name, ms = row["model"], row[f"{kind}_ms"]
+            name, ms = row["model"], row[column]
             known = simulated.get((name, layout)) or simulated.get((name, "any"))
-            if ms and known:
+            if ms and known and known[1].suits(kind):
                 entry = Row(name, *known, float(ms))
                 tables.setdefault((kind, row["device"]), []).append(entry)
     return tables
@@ -95,73 +104,102 @@ def tables_version() -> str:
 
 def calibrate(tables: Tables) -> Calibration:
     """The calibration that the tables give."""
-    formulas = choose_formulas(tables)
+    formulas = {key: choose_formulas(rows) for key, rows in tables.items()}
     fits: dict[str, dict[str, dict[str, Fit]]] = {}
     for (kind, device), rows in tables.items():
-        made = fit_classes(rows, {name: formulas[kind, name] for name in CLASSES})
-        fits.setdefault(device, {})[kind] = made
-    return Calibration(
-        tables_version(), QAIRT, fits, device_ratios(tables), kinships(tables, formulas)
-    )
+        made = fit_classes(rows, formulas[kind, device])
+        if made:
+            fits.setdefault(device, {})[kind] = made
+    version = tables_version()
+    near = kinships(tables, formulas)
+    return Calibration(version, QAIRT, FIGURES, fits, device_ratios(tables), near)
 
 
-def choose_formulas(tables: Tables) -> Formulas:
-    """The formula for a kind of runtime and a class of models, the same for all devices.
+def choose_formulas(rows: Sequence[Row]) -> Formulas:
+    """The formula for each class of models on one device.
 
-    It is the line through the simulated time, unless another one clearly has the smaller error over
-    all devices when whole families are left out, and no larger one for the worst tenth.
+    It is the line through the simulated time, unless for convolution another one clearly has the
+    smaller mean error when whole families are left out. Of attention there are too few models to
+    choose by.
     """
-    chosen = {}
-    for kind in sorted({kind for kind, _ in tables}):
-        errors = {formula: _errors(tables, kind, formula) for formula in FORMULAS}
-        for name in CLASSES:
-            found = {formula: _spread(errors[formula][name]) for formula in FORMULAS}
-            mean, worst = found["line"]
-            better = {
-                formula: error
-                for formula, (error, tail) in found.items()
-                if error < _GAIN * mean and tail <= worst
-            }
-            chosen[kind, name] = min(better, key=better.__getitem__, default="line")
-    return chosen
+    found = {formula: _mean_error(rows, formula) for formula in FORMULAS}
+    better = {name: error for name, error in found.items() if error < _GAIN * found["line"]}
+    chosen = min(better, key=better.__getitem__, default="line")
+    return {name: chosen if name == CONVOLUTION else "line" for name in CLASSES}
 
 
-def _errors(tables: Tables, kind: str, formula: str) -> dict[str, list[float]]:
-    """The held-out logarithmic errors on all devices, without sign, for each class."""
-    found: dict[str, list[float]] = {name: [] for name in CLASSES}
-    for (of_kind, _), rows in tables.items():
-        if of_kind == kind:
-            for row, error in zip(rows, held_out(rows, formula, by_family), strict=True):
-                found[row.model_class].append(abs(error))
-    return found
+def _mean_error(rows: Sequence[Row], formula: str) -> float:
+    """Of the held-out logarithmic errors of convolution, without sign."""
+    errors = [abs(error) for _, error in errors_by_family(rows, formula, CONVOLUTION)]
+    return float(np.mean(errors)) if errors else 0.0
 
 
-def _spread(errors: Sequence[float]) -> tuple[float, float]:
-    """Mean and 90th percentile."""
-    return float(np.mean(errors)), float(np.percentile(errors, 90))
-
-
-def fit_classes(rows: Sequence[Row], formulas: dict[str, str]) -> dict[str, Fit]:
-    """The fit for each class with enough models; coefficients are fitted to all classes together.
+def fit_classes(
+    rows: Sequence[Row], formulas: Formulas, least: int = _MIN_MODELS
+) -> dict[str, Fit]:
+    """The fit for each class of at least so many models; its coefficients are fitted to all classes
+    together.
 
     The interval is from models whose family was left out.
     """
     fits = {}
     for name, formula in formulas.items():
         own = [row for row in rows if row.model_class == name]
-        if len(own) < _MIN_MODELS:
+        if len(own) < least:
             continue
-        held = held_out(rows, formula, by_family)
-        errors = [error for row, error in zip(rows, held, strict=True) if row.model_class == name]
         sims = [row.simulated.whole for row in own]
         fits[name] = Fit(
             formula,
             fit_formula(rows, formula),
-            interval_of(errors),
+            conformal(errors_by_family(rows, formula, name)),
             (min(sims), max(sims)),
             max(row.simulated.ends for row in own),
         )
     return fits
+
+
+def errors_by_family(rows: Sequence[Row], formula: str, name: str) -> list[tuple[str, float]]:
+    """(family, logarithmic error) of the models of a class, each family held out in turn."""
+    held = zip(rows, held_out(rows, formula, by_family), strict=True)
+    return [(row.family, error) for row, error in held if row.model_class == name]
+
+
+def conformal(errors: Sequence[tuple[str, float]]) -> Interval:
+    """The interval that holds four of five errors of families that it was not made of.
+
+    Quantiles of few families are too narrow for the next one. Both sides are stretched by one
+    factor, the one with which the quantiles of the other families hold four of five errors.
+    """
+    low, high = _quantiles(error for _, error in errors)
+    factor = stretch(needed_stretches(errors))
+    ends = math.exp(low * factor), math.exp(high * factor)
+    return Interval(_digits(ends[0], 4), _digits(ends[1], 4), len(errors))
+
+
+def needed_stretches(errors: Sequence[tuple[str, float]]) -> list[float]:
+    """By what the quantiles of the other families must be multiplied to reach each error."""
+    found = []
+    for family, error in errors:
+        low, high = _quantiles(other for name, other in errors if name != family)
+        found.append(error / (high if error > 0 else low))
+    return found
+
+
+def stretch(needed: Sequence[float]) -> float:
+    """What four of five of them do not exceed, in the middle up to the next one."""
+    ordered = [*sorted(needed), max(needed)]
+    count = round(COVERED * len(needed))
+    return math.sqrt(ordered[count - 1] * ordered[count])
+
+
+def _quantiles(errors: Iterable[float]) -> tuple[float, float]:
+    """What 10 % are below and 10 % above, on either side of 0.
+
+    The quantiles are those of Weibull's positions, which do not flatter a small sample.
+    """
+    tails = [(1 - COVERED) / 2, (1 + COVERED) / 2]
+    low, high = np.quantile(list(errors), tails, method="weibull")
+    return min(float(low), -_NARROWEST), max(float(high), _NARROWEST)
 
 
 def fit_formula(rows: Sequence[Row], formula: str) -> tuple[float, ...]:
@@ -174,21 +212,19 @@ def fit_formula(rows: Sequence[Row], formula: str) -> tuple[float, ...]:
     weights = np.ones(len(rows))
     coefficients = np.zeros(terms.shape[1])
     for _ in range(_ROUNDS):
-        coefficients = _least_squares(terms * weights[:, None], weights)
+        last, coefficients = coefficients, _least_squares(terms * weights[:, None], weights)
+        if (np.abs(coefficients - last) <= _SETTLED * last).all():
+            break
         errors = np.abs(terms @ coefficients - 1)
         weights = 1 / np.sqrt(np.maximum(errors, _SMALLEST))
     return tuple(_digits(c, 5) for c in coefficients)
 
 
 def interval_of(errors: Iterable[float]) -> Interval:
-    """The middle 80 % of logarithmic errors, as factors, and what is expected itself.
-
-    The quantiles are those of Weibull's positions, which do not flatter a small sample.
-    """
+    """The middle 80 % of logarithmic errors, as factors."""
     values = list(errors)
-    tails = [(1 - COVERED) / 2, (1 + COVERED) / 2]
-    low, high = np.exp(np.quantile(values, tails, method="weibull"))
-    return Interval(min(1.0, _digits(low, 4)), max(1.0, _digits(high, 4)), len(values))
+    low, high = np.exp(_quantiles(values))
+    return Interval(_digits(low, 4), _digits(high, 4), len(values))
 
 
 def device_ratios(tables: Tables) -> dict[str, dict[str, dict[str, Ratio]]]:
@@ -201,20 +237,24 @@ def device_ratios(tables: Tables) -> dict[str, dict[str, dict[str, Ratio]]]:
         pairs = [
             math.log(there[row.model] / row.ms) for row in tables[kind, start] if row.model in there
         ]
+        if len(pairs) < _MIN_MODELS:
+            continue
         median = float(np.median(pairs))
         interval = interval_of(pair - median for pair in pairs)
         made[kind].setdefault(start, {})[end] = Ratio(_digits(math.exp(median), 4), interval)
     return made
 
 
-def kinships(tables: Tables, formulas: Formulas) -> dict[str, dict[str, Kinship]]:
+def kinships(
+    tables: Tables, formulas: Mapping[tuple[str, str], Formulas]
+) -> dict[str, dict[str, Kinship]]:
     """What a known latency is worth for a similar model, for each kind of runtime and class.
 
     From all pairs of similar models of the tables, on all devices, their family left out.
     """
     made: dict[str, dict[str, Kinship]] = {kind: {} for kind in KINDS}
     for kind, name in itertools.product(KINDS, CLASSES):
-        pairs = np.array(list(_pairs(tables, kind, name, formulas[kind, name])))
+        pairs = np.array(list(_pairs(tables, formulas, kind, name)))
         weight = min(_WEIGHTS, key=lambda w: np.abs(pairs[:, 1] - w * pairs[:, 0]).mean())
         interval = interval_of(pairs[:, 1] - weight * pairs[:, 0])
         made[kind][name] = Kinship(weight, interval, interval_of(pairs[:, 2]))
@@ -222,13 +262,13 @@ def kinships(tables: Tables, formulas: Formulas) -> dict[str, dict[str, Kinship]
 
 
 def _pairs(
-    tables: Tables, kind: str, name: str, formula: str
+    tables: Tables, formulas: Mapping[tuple[str, str], Formulas], kind: str, name: str
 ) -> Iterator[tuple[float, float, float]]:
     """Held-out errors of a model and of a similar one, and of scaling by the simulation."""
-    for (of_kind, _), rows in tables.items():
+    for (of_kind, device), rows in tables.items():
         if of_kind != kind:
             continue
-        held = held_out(rows, formula, by_family)
+        held = held_out(rows, formulas[kind, device][name], by_family)
         own = [(row, r) for row, r in zip(rows, held, strict=True) if row.model_class == name]
         for (known, error), (row, other) in itertools.permutations(own, 2):
             if row.simulated.likeness(known.simulated) >= KIN:
@@ -261,7 +301,10 @@ def _least_squares(matrix: np.ndarray, target: np.ndarray) -> np.ndarray:
     for size in range(width, 0, -1):
         for columns in itertools.combinations(range(width), size):
             part = np.ix_(columns, columns)
-            solution = np.linalg.lstsq(gram[part], moments[list(columns)], rcond=None)[0]
+            try:
+                solution = np.linalg.solve(gram[part], moments[list(columns)])
+            except np.linalg.LinAlgError:  # fewer columns do as well
+                continue
             loss = -float(moments[list(columns)] @ solution)
             if (solution >= 0).all() and loss < least:
                 least = loss

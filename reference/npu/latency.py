@@ -38,9 +38,10 @@ class Estimate:
 
     80 % of such estimates are expected to have the true latency between `low` and `high`.
     `reasons` say why the `confidence` is not good, `remedy` what helps, `notes` what else to know,
-    and `anchor` what measured latency it is tied to, empty for none. `calibration` and `toolchain`
-    are versions. `schedule` is the simulation's, of the one chip that estimates start from; None
-    where there is none.
+    and `anchor` what measured latency it is tied to, empty for none. `calibration` is its version,
+    `figures` are the toolchain whose latencies it is fitted to, and `toolchain` has simulated.
+    `schedule` is the simulation's, of the one chip that estimates start from; None where there is
+    none.
     """
 
     device: Device
@@ -56,6 +57,7 @@ class Estimate:
     calibration: str
     toolchain: str
     schedule: Schedule | None = None
+    figures: str = ""
 
     @property
     def span(self) -> str:
@@ -74,8 +76,14 @@ class Estimate:
         tied = f"; tied to {self.anchor}" if self.anchor else ""
         return (
             f"latency estimate for {where}: {self.span}, confidence {self.confidence}{why}{tied};"
-            f" not a measurement (calibration {self.calibration}, {self.toolchain})"
+            f" not a measurement ({self.basis})"
         )
+
+    @property
+    def basis(self) -> str:
+        """The toolchains: which one simulated, and which one the calibration's latencies are of."""
+        fitted = f"calibration {self.calibration} to latencies of {self.figures}"
+        return f"{fitted}, simulated by {self.toolchain}"
 
 
 @dataclass(frozen=True)
@@ -123,6 +131,10 @@ def estimate_on(
     calibration = calibration or load_calibration()
     expected = None
     problem, remedy = simulation.problem, simulation.remedy
+    simulated = simulation.simulated
+    if simulated and not simulated.suits(kind_of(simulation.runtime)):
+        problem = "3-D convolutions take 14 to 24 times as long with tflite as the graph says"
+        remedy = "choose another runtime: --runtime qnn_dlc"
     if not problem:
         expected = _expected(simulation, device, known, calibration) if device.float16 else None
         problem, remedy = _device_problem(device, simulation.runtime, calibration)
@@ -141,6 +153,7 @@ def estimate_on(
         else (),
         anchor=expected.anchor if expected else "",
         calibration=calibration.version,
+        figures=calibration.figures,
         toolchain=str(find_toolchain()),
         schedule=simulation.compiled.schedule if simulation.compiled else None,
     )
@@ -169,7 +182,7 @@ def _expected(
     """The best of what is known: the same model measured, then a similar one, then the fit.
 
     A measurement on another device gives way to a fit with the narrower interval. What is published
-    of a similar model counts where nothing else does.
+    of a similar model counts where there is nothing else, or only another device's fit.
     """
     simulated = simulation.simulated
     assert simulated is not None
@@ -191,14 +204,17 @@ def _expected(
         candidates = [*same, own] if own else same
         return min(candidates, key=lambda expected: expected.interval.width)
     alike = _alike(simulated, measured)
-    if not alike and not own:
+    if not alike and (not own or calibration.stand_in(device)):
         public = published_anchors()
         alike = _alike(simulated, [k for k in public if _holds(k[0], device, simulation.runtime)])
     if not alike:
         return own
     anchor, base = alike
     fit = calibration.fit(device, simulation.runtime, simulated.model_class)
+    fit = None if calibration.stand_in(device) else fit  # what was measured here says more
     kinship = calibration.kinships[kind_of(simulation.runtime)][simulated.model_class]
+    if fit is not None and not kinship.weight:
+        return own
     doubts = _graph_doubts(simulation.compiled, simulated)
     if fit is None:
         ms = anchor.ms * simulated.whole / base.whole
@@ -249,8 +265,7 @@ def _graph_doubts(compiled: Compiled, simulated: Simulated) -> tuple[str, ...]:
         )
     uncosted = compiled.simulated.uncosted if compiled.simulated else 0
     if uncosted:
-        what = "1 operator has" if uncosted == 1 else f"{uncosted} operators have"
-        doubts.append(f"{what} no cost in the simulation")
+        doubts.append(f"{uncosted} of the compiler's internal operations have no cost there")
     return tuple(doubts)
 
 
@@ -268,10 +283,12 @@ def _notes(
 ) -> tuple[str, ...]:
     notes = ["no anchor used: none tells more than the fit"] if unused else []
     source = calibration.source(device)
-    if source not in ("", device.name):
+    if calibration.stand_in(device):
+        notes.append(f"calibrated on {source}, Qualcomm's stand-in: nothing is measured here")
+    elif source not in ("", device.name):
         notes.append(f"calibrated on {source}, which has the same chip")
     if simulation.runtime == "tflite":
-        notes.append("tflite is calibrated with DLC latencies")
+        notes.append("the graph that is simulated is that of a DLC")
     if not find_toolchain().qairt.startswith(calibration.qairt):
         notes.append(f"calibrated with QAIRT {calibration.qairt}, another version is installed")
     return tuple(notes)

@@ -49,7 +49,8 @@ class Schedule:
     """Milliseconds in which the units are busy, and what each operator takes of the whole.
 
     `vector` is the work of all vector threads divided by their number, the others are the time in
-    which the unit works at all. `kinds` counts the operators of the graph by type.
+    which the unit works at all. In `alone` one vector thread works, and neither another one nor the
+    matrix unit. `kinds` counts the operators of the graph by type.
     """
 
     matrix: float
@@ -58,6 +59,7 @@ class Schedule:
     scalar: float
     operators: tuple[Operator, ...]
     kinds: Mapping[str, int]
+    alone: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,8 @@ def read_schedule(profile: bytes, trace: str, binary: bytes, total_ms: float) ->
         for number, events_of in _by_operator(events).items()
     ]
     operators.sort(key=lambda operator: -operator.ms)
-    return Schedule(matrix, vector, dma, scalar, tuple(operators), dict(Counter(known.values())))
+    kinds = dict(Counter(known.values()))
+    return Schedule(matrix, vector, dma, scalar, tuple(operators), kinds, _alone(events) * scale)
 
 
 def _events(profile: bytes) -> Iterator[_Event]:
@@ -172,6 +175,24 @@ def _union(spans: Iterable[tuple[int, int]]) -> float:
         covered += max(0, end - max(start, last))
         last = max(last, end)
     return covered
+
+
+def _alone(events: Iterable[_Event]) -> int:
+    """The cycles in which one vector thread works, and nothing else computes."""
+    changes = sorted(
+        (moment, step, event.unit)
+        for event in events
+        if event.unit in (MATRIX, VECTOR)
+        for moment, step in ((event.start, 1), (event.end, -1))
+    )
+    active = Counter({MATRIX: 0, VECTOR: 0})
+    alone = last = 0
+    for moment, step, unit in changes:
+        if active[VECTOR] == 1 and not active[MATRIX]:
+            alone += moment - last
+        active[unit] += step
+        last = moment
+    return alone
 
 
 def _shares(events: Iterable[_Event]) -> dict[int, float]:
