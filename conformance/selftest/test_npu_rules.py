@@ -93,8 +93,8 @@ def test_an_unknown_device_is_one_line(tmp_path: Path) -> None:
     gate = run_gate(tmp_path, "--track=depth", "--device=Galaxy S99", suite="npu")
     assert gate.code == 4
     assert gate.lines == [
-        "ERROR: unknown device 'Galaxy S99'; the closest are Samsung Galaxy S25, Samsung Galaxy"
-        " S24, Samsung Galaxy S23; lpcvc devices lists all 22"
+        "ERROR: unknown device 'Galaxy S99'; the closest are Samsung Galaxy S26, Samsung Galaxy"
+        " S25, Samsung Galaxy S24; lpcvc devices lists all 24"
     ]
 
 

@@ -138,6 +138,12 @@ def estimate_on(
     if not problem:
         expected = _expected(simulation, device, known, calibration) if device.float16 else None
         problem, remedy = _device_problem(device, simulation.runtime, calibration)
+        if simulated and not problem:
+            problem = (
+                f"too few models of the class {simulated.model_class} are published of the"
+                f" {device.soc} with {simulation.runtime} to calibrate with"
+            )
+            remedy = "measure a similar model for --anchors, or choose another device"
     doubts = _doubts(expected) if expected else (problem,)
     return Estimate(
         device=device,
@@ -260,8 +266,7 @@ def _graph_doubts(compiled: Compiled, simulated: Simulated) -> tuple[str, ...]:
     doubts = []
     if simulated.model_class == ATTENTION:
         doubts.append(
-            f"attention ({simulated.kinds['Softmax']} Softmax), whose published latencies the"
-            " simulation predicts badly"
+            f"attention ({simulated.kinds['Softmax']} Softmax), of which few models were measured"
         )
     uncosted = compiled.simulated.uncosted if compiled.simulated else 0
     if uncosted:

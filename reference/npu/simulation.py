@@ -25,6 +25,7 @@ SIMULATED_DEVICE = "QCS9075 (Proxy)"
 # A model that spends more of its simulated time on one vector thread alone is not estimated: the
 # compiler found no way to share its largest operators out, and devices are not that slow.
 ALONE_SHARE = 0.5
+_ALONE_MS = 1.0  # less is one small operator
 
 _QUANTISED = re.compile(r"(Quantize|Dequantize|DynamicQuantize)Linear|QLinear\w+|\w+Integer")
 
@@ -158,7 +159,7 @@ def _problem(compiled: Compiled) -> tuple[str, str]:
     time, schedule = compiled.simulated, compiled.schedule
     if time is None or schedule is None:
         return "the compiler gives no simulated time", "read its log"
-    if schedule.alone > ALONE_SHARE * time.ms:
+    if schedule.alone > max(ALONE_SHARE * time.ms, _ALONE_MS):
         largest = schedule.operators[0]
         problem = (
             f"one vector thread works alone for {schedule.alone / time.ms:.0%} of the simulated"

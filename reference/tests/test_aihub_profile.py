@@ -89,7 +89,7 @@ def test_the_time_is_the_estimate(target: str, runtime: str, tmp_path: Path) -> 
 @compiled
 def test_a_model_without_an_estimate_is_not_measured(tmp_path: Path) -> None:
     """Quantised, or for a device that nothing is published of."""
-    npu, other = "--target_runtime qnn_dlc", find_device("SA8650 (Proxy)")
+    npu, other = "--target_runtime qnn_dlc", find_device("Samsung Galaxy S23")
     quantised = onnx_model(models.quantised, tmp_path / "q")
     dlc = compile_it(quantised, tmp_path / "dlc", npu).model
     foreign = compile_it(onnx_model(models.net, tmp_path), tmp_path / "o", npu, device=other).model

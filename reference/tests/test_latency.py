@@ -9,10 +9,18 @@ from typing import Any
 import pytest
 
 from reference.cache import Cache
+from reference.data import fixture
 from reference.errors import SubmissionError
 from reference.export import export_onnx
 from reference.npu.anchors import Anchor, published_anchors, read_anchors
-from reference.npu.calibration import ATTENTION, CONVOLUTION, Interval, load_calibration
+from reference.npu.budget import add_up
+from reference.npu.calibration import (
+    ATTENTION,
+    CONVOLUTION,
+    Interval,
+    Simulated,
+    load_calibration,
+)
 from reference.npu.devices import all_devices, find_device
 from reference.npu.latency import estimate, estimate_on
 from reference.npu.schedule import Operator, Schedule
@@ -27,6 +35,7 @@ S24, S25, QCS8550, XR2 = (
     find_device(name)
     for name in ("Samsung Galaxy S24", "Samsung Galaxy S25", "QCS8550 (Proxy)", "XR2 Gen 2 (Proxy)")
 )
+QCS9075, CLIP = find_device("QCS9075 (Proxy)"), ["retrieval image", "retrieval text"]
 CONVOLUTIONS, TRANSFORMER = {"Conv2d": 20, "Relu": 20}, {"MatMul": 24, "Softmax": 12}
 
 pytestmark = needs_compiler
@@ -159,6 +168,16 @@ def test_3d_convolutions_with_tflite() -> None:
     found = estimate_on(dataclasses.replace(made, runtime="tflite"), S24)
     assert found.milliseconds is None
     assert (found.reasons[0][:16], found.remedy[-7:]) == ("3-D convolutions", "qnn_dlc")
+
+
+def test_a_class_without_enough_models() -> None:
+    """The SA8775P has convolutional models alone."""
+    device = find_device("SA8775P ADP")
+    assert estimate_on(simulation(), device).milliseconds is not None
+    found = estimate_on(simulation(**TRANSFORMER), device)
+    assert found.milliseconds is None
+    assert found.reasons[0].startswith("too few models of the class attention are published of")
+    assert "--anchors" in found.remedy
 
 
 def test_each_runtime_has_its_own_fit() -> None:
@@ -396,3 +415,39 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     path.write_bytes(b"no model")
     with pytest.raises(SubmissionError, match=r"net\.onnx is not an ONNX model"):
         estimate(path, S24, "qnn_dlc")
+
+
+REFERENCES = {
+    (entry["track"], entry["part"], entry["runtime"]): Simulated(**entry["simulated"])
+    for entry in json.loads(fixture("latency/references.json").read_text(encoding="utf-8"))
+}
+
+
+def of_reference(track: str, part: str, runtime: str) -> Simulation:
+    known = REFERENCES[track, part, runtime]
+    schedule = Schedule(known.matrix, known.vector, known.dma, 0.0, (), known.kinds)
+    whole = SimulatedTime(known.whole, known.whole, known.whole, 0)
+    compiled: Any = SimpleNamespace(simulated=whole, schedule=schedule, placement=None)
+    return Simulation(Path(track), f"{track} {part}", runtime, compiled, ends=known.ends)
+
+
+@pytest.mark.parametrize(
+    ("start", "device", "parts"),
+    [
+        ("| PIDNet-S, 1024x2048 | Galaxy S24, DLC |", S24, ["pidnet model"]),
+        ("| PIDNet-S, 1024x2048 | QCS9075, DLC |", QCS9075, ["pidnet model"]),
+        ("| PIDNet-S, 1024x2048 | QCS9075, onnx |", QCS9075, ["pidnet model"]),
+        ("| CLIP ViT-B/16, image | Galaxy S24, DLC |", S24, ["retrieval image"]),
+        ("| CLIP ViT-B/16, text | Galaxy S24, DLC |", S24, ["retrieval text"]),
+        ("| CLIP ViT-B/16, both | Galaxy S24, DLC |", S24, CLIP),
+        ("| CLIP ViT-B/16, both | QCS8450, DLC |", find_device("QCS8450 (Proxy)"), CLIP),
+        ("| CLIP ViT-B/16, both | XR2 Gen 2, DLC (the track's) |", XR2, CLIP),
+    ],
+)
+def test_the_references_in_the_documentation(start: str, device: Any, parts: list[str]) -> None:
+    text = (Path(__file__).parents[2] / "docs/latency.md").read_text(encoding="utf-8")
+    (line,) = (line for line in text.splitlines() if line.startswith(start))
+    runtime = "onnx" if "onnx" in start else "qnn_dlc"
+    made = [estimate_on(of_reference(*part.split(), runtime), device) for part in parts]
+    ms, low, high = add_up(made)
+    assert f" {ms:.3g} ms ({low:.3g}..{high:.3g})" in line

@@ -247,7 +247,7 @@ def test_devices_of_the_same_chip() -> None:
         "Snapdragon 8 Elite Gen 5 QRD": "Samsung Galaxy S26",
         "QCS8450 (Proxy)": "Samsung Galaxy S22 5G",
         "QCS9075 (Proxy)": "Dragonwing IQ-9075 EVK",
-        "QCS8275 (Proxy)": VENTUNO,
+        "QCS8275 (Proxy)": "SA7255P ADP",
         "SA7255P ADP": "SA7255P ADP",
         "SA8255 (Proxy)": "SA8775P ADP",
         "SA8650 (Proxy)": "SA8775P ADP",  # by Qualcomm's word: the compiler has no record of it
