@@ -24,6 +24,8 @@ def as_text(track: Track, title: str, entries: Sequence[Entry]) -> str:
     rows = [_HEADINGS, *(_cells(track, entry) for entry in entries)]
     lines = [title, *columns(rows, _RIGHT)]
     lines += [f"  {TIED}"] if any(entry.tied for entry in entries) else []
+    bases = {entry.latency.basis for entry in entries if entry.latency} - {""}
+    lines += [f"  estimates: {basis}" for basis in sorted(bases)]
     lines += [f"{e.name}: {problem}" for e in entries for problem in e.problems]
     return "\n".join(lines)
 

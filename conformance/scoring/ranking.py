@@ -29,12 +29,16 @@ _NO_MODELS = {".data", ".bin", ".md", ".txt", ".csv", ".json", ".html", ".sqlite
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds of all parts together; of a measurement `low` and `high` are the same."""
+    """Milliseconds of all parts together; of a measurement `low` and `high` are the same.
+
+    `basis` says what an estimate rests on.
+    """
 
     milliseconds: float
     low: float
     high: float
     measured: bool
+    basis: str = ""
 
 
 @dataclass(frozen=True)
@@ -184,4 +188,4 @@ def _latency(
         tick = ticking(scorer.progress, f"simulating {path.name}")
         found.append(estimate(path, device, track.runtime, limits=options.limits, tick=tick))
     total = add_up(found)
-    return Latency(*total, measured=False) if total else None
+    return Latency(*total, measured=False, basis=found[0].basis) if total else None

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conformance.cli import main
-from conformance.scoring.leaderboard import as_html, as_rows
+from conformance.scoring.leaderboard import as_html, as_rows, as_text
 from conformance.scoring.ranking import Entry, Latency, find_submissions, placed
 from conformance.scoring.report import Scoring
 from conformance.scoring.store import Run
@@ -122,11 +122,12 @@ def test_measured_goes_before_an_estimate() -> None:
     values = np.full(60, 0.5)
     times = {
         "measured": Latency(80.0, 80.0, 80.0, measured=True),
-        "estimate": Latency(80.0, 60.0, 99.0, measured=False),
+        "estimate": Latency(80.0, 60.0, 99.0, measured=False, basis="QAIRT x"),
     }
     entries = [entry(name, values, latency=time) for name, time in times.items()]
     kinds = [row["latency_kind"] for row in as_rows(DEPTH, entries)]
     assert kinds == ["measured", "estimate"]
+    assert as_text(DEPTH, "a title", entries).splitlines()[-1] == "  estimates: QAIRT x"
     page = as_html(DEPTH, "a <title>", entries)
     assert "80 ms (60..99, estimate)" in page
     assert "80 ms (measured)" in page

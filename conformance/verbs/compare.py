@@ -148,7 +148,8 @@ def _estimated(
     found = estimate(model, device, track.runtime, limits=limits, tick=tick)
     if found.milliseconds is None:
         return {"none": "; ".join(found.reasons)}
-    return {"milliseconds": found.milliseconds, "low": found.low, "high": found.high}
+    numbers = {"milliseconds": found.milliseconds, "low": found.low, "high": found.high}
+    return {**numbers, "basis": found.basis}
 
 
 def _distances(track: Track, one: Sequence[Run], other: Sequence[Run]) -> list[Apart]:
@@ -224,6 +225,8 @@ def _told(
     cells = [
         c for side in (one, other) for c in (*side.compiled.values(), *side.estimates.values())
     ]
+    bases = dict.fromkeys(cell["basis"] for cell in cells if "basis" in cell)
+    lines += [f"  estimates: {basis}" for basis in bases]
     reasons = dict.fromkeys(cell["none"] for cell in cells if "none" in cell)
     lines += [f"  none: {one_line(reason)}" for reason in reasons]
     lines += [f"worse: {one_line(each)}" for each in worse]

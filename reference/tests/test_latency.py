@@ -437,6 +437,7 @@ def of_reference(track: str, part: str, runtime: str) -> Simulation:
         ("| PIDNet-S, 1024x2048 | Galaxy S24, DLC |", S24, ["pidnet model"]),
         ("| PIDNet-S, 1024x2048 | QCS9075, DLC |", QCS9075, ["pidnet model"]),
         ("| PIDNet-S, 1024x2048 | QCS9075, onnx |", QCS9075, ["pidnet model"]),
+        ("| Depth Anything V2-S, 480x640 | Galaxy S24, DLC |", S24, ["depth model"]),
         ("| CLIP ViT-B/16, image | Galaxy S24, DLC |", S24, ["retrieval image"]),
         ("| CLIP ViT-B/16, text | Galaxy S24, DLC |", S24, ["retrieval text"]),
         ("| CLIP ViT-B/16, both | Galaxy S24, DLC |", S24, CLIP),
