@@ -84,7 +84,12 @@ def _reference(track: Track, folder: Path, limits: Limits, weights: Path | None)
             paths = find_exported(track, folder, weights=weights, to_read=True)
             if paths is None:
                 what = f"building the reference of {track.id}"
-                with ModelProcess(what, folder, ticking(progress, what), limits) as process:
+
+                def tick(seconds: float) -> None:
+                    stage = process.stage.told(seconds) if process.stage else "starting"
+                    progress(f"{what} {seconds:.0f} s: {stage}")
+
+                with ModelProcess(what, folder, tick, limits) as process:
                     paths = process.reference(track.spec, folder, weights)
             models = {part: Model(part, "onnx", str(path)) for part, path in paths.items()}
             source = f"{track.spec}:{{}}:{weights or ''}"

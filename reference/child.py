@@ -21,6 +21,8 @@ import numpy as np
 from reference.errors import SubmissionError, ToolError, one_line
 
 Run = Callable[[dict[str, np.ndarray]], list[Any]]
+# Takes what is being done, in words, and the share of the whole work that is behind.
+Tell = Callable[[str, float], None]
 
 OUT_OF_MEMORY = re.compile(
     r"(std::bad_alloc|failed to allocate|can't allocate memory|cannot allocate|arena alloc failed"
@@ -36,6 +38,7 @@ class Child:
 
     def __init__(self) -> None:
         self._run: Run | None = None
+        self.tell: Tell = lambda stage, share: None
 
     def run(self, inputs: dict[str, str], folder: str) -> dict[str, Any]:
         """One forward pass into `folder`/output_0.npy, ...; answers their number and the time."""
@@ -141,6 +144,12 @@ def serve(
     """Answers requests until the parent closes the pipe, with `refusal` all of them."""
     module = sys.modules[type(child).__module__]
     package = str(Path(module.__file__ or "").parent)
+
+    def write(answer: dict[str, Any]) -> None:
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+    child.tell = lambda stage, share: write({"stage": stage, "share": share})
     for line in requests:
         request = json.loads(line)
         try:
@@ -149,8 +158,7 @@ def serve(
             answer = getattr(child, request["do"])(**request["with"])
         except (Exception, SystemExit) as error:
             answer = {"error": failure(error, package)}
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
+        write(answer)
 
 
 def main(child: Child) -> None:

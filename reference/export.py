@@ -19,6 +19,7 @@ from onnxscript.rewriter import RewritePass
 from onnxscript.rewriter.rules.common import flatten_to_reshape_rule
 from torch import nn
 
+from reference.child import Tell
 from reference.errors import SubmissionError
 from reference.exported import keep_exported
 from reference.install import install_command
@@ -194,24 +195,25 @@ def export_reference(
     form: str = "onnx",
     weights: Path | None = None,
     resolution: int | None = None,
+    tell: Tell = lambda stage, share: None,
 ) -> dict[str, Path]:
     """Write each part of the track's reference model into `folder`; the files by part name.
 
-    `form` is `onnx` or `torchscript`. The user's cache keeps them for the next time. Raises
-    SubmissionError for another form, and as `build_reference` does.
+    `form` is `onnx` or `torchscript`. The user's cache keeps them for the next time. `tell` is
+    called at each step. Raises SubmissionError for another form, and as `build_reference` does.
     """
     if form not in _SUFFIXES:
         raise SubmissionError(f"unknown form {form!r}", f"choose one of: {', '.join(_SUFFIXES)}")
     export = export_onnx if form == "onnx" else export_torchscript
 
     def write(into: Path) -> dict[str, Path]:
-        models = build_reference(track, weights, resolution)
-        return {
-            part.name: export(
-                models[part.name], part, into / f"{track.id}-{part.name}{_SUFFIXES[form]}"
-            )
-            for part in track.parts
-        }
+        tell("building the network", 0.0)
+        models, written = build_reference(track, weights, resolution), {}
+        for index, part in enumerate(track.parts):
+            tell(f"exporting {part.name}", (index + 1) / (len(track.parts) + 1))
+            path = into / f"{track.id}-{part.name}{_SUFFIXES[form]}"
+            written[part.name] = export(models[part.name], part, path)
+        return written
 
     return keep_exported(track, folder, form, weights, resolution, write)
 

@@ -28,6 +28,7 @@ _TICK_SECONDS = 0.5
 _LOG_BYTES, _TRANSCRIPT_BYTES = 64 * 2**20, 2**20
 _LONGEST_ANSWER, _MOST_ANSWERS = 2**26, 16  # in characters; that wait to be read
 _LAST_SECONDS = 5  # for a child to end in when its pipe is closed
+_STAGE = '{"stage": '  # begins a line that is no answer yet
 _KILLED = -9  # by SIGKILL, which the signal module does not have on Windows
 
 Tick = Callable[[float], None]
@@ -79,13 +80,30 @@ class Pass:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Stage:
+    """What a child is at: the `share` of its work that was behind it after `reached` seconds."""
+
+    name: str
+    share: float
+    reached: float
+
+    def told(self, seconds: float) -> str:
+        """`exporting text, 67 %, about 9 s left`, after so many seconds."""
+        text = f"{self.name}, {100 * self.share:.0f} %"
+        if not self.share:
+            return text
+        return f"{text}, about {max(self.reached / self.share - seconds, 1):.0f} s left"
+
+
 class ChildProcess:
     """A child process that answers requests. A context manager.
 
     `module` is what it runs, with `reference.child.main`; `name` is what messages call it: the
     model that runs in it or, where a `tool` works on one, what the tool does.
     `tick` is called with the seconds waited, twice a second, while the child works. A crash, an
-    answer that cannot be read, and whatever goes beyond `limits` are SubmissionErrors.
+    answer that cannot be read, and whatever goes beyond `limits` are SubmissionErrors. `stage` is
+    what it says that it is at, if it does.
     `environment` is added to the parent's. A tool's crash is a ToolError.
     """
 
@@ -101,6 +119,7 @@ class ChildProcess:
         tool: str = "",
     ) -> None:
         self.name = name
+        self.stage: Stage | None = None
         self._tool = tool
         self._tick = tick
         self._timeout = limits.timeout
@@ -207,17 +226,21 @@ class ChildProcess:
     def _wait(self) -> str | None:
         start = time.monotonic()
         while True:
-            try:
-                return self._answers.get(timeout=_TICK_SECONDS)
-            except queue.Empty:
-                waited = time.monotonic() - start
-                self._tick(waited)
-                if waited > self._timeout:
-                    self._kill()
-                    raise SubmissionError(
-                        f"{self.name} gave no answer for {self._timeout:.0f} s and was stopped",
-                        "see where it hangs, or allow it more with --timeout SECONDS",
-                    ) from None
+            line: str | None = ""
+            with contextlib.suppress(queue.Empty):
+                line = self._answers.get(timeout=_TICK_SECONDS)
+            waited = time.monotonic() - start
+            if line and line.startswith(_STAGE):
+                self.stage = _stage(line, waited)
+            elif line != "":
+                return line
+            self._tick(waited)
+            if waited > self._timeout:
+                self._kill()
+                raise SubmissionError(
+                    f"{self.name} gave no answer for {self._timeout:.0f} s and was stopped",
+                    "see where it hangs, or allow it more with --timeout SECONDS",
+                )
 
     def _kill(self) -> None:
         """Ends the child and whatever it started."""
@@ -262,6 +285,16 @@ class ChildProcess:
             f" ({how})",
             "make the model smaller, or allow it more with --memory GIB if the machine has it",
         )
+
+
+def _stage(line: str, waited: float) -> Stage | None:
+    """None for one that cannot be read: the model, which may be hostile, can write there too."""
+    try:
+        told = json.loads(line)
+        share = float(told["share"])
+        return Stage(one_line(str(told["stage"]), 80), share, waited) if 0 <= share <= 1 else None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def available_memory() -> int:

@@ -62,7 +62,7 @@ class ModelChild(Child):
 
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", CheckpointWarning)
-            paths = torch.reference(track, folder, weights)
+            paths = torch.reference(track, folder, weights, self.tell)
         notes = [str(each.message) for each in caught if each.category is CheckpointWarning]
         return {"paths": paths, "notes": notes}
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from reference.child import Run
+from reference.child import Run, Tell
 from reference.errors import SubmissionError
 from reference.install import install_command
 from reference.registry import find_track
@@ -101,12 +101,12 @@ def trace(
     return in_order(module, [str(tensor.name) for tensor in wanted.inputs])
 
 
-def reference(track: str, folder: str, weights: str | None) -> dict[str, str]:
+def reference(track: str, folder: str, weights: str | None, tell: Tell) -> dict[str, str]:
     """Exports the reference model of a track to ONNX; the files by part."""
     from reference.export import export_reference
 
     checkpoint = Path(weights) if weights else None
-    paths = export_reference(find_track(track), Path(folder), weights=checkpoint)
+    paths = export_reference(find_track(track), Path(folder), weights=checkpoint, tell=tell)
     return {part: str(path) for part, path in paths.items()}
 
 

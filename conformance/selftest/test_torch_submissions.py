@@ -14,6 +14,7 @@ from conformance.selftest.assess import assess, broken
 from conformance.selftest.facts import graph_of
 from conformance.selftest.mutants import depth_modules
 from conformance.submission.graph import Value
+from reference.child import Tell
 from reference.depth.contract import DEPTH_2025
 from reference.errors import CheckpointWarning
 from reference.retrieval.contract import RETRIEVAL_2026
@@ -200,7 +201,7 @@ def test_the_export_shows_what_is_wrong(factory: str, rule: str, workplace: Path
 
 
 def test_what_is_left_of_a_checkpoint_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    def build(track: str, folder: str, weights: str | None) -> dict[str, str]:
+    def build(track: str, folder: str, weights: str | None, tell: Tell) -> dict[str, str]:
         warnings.warn("a.pth: not loaded: b", CheckpointWarning, stacklevel=1)
         warnings.warn("something else", UserWarning, stacklevel=1)
         return {"model": "m.onnx"}

@@ -161,12 +161,13 @@ def _reference(
             install_command("torch"),
         ) from None
     folder.mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), stderr_progress() as progress:
         warnings.simplefilter("always", CheckpointWarning)
         warnings.showwarning = lambda message, *_, **__: print(
             f"lpcvc: {one_line(str(message))}", file=sys.stderr
         )
-        paths = export_reference(track, folder, form, weights, resolution)
+        tell = lambda stage, share: progress(f"{stage}, {100 * share:.0f} %")  # noqa: E731
+        paths = export_reference(track, folder, form, weights, resolution, tell)
     kind = weights.name if weights else "random weights"
     text = "\n".join(f"{part}: {path} ({kind})" for part, path in paths.items())
     return text, 0, [{"part": p, "file": path, "made_of": kind} for p, path in paths.items()]

@@ -41,6 +41,16 @@ class OddChild(Child):
         time.sleep(1000)
         return {}
 
+    def step(self, forever: bool) -> dict[str, Any]:
+        """Says how far it is; `forever` without coming to an end, and in odd ways."""
+        self.tell("the first half", 0.0)
+        self.tell("the\nsecond half", 0.5)
+        while forever:
+            self.tell("again", float("nan"))
+            self.tell("again", "much")  # type: ignore[arg-type]
+            time.sleep(0.1)
+        return {}
+
     def fail(self, text: str) -> dict[str, Any]:
         raise RuntimeError(text)
 

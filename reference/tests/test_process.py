@@ -12,7 +12,7 @@ import pytest
 from reference import child
 from reference.child import LARGEST_FILE, OUT_OF_MEMORY, failure, one_line
 from reference.errors import SubmissionError, ToolError
-from reference.process import ChildError, ChildProcess, Limits
+from reference.process import ChildError, ChildProcess, Limits, Stage
 
 GIB = 2**30
 
@@ -40,6 +40,21 @@ def test_limits_are_those_asked_for(start: Callable[..., ChildProcess]) -> None:
         assert child.ask("answer", what="still here") == {"what": "still here"}
         assert child.alive
     assert not child.alive
+
+
+def test_a_child_says_how_far_it_is(start: Callable[..., ChildProcess]) -> None:
+    """What is no answer neither ends a request nor lengthens its time."""
+    with start(timeout=3) as child:
+        child.ask("step", forever=False)
+        assert child.stage is not None
+        assert (child.stage.name, child.stage.share) == ("the second half", 0.5)
+    assert "gave no answer for 2 s" in problem(start(timeout=2), "step", forever=True)
+
+
+def test_the_time_that_is_left() -> None:
+    assert Stage("building", 0.0, 1.0).told(4.0) == "building, 0 %"
+    assert Stage("exporting text", 2 / 3, 20.0).told(21.0) == "exporting text, 67 %, about 9 s left"
+    assert Stage("exporting text", 0.5, 4.0).told(30.0).endswith("about 1 s left")
 
 
 def test_a_pass_comes_back_as_arrays(start: Callable[..., ChildProcess], tmp_path: Path) -> None:
