@@ -78,9 +78,9 @@ def input_shapes(e: Evidence) -> Verdict:
     remedy="export with float32 images and int32 token ids; convert inside the model if need be",
 )
 def input_dtypes(e: Evidence) -> Verdict:
-    """Every input has the contract's type, on every track float32 pictures and int32 token ids.
+    """Every input has the contract's type: float32 pictures, int32 token ids (retrieval: or int64).
 
-    Retrieval also takes int64 ids, which `--truncate_64bit_io` makes int32 (erratum E2).
+    Of int64 ids `--truncate_64bit_io`, which retrieval compiles with, makes int32 (erratum E2).
     """
 
     def offences() -> Iterator[Verdict]:
