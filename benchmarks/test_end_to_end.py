@@ -28,7 +28,7 @@ from reference.depth.metric import METRIC
 from reference.npu.devices import find_device
 
 ROUNDS = 3
-ITEMS = 100
+ITEMS = 40
 LAYERS, CHANNELS, SIDE = 24, 64, 96
 
 # Onnxruntime's own way to a context binary, without a check of anything.
@@ -123,13 +123,13 @@ def test_hub_from_submission_to_result(
 
 @pytest.fixture(scope="module")
 def depths(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A set of a hundred pictures, and the small conforming model."""
+    """A set of 40 pictures, and the small conforming model."""
     folder = tmp_path_factory.mktemp("depths")
     data = grey_depth(folder / "data", list(range(10, 10 + ITEMS)))
     return data, models.write(DEPTH_2025, folder)["model"]
 
 
-@pytest.mark.benchmark(group="scoring 100 depth maps")
+@pytest.mark.benchmark(group="scoring 40 depth maps")
 def test_peer_session_and_metric(benchmark: BenchmarkFixture, depths: tuple[Path, Path]) -> None:
     """The same pictures, passes and scores in a loop in this process, and nothing kept."""
     data, model = depths
@@ -148,7 +148,7 @@ def test_peer_session_and_metric(benchmark: BenchmarkFixture, depths: tuple[Path
     assert benchmark.pedantic(run, rounds=ROUNDS, warmup_rounds=1) == ITEMS
 
 
-@pytest.mark.benchmark(group="scoring 100 depth maps")
+@pytest.mark.benchmark(group="scoring 40 depth maps")
 def test_score(benchmark: BenchmarkFixture, depths: tuple[Path, Path], tmp_path: Path) -> None:
     """`lpcvc score` in this process: one worker, results in an empty file, the interval."""
     data, model = depths
