@@ -14,7 +14,7 @@ def labels(logits: Floats, height: int, width: int) -> npt.NDArray[np.uint8]:
     """The class (height, width) with the largest of the logits (C, h, w), the first of equals.
 
     Bilinear with half-pixel centres, as torch's `interpolate` computes it, and one row of pixels
-    at a time: the logits at full size are never there. A NaN is the largest, as in torch.
+    at a time, so that no logits are kept at full size. A NaN is the largest, as in torch.
     """
     classes = logits.shape[0]
     above, below, down = _source(logits.shape[1], height)
