@@ -70,12 +70,14 @@ def test_conforming_models_compile_whole(track: Track, tmp_path: Path) -> None:
 
 
 def test_a_conforming_model_keeps_every_rule(tmp_path: Path) -> None:
+    """But for advice: its pool of three channels is simulated to take 190 ms."""
     write(RETRIEVAL_2026, tmp_path)
     options = ["--track=retrieval", "--submission=image=image.onnx", "--submission=text=text.onnx"]
     gate = run_gate(tmp_path, *options, suite="npu")
     assert gate.code == 0, gate.out
     assert counts(gate)["passed"] == len(npu_rules_for(RETRIEVAL_2026)) - 1 == 9
-    assert "retrieval-2026 on XR2 Gen 2 (Proxy), image.onnx text.onnx: 9 pass, 1 skip" in gate.out
+    assert "retrieval-2026 on XR2 Gen 2 (Proxy), image.onnx text.onnx: 9 pass, 1 warn" in gate.out
+    assert "NPU-8 (advice)" in gate.out
 
 
 def test_devices_are_chosen_by_name(tmp_path: Path) -> None:
@@ -151,7 +153,7 @@ def test_an_output_of_another_type(tmp_path: Path) -> None:
     model = conforming("retrieval", "text")
     both(after("embedding", cast(TensorProto.UINT8)), redeclare("embedding", dtype=2))(model)
     verdicts = compiled(RETRIEVAL_2026, submit(model, tmp_path), tmp_path)
-    assert broken(verdicts) == {"NPU-4"}
+    assert broken(verdicts) == {"NPU-4", "NPU-8"}
     assert "uint8" in verdicts["NPU-4"].seen
 
 
