@@ -8,12 +8,35 @@ from reference.install import install_command
 
 try:
     from numba import njit
+    from numba.core import event
 except ImportError:
     raise SubmissionError(
         "scores need numba, which is not installed", install_command("score")
     ) from None
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class _Compilations(event.Listener):  # type: ignore[misc]
+    """Names of the kernels that numba compiles at this moment, the latest last."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def on_start(self, begun: Any) -> None:
+        self.names.append(begun.data["dispatcher"].py_func.__name__)
+
+    def on_end(self, ended: Any) -> None:
+        self.names.pop()  # one thread at a time compiles
+
+
+_compilations = _Compilations()
+event.register("numba:compile", _compilations)
+
+
+def being_compiled() -> str:
+    """The kernel that numba compiles, or "": the first time on a machine takes seconds."""
+    return next(iter(_compilations.names[-1:]), "")
 
 
 def kernel(function: Function) -> Function:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import sys
 import tempfile
 import time
 import uuid
@@ -318,6 +319,9 @@ class _Rate:
         rate = self._done / max(time.monotonic() - self._start, 1e-9)
         left = f", {rate:.2f}/s, {_time((self._todo - self._done) / rate)} left" if rate else ""
         done = self._total - self._todo + self._done
+        kernels = sys.modules.get("reference.kernels")  # where the metric has loops
+        if kernels and (name := kernels.being_compiled()):
+            left = f", numba compiles {name}, once on this machine"
         self._line(f"{self._step}: {done}/{self._total}{left}")
 
 

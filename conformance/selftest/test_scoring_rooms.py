@@ -2,20 +2,40 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
+from numba.core.event import trigger_event
 
 from conformance.scoring.engines import local
 from conformance.scoring.pictures import sheet_of
-from conformance.scoring.score import Options, score_submission
+from conformance.scoring.score import Options, _Rate, score_submission
 from conformance.selftest.models import write
 from reference.data import fixture
 from reference.depth.contract import DEPTH_2025
 from reference.errors import SubmissionError
+from reference.kernels import kernel
 from reference.pictures import Drawing, Rank
 from reference.process import Limits
 from reference.tracks import Track
+
+
+@kernel
+def idle() -> int:
+    return 0
+
+
+def test_what_numba_compiles_is_told_instead_of_a_rate() -> None:
+    told: list[str] = []
+    rate = _Rate(cast(Any, told.append), "scoring x", 10, 8)
+    with trigger_event("numba:compile", data={"dispatcher": idle}):
+        rate.tick(0.5)
+    rate.tick(0.5)
+    assert told == [
+        "scoring x: 2/10, numba compiles idle, once on this machine",
+        "scoring x: 2/10",
+    ]
 
 
 def refused(track: Track, folder: Path) -> str:

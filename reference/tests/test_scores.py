@@ -7,11 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from numba.core.event import trigger_event
 
 from reference.depth.dataset import Truth
 from reference.errors import SubmissionError
 from reference.install import install_command
-from reference.kernels import kernel
+from reference.kernels import being_compiled, kernel
 from reference.registry import find_track
 from reference.scores import at_least_one, pairs
 
@@ -73,6 +74,13 @@ def test_a_kernel_holds_up_no_other_thread():
     until_set(flags + np.uint8(1))  # compiles
     threading.Timer(0.05, flags.fill, (1,)).start()
     assert until_set(flags) > 0, "the timer's thread had no turn while the kernel ran"
+
+
+def test_what_numba_compiles_is_told():
+    assert being_compiled() == ""
+    with trigger_event("numba:compile", data={"dispatcher": until_set}):
+        assert being_compiled() == "until_set"
+    assert being_compiled() == ""
 
 
 def examples(track):
