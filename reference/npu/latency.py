@@ -270,7 +270,7 @@ def _graph_doubts(compiled: Compiled, simulated: Simulated) -> tuple[str, ...]:
         )
     uncosted = compiled.simulated.uncosted if compiled.simulated else 0
     if uncosted:
-        doubts.append(f"{uncosted} of the compiler's internal operations have no cost there")
+        doubts.append(f"no cost is known of {uncosted} of the compiler's internal operations")
     return tuple(doubts)
 
 
