@@ -90,7 +90,7 @@ def test_answers_are_drawn_beside_four_frames() -> None:
     assert drawn is not None
     assert "1: air jump rope, " in drawn.alt
     assert drawn.chart is not None
-    apart = difference(ACTION_2026, run, other, "the NPU")
+    apart = difference(ACTION_2026, run, other, "this machine", "NPU")
     assert apart is not None
     assert "air jump rope and alternating forward lunges; largest difference 1 of" in apart.caption
 

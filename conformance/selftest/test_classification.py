@@ -251,7 +251,7 @@ def test_the_likeliest_classes_stand_beside_the_photograph() -> None:
     assert len(figure.chart.labels) == 5
     assert figure.chart.values[0] == pytest.approx(0.99, abs=0.01)
     assert "its likeliest classes: 1: cat, 98.5%;" in figure.alt
-    apart = difference(CLASSIFICATION_2025, runs[1], runs[2], "NPU")
+    apart = difference(CLASSIFICATION_2025, runs[1], runs[2], "this machine", "NPU")
     assert apart is not None
     assert apart.caption.startswith("chelsea: cat and cup; largest difference ")
     odd = answered(CLASSIFICATION_2025, {"coffee": np.full((1, 64), np.nan, np.float32)})
