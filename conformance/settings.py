@@ -68,7 +68,11 @@ def _table(file: Path) -> Any:
         raise SubmissionError(
             f"{file} is no TOML: {one_line(str(error), 200)}", "mend that line"
         ) from None
-    return whole if file.name == _OWN else whole.get("tool", {}).get("lpcvc")
+    tool = whole.get("tool", {})
+    table = tool.get("lpcvc") if isinstance(tool, Mapping) else None
+    if file.name == _OWN and (table is None or len(whole) > 1):
+        return whole
+    return table
 
 
 def _read(file: Path, given: Any, here: Path) -> Settings:

@@ -319,8 +319,9 @@ class _Rate:
         rate = self._done / max(time.monotonic() - self._start, 1e-9)
         left = f", {rate:.2f}/s, {_time((self._todo - self._done) / rate)} left" if rate else ""
         done = self._total - self._todo + self._done
-        kernels = sys.modules.get("reference.kernels")  # where the metric has loops
-        if kernels and (name := kernels.being_compiled()):
+        # Where the metric has loops; another thread may be importing them.
+        compiled = getattr(sys.modules.get("reference.kernels"), "being_compiled", None)
+        if compiled and (name := compiled()):
             left = f", numba compiles {name}, once on this machine"
         self._line(f"{self._step}: {done}/{self._total}{left}")
 

@@ -156,7 +156,12 @@ def _unit_gru() -> nn.Module:
 PEERS = (
     _segmentation("U-Net, ArgMax, opset 13", one_file(exported(plain.SegmentationUNet, 13))),
     _segmentation("U-Net, w8a8", one_file(_UNET_8)),
-    _segmentation("U-Net, TorchScript", torchscript(plain.SegmentationUNet)),
+    Peer(
+        "U-Net, TorchScript",
+        "segmentation-2025",
+        {"model": torchscript(plain.SegmentationUNet)},
+        slow=True,
+    ),
     _segmentation(
         "GRU query, Sigmoid and Where, dynamo, opset 20",
         one_file(exported(plain.SegmentationQuery, 20, dynamo=True)),
@@ -241,10 +246,11 @@ PEERS = (
         "classification-2025",
         torchscript(partial(plain.ConvImage, 64, 1)),
     ),
-    _model(
+    Peer(
         "PIDNet-S, batch norms apart, opset 13",
         "pidnet",
-        one_file(exported(CityscapesModel, 13, fold=False)),
+        {"model": one_file(exported(CityscapesModel, 13, fold=False))},
+        slow=True,
     ),
     Peer(
         "PIDNet-S, dynamo, weights as Constant nodes in a file beside",

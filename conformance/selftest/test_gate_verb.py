@@ -251,6 +251,8 @@ def test_where_settings_are_from(tmp_path: Path) -> None:
     assert find_settings(deep) == Settings(deep / "pyproject.toml", strict=True)
     (deep / "lpcvc.toml").write_text("")
     assert find_settings(deep) == Settings(deep / "lpcvc.toml")
+    (deep / "lpcvc.toml").write_text("[tool.lpcvc]\ndevice = 'S25'\n")  # the other's heading
+    assert find_settings(deep) == Settings(deep / "lpcvc.toml", device=("S25",))
     assert find_settings(Path("/")) == Settings()
 
 
@@ -258,6 +260,8 @@ def test_where_settings_are_from(tmp_path: Path) -> None:
     ("text", "told"),
     [
         ("trak = 'depth'", "no setting is called 'trak'; did you mean track?"),
+        ("strict = true\n[tool.lpcvc]\ntrack = 'depth'", "no setting is called 'tool'; there are "),
+        ("tool = 3", "no setting is called 'tool'; there are track, "),
         ("zzz = 1", "no setting is called 'zzz'; there are track, submission, device, baseline,"),
         ("strict = 'yes'", "strict is 'yes'; write true or false, without quotes"),
         ("track = 1", "track is 1; write a string, or a list of strings"),

@@ -31,7 +31,7 @@ from reference.tracks import Track
 @click.command()
 @for_devices
 @click.option("--dlc", is_flag=True, help="Write a DLC too.")
-@click.option("--output", type=PATH, metavar="FOLDER", help="Copy what was made into FOLDER.")
+@click.option("-o", "--output", type=PATH, metavar="FOLDER", help="Copy what was made into FOLDER.")
 @limited("one compilation")
 @in_json
 def command(

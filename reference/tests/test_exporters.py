@@ -278,7 +278,7 @@ class Torchs(Attention):
 
 
 @needs_compiler
-@pytest.mark.parametrize("network", [Attention, Torchs])
+@pytest.mark.parametrize("network", [pytest.param(Attention, marks=pytest.mark.slow), Torchs])
 def test_three_exports_of_a_model_have_one_estimate(
     network: type[nn.Module], tmp_path: Path
 ) -> None:
