@@ -227,7 +227,8 @@ def test_the_site_builds_and_loads_nothing(tmp_path: Path) -> None:
 
 def _parse(command: click.Command, name: str, arguments: list[str]) -> None:
     """Raises click.UsageError for what the command does not take; nothing is run."""
-    if not isinstance(command, click.Group):
+    alone = not arguments and getattr(command, "invoke_without_command", False)
+    if alone or not isinstance(command, click.Group):
         command.make_context(name, arguments)
         return
     within, verb, rest = command.resolve_command(click.Context(command), arguments)
