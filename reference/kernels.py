@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 from reference.errors import SubmissionError
 from reference.install import install_command
+from reference.scores import COMPILING
 
 try:
     from numba import njit
@@ -18,25 +19,16 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class _Compilations(event.Listener):  # type: ignore[misc]
-    """Names of the kernels that numba compiles at this moment, the latest last."""
-
-    def __init__(self) -> None:
-        self.names: list[str] = []
+    """Keeps the names of what numba compiles; one thread at a time does."""
 
     def on_start(self, begun: Any) -> None:
-        self.names.append(begun.data["dispatcher"].py_func.__name__)
+        COMPILING.append(begun.data["dispatcher"].py_func.__name__)
 
     def on_end(self, ended: Any) -> None:
-        self.names.pop()  # one thread at a time compiles
+        COMPILING.pop()
 
 
-_compilations = _Compilations()
-event.register("numba:compile", _compilations)
-
-
-def being_compiled() -> str:
-    """The kernel that numba compiles, or "": the first time on a machine takes seconds."""
-    return next(iter(_compilations.names[-1:]), "")
+event.register("numba:compile", _Compilations())
 
 
 def kernel(function: Function) -> Function:

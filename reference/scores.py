@@ -16,6 +16,9 @@ Array = npt.NDArray[Any]
 # Words for the report, each with the one that its line begins with.
 Remarks = tuple[tuple[str, str], ...]
 
+# The loops that numba compiles at this moment, the latest last; `reference.kernels` tells.
+COMPILING: list[str] = []
+
 Prediction = TypeVar("Prediction")
 Truth = TypeVar("Truth")
 Counted = TypeVar("Counted")

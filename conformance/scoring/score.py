@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import sys
 import tempfile
 import time
 import uuid
@@ -33,7 +32,7 @@ from reference.errors import SubmissionError
 from reference.install import install_command
 from reference.npu.devices import find_device
 from reference.process import Limits
-from reference.scores import Joint, Metric, Remarks, Result
+from reference.scores import COMPILING, Joint, Metric, Remarks, Result
 from reference.tracks import Track
 
 # A model that answers none of these first items answers none of the others.
@@ -319,9 +318,7 @@ class _Rate:
         rate = self._done / max(time.monotonic() - self._start, 1e-9)
         left = f", {rate:.2f}/s, {_time((self._todo - self._done) / rate)} left" if rate else ""
         done = self._total - self._todo + self._done
-        # Where the metric has loops; another thread may be importing them.
-        compiled = getattr(sys.modules.get("reference.kernels"), "being_compiled", None)
-        if compiled and (name := compiled()):
+        for name in COMPILING[-1:]:
             left = f", numba compiles {name}, once on this machine"
         self._line(f"{self._step}: {done}/{self._total}{left}")
 
