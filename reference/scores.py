@@ -16,7 +16,7 @@ Array = npt.NDArray[Any]
 # Words for the report, each with the one that its line begins with.
 Remarks = tuple[tuple[str, str], ...]
 
-# The loops that numba compiles at this moment, the latest last; `reference.kernels` tells.
+# The loop that numba compiles at this moment, then what it calls; `reference.kernels` tells.
 COMPILING: list[str] = []
 
 Prediction = TypeVar("Prediction")

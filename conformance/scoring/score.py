@@ -318,7 +318,7 @@ class _Rate:
         rate = self._done / max(time.monotonic() - self._start, 1e-9)
         left = f", {rate:.2f}/s, {_time((self._todo - self._done) / rate)} left" if rate else ""
         done = self._total - self._todo + self._done
-        for name in COMPILING[-1:]:
+        for name in COMPILING[:1]:  # with what it calls
             left = f", numba compiles {name}, once on this machine"
         self._line(f"{self._step}: {done}/{self._total}{left}")
 

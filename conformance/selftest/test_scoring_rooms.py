@@ -26,10 +26,18 @@ def idle() -> int:
     return 0
 
 
+@kernel
+def called() -> int:
+    return 1
+
+
 def test_what_numba_compiles_is_told_instead_of_a_rate() -> None:
     told: list[str] = []
     rate = _Rate(cast(Any, told.append), "scoring x", 10, 8)
-    with trigger_event("numba:compile", data={"dispatcher": idle}):
+    with (
+        trigger_event("numba:compile", data={"dispatcher": idle}),
+        trigger_event("numba:compile", data={"dispatcher": called}),
+    ):
         rate.tick(0.5)
     rate.tick(0.5)
     assert told == [
