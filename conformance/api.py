@@ -1,6 +1,7 @@
 """The gate from Python and in a notebook: a model in, verdicts as values out."""
 
 import codecs
+import contextlib
 import copy
 import html
 import os
@@ -262,15 +263,15 @@ def _run(words: Sequence[str]) -> tuple[int, str]:
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
-    """Ends the command as Ctrl-C does, with what it has started, or by force."""
-    if not hasattr(os, "killpg"):
-        process.terminate()
-        return
-    os.killpg(process.pid, signal.SIGINT)
-    try:
-        process.wait(timeout=_LAST_SECONDS)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+    """Ends the command as Ctrl-C does (POSIX), or by force with what it has started."""
+    from reference.process import end_tree
+
+    if hasattr(os, "killpg"):
+        os.killpg(process.pid, signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=_LAST_SECONDS)
+            return
+    end_tree(process)
 
 
 def _refused(code: int, printed: str) -> SubmissionError:

@@ -95,9 +95,15 @@ def _place(frames: traceback.StackSummary, package: str) -> str:
 def peak_memory() -> int | None:
     """The peak of this process in bytes, None where the system does not tell.
 
-    VmHWM: the peak that getrusage gives was inherited from the parent.
+    VmHWM: the peak that getrusage gives was inherited from the parent, and psutil knows that of
+    Windows alone.
     """
-    return _status("VmHWM")
+    peak = _status("VmHWM")
+    if peak is None:
+        import psutil
+
+        peak = getattr(psutil.Process().memory_info(), "peak_wset", None)
+    return peak
 
 
 def _status(field: str) -> int | None:

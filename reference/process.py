@@ -145,14 +145,14 @@ class ChildProcess:
 
     def __exit__(self, kind: object = None, *_: object) -> None:
         if kind is KeyboardInterrupt:
-            self._kill()
+            end_tree(self._process)
         with contextlib.suppress(OSError):
             assert self._process.stdin is not None
             self._process.stdin.close()
         try:
             self._process.wait(timeout=_LAST_SECONDS)
         except subprocess.TimeoutExpired:
-            self._kill()
+            end_tree(self._process)
         assert self._process.stdout is not None
         self._process.stdout.close()
         if file := _transcript.get():
@@ -236,25 +236,17 @@ class ChildProcess:
                 return line
             self._tick(waited)
             if waited > self._timeout:
-                self._kill()
+                end_tree(self._process)
                 raise SubmissionError(
                     f"{self.name} gave no answer for {self._timeout:.0f} s and was stopped",
                     "see where it hangs, or allow it more with --timeout SECONDS",
                 )
 
-    def _kill(self) -> None:
-        """Ends the child and whatever it started."""
-        if hasattr(os, "killpg"):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.kill()
-        self._process.wait()
-
     def _death(self) -> SubmissionError:
         try:
             code = self._process.wait(timeout=_LAST_SECONDS)
         except subprocess.TimeoutExpired:
-            self._kill()
+            end_tree(self._process)
             return self._unreadable("none, and its pipe is closed")
         if code == _KILLED:
             return self._memory("the system killed it")
@@ -297,31 +289,41 @@ def _stage(line: str, waited: float) -> Stage | None:
         return None
 
 
+def end_tree(process: "subprocess.Popen[Any]") -> None:
+    """Kills a process, what it started and, where it leads a group (POSIX), what is left of that.
+
+    Returns when the process itself has ended.
+    """
+    import psutil
+
+    family = []
+    with contextlib.suppress(psutil.Error):
+        if process.poll() is None:
+            family = psutil.Process(process.pid).children(recursive=True)
+    if hasattr(os, "killpg"):  # also what lost its parent
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    for member in family:
+        with contextlib.suppress(psutil.Error):
+            member.kill()
+    process.wait()
+
+
 def available_memory() -> int:
     """The bytes that a process may still take: the system's, or the container's if that is less."""
-    candidates = [
-        _meminfo_available(),
-        _cgroup_room("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        _cgroup_room(
-            "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-            "/sys/fs/cgroup/memory/memory.usage_in_bytes",
-        ),
-    ]
-    known = [value for value in candidates if value is not None]
-    return min(known, default=2**40)
+    import psutil
+
+    v1, v2 = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
+    rooms = (
+        _cgroup_room(v2 / "memory.max", v2 / "memory.current"),
+        _cgroup_room(v1 / "memory.limit_in_bytes", v1 / "memory.usage_in_bytes"),
+    )
+    return int(min(psutil.virtual_memory().available, *rooms))
 
 
-def _meminfo_available() -> int | None:
+def _cgroup_room(limit: Path, usage: Path) -> float:
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    fields = dict(line.split(":", 1) for line in lines)
-    return int(fields["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in fields else None
-
-
-def _cgroup_room(limit: str, usage: str) -> int | None:
-    try:
-        return int(Path(limit).read_text()) - int(Path(usage).read_text())
+        return int(limit.read_text()) - int(usage.read_text())
     except (OSError, ValueError):  # no such controller, or "max"
-        return None
+        return math.inf

@@ -5,12 +5,13 @@ They run in a process of their own on a copy of the packages, so that children s
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+
+from reference.process import end_tree
 
 ROOT = Path(__file__).parents[2]
 SELFTEST, REFERENCE = "conformance/selftest", "reference/tests"
@@ -79,8 +80,7 @@ class Copy:
         try:
             return process.wait(timeout=HANG_SECONDS) == 0
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            end_tree(process)
             return False
 
 

@@ -14,6 +14,7 @@ from reference.depth.contract import DEPTH_2025
 ROOT = Path(__file__).parents[2]
 HIDDEN = """
 import os, signal, subprocess, sys
+import psutil  # which has its own way on each system, and on this one takes what is hidden here
 for name in ("fcntl", "resource", "termios"):
     sys.modules[name] = None
 for name in ("fork", "getpgid", "killpg", "setpgid", "setsid"):

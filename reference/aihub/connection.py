@@ -1,7 +1,6 @@
 """What one connection may take: some time for its request, and a place while there is room."""
 
 import asyncio
-import resource
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -17,6 +16,10 @@ _OTHER_FILES, _FEWEST, _MOST = 96, 16, 512
 
 def most_connections() -> int:
     """How many there may be at once, by the descriptors that this process may open."""
+    try:
+        import resource
+    except ImportError:  # Windows, where a socket takes no descriptor
+        return _MOST
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = limit if limit != resource.RLIM_INFINITY else 2 * _MOST + _OTHER_FILES
     return min(max((files - _OTHER_FILES) // 2, _FEWEST), _MOST)

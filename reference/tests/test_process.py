@@ -2,17 +2,28 @@
 
 import importlib
 import math
+import os
 import resource
+import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from reference import child
 from reference.child import LARGEST_FILE, OUT_OF_MEMORY, failure, one_line
 from reference.errors import SubmissionError, ToolError
-from reference.process import ChildError, ChildProcess, Limits, Stage
+from reference.process import (
+    ChildError,
+    ChildProcess,
+    Limits,
+    Stage,
+    available_memory,
+    end_tree,
+)
 
 GIB = 2**30
 
@@ -166,6 +177,28 @@ def test_an_error_leaves_the_child_to_the_next_request(start: Callable[..., Chil
         with pytest.raises(ChildError, match=r"RuntimeError: out of\s+luck"):
             child.ask("fail", text="out of\nluck")
         assert child.ask("answer", what="x") == {"what": "x"}
+
+
+@pytest.mark.parametrize("groups", [True, False])
+def test_a_tree_ends_with_its_branches(groups: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One in a session of its own too, and where there are groups one that has lost its parent."""
+    source = "setsid sleep 600 & echo $!; sleep 600"
+    if groups:
+        source = "(sleep 600 & echo $!); " + source
+    else:
+        monkeypatch.delattr(os, "killpg")
+    process = subprocess.Popen(
+        ["sh", "-c", source], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    with process, process.stdout as said:  # type: ignore[union-attr]
+        branches = [psutil.Process(int(said.readline())) for _ in range(1 + groups)]
+        end_tree(process)
+    assert process.returncode == -signal.SIGKILL
+    assert psutil.wait_procs(branches, timeout=10)[1] == []
+
+
+def test_memory_is_that_of_the_machine_or_less() -> None:
+    assert 0 < available_memory() < psutil.virtual_memory().total
 
 
 @pytest.mark.parametrize("amount", [0, -1, -2.5, math.nan, math.inf])
