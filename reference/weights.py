@@ -16,17 +16,19 @@ from reference.errors import SubmissionError
 from reference.torchscript import ForeignCodeError, is_torchscript, read_tensors
 from reference.tracks import format_shape
 
-_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
+_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors", ".ckpt", ".th")
+_OFFICIAL = "bring the official checkpoint that the track's documentation names"
 _LAYER_SCALES = ("lambda1", "gamma_1", "gamma_2")
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint by name, on the CPU, dtypes as stored.
 
-    Reads `.safetensors`, and `.pt`, `.pth` or `.bin` as a pickled state dict (also nested under
-    `state_dict` or `model`) or as a TorchScript file, the form of OpenAI's ViT-B-16.pt. Nothing of
-    the file can run. Raises SubmissionError for a file that is missing, of another extension,
-    damaged, that would run code, or that has no tensors.
+    Reads `.safetensors`, and `.pt`, `.pth`, `.bin`, `.ckpt` or `.th` as a pickled state dict (also
+    nested under `state_dict`, as Lightning has it, `model_state_dict` or `model`) or as a
+    TorchScript file, the form of OpenAI's ViT-B-16.pt. Nothing of the file can run. Raises
+    SubmissionError for a file that is missing, of another extension, damaged, that would run code,
+    or that has no tensors.
     """
     if path.suffix.lower() not in _SUFFIXES:
         raise SubmissionError(
@@ -47,7 +49,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
             f"{path} is damaged, or not a checkpoint",
             "download it again, and compare its size with the publisher's",
         ) from error
-    for key in ("state_dict", "model"):
+    for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
             loaded = loaded[key]
     entries = loaded.items() if isinstance(loaded, Mapping) else ()
@@ -82,7 +84,11 @@ def checkpoint_shapes(name: str) -> dict[str, tuple[int, ...]]:
 
 
 def check_keys(
-    expected: Mapping[str, Iterable[int]], state: Mapping[str, Tensor], *, source: str
+    expected: Mapping[str, Iterable[int]],
+    state: Mapping[str, Tensor],
+    *,
+    source: str,
+    remedy: str = _OFFICIAL,
 ) -> None:
     """Raise SubmissionError unless `state` has exactly the expected names and shapes.
 
@@ -104,20 +110,38 @@ def check_keys(
     if found:
         raise SubmissionError(
             f"{source} is not a checkpoint of this model: tensors {'; '.join(found)}",
-            "bring the official checkpoint that the track's documentation names",
+            remedy,
         )
+
+
+def unwrapped(state: Mapping[str, Tensor], names: Iterable[str]) -> Mapping[str, Tensor]:
+    """`state` without the prefix before all its names that a wrapper put there, such as `module.`
+    (DataParallel), `_orig_mod.` (torch.compile) or `model.` (Lightning); as it is where that does
+    not give exactly the tensors called `names`.
+    """
+    first, wanted = next(iter(state), ""), list(names)
+    for bare in wanted:
+        prefix = first.removesuffix(f".{bare}") + "."
+        if {prefix + name for name in wanted} == state.keys():
+            return {name: state[prefix + name] for name in wanted}
+    return state
 
 
 def _few(names: list[str], count: int = 2) -> str:
     return ", ".join(names[:count]) + (", ..." if len(names) > count else "")
 
 
-def load_strict(module: nn.Module, state: Mapping[str, Tensor], *, source: str) -> None:
-    """Load `state` into `module`, cast to its dtypes; every name and shape must match.
+def load_strict(
+    module: nn.Module, state: Mapping[str, Tensor], *, source: str, remedy: str = _OFFICIAL
+) -> None:
+    """Load `state` into `module`, cast to its dtypes; every name, but for the prefix of a wrapper,
+    and shape must match.
 
     Raises SubmissionError, as `check_keys` does.
     """
-    check_keys({k: v.shape for k, v in module.state_dict().items()}, state, source=source)
+    expected = {name: value.shape for name, value in module.state_dict().items()}
+    state = unwrapped(state, expected)
+    check_keys(expected, state, source=source, remedy=remedy)
     module.load_state_dict(state)
 
 

@@ -275,7 +275,7 @@ def test_parts_twice_and_missing(tmp_path: Path) -> None:
     image = "--submission=image=image.onnx"
     twice = run_gate(tmp_path, "--track=retrieval", image, image)
     assert twice.code == pytest.ExitCode.USAGE_ERROR
-    assert "names the part 'image' of retrieval-2026 twice; give every part once" in twice.err
+    assert "the part 'image' of retrieval-2026 is given twice; give every part once" in twice.err
     missing = run_gate(tmp_path, "--track=retrieval", image)
     assert missing.code == pytest.ExitCode.USAGE_ERROR
     assert "retrieval-2026 needs 2 models and text is missing" in missing.err

@@ -103,8 +103,8 @@ def test_torchscript_and_back(mine: Path, capsys: pytest.CaptureFixture[str]) ->
 
 def test_a_state_dict_beside_a_factory(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     weights = {name: t + 1 for name, t in _plain(mine).state_dict().items()}
-    torch.save({"state_dict": weights}, "my.pt")
-    assert export("code/my_model.py:build", "my.onnx", "--weights", "my.pt", "--json") == 0
+    torch.save({"state_dict": {f"model.{name}": t for name, t in weights.items()}}, "my.ckpt")
+    assert export("code/my_model.py:build", "my.onnx", "--weights", "my.ckpt", "--json") == 0
     own = {"part": "model", "file": "my.onnx", "made_of": "code/my_model.py:build"}
     assert json.loads(capsys.readouterr().out) == [{**own, "inputs": [INPUT], "outputs": [OUTPUT]}]
     kept = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load("my.onnx").graph.initializer}
@@ -138,8 +138,14 @@ def test_the_suite_takes_it_too(mine: Path) -> None:
         (["a:b", "a.onnx", "--resolution", "9"], "--resolution is of the reference, and a:b is g"),
         (["code/my_model.py:build", "my.onnx/a.onnx"], "my.onnx/a.onnx cannot be written: "),
         (["code/my_model.py:build", "a.onnx", "--weights", "no.pt"], "there is no file no.pt; gi"),
-        (["code/my_model.py:build", "a.onnx", "--weights", "bad.pt"], "bad.pt is not of code/my_"),
-        (["code/my_model.py:build", "a.onnx", "--weights", "wide.pt"], "wide.pt is not of code/"),
+        (
+            ["code/my_model.py:build", "a.onnx", "--weights", "bad.pt"],
+            "bad.pt is not a chec",
+        ),
+        (
+            ["code/my_model.py:build", "a.onnx", "--weights", "wide.pt"],
+            "wide.pt is not a ch",
+        ),
         (["my.pt2", "a.onnx", "--weights", "bad.pt"], "my.pt2 holds no exported program; write"),
     ],
 )

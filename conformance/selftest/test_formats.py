@@ -16,6 +16,10 @@ from reference.depth.contract import DEPTH_2025
 
 COMPILED = "is compiled already, for one device; give the model that was compiled"
 WEIGHTS = "holds weights and no model; load them into your module and export that to ONNX"
+STATE_DICT = (
+    "{0} holds weights and no model; with the code of the model, `lpcvc export FILE.py:FACTORY"
+    " my.onnx --track TRACK --weights {0}` makes one"
+)
 UNOPENED = "is an archive of a kind that is not opened; unpack it"
 
 
@@ -28,7 +32,7 @@ UNOPENED = "is an archive of a kind that is not opened; unpack it"
         ("MY.BIN", b"\0" * 99, COMPILED),
         ("my.engine", b"ftrt", COMPILED),
         ("my.trt", b"ptrt", COMPILED),
-        ("pytorch_model.bin", b"PK\3\4", WEIGHTS),
+        ("pytorch_model.bin", b"PK\3\4", STATE_DICT.format("pytorch_model.bin")),
         ("my.onnx", b"\x1c\0\0\0TFL3", "my.onnx is TFLite by another name; call it my.tflite"),
         (
             "frozen.pb",
@@ -42,8 +46,8 @@ UNOPENED = "is an archive of a kind that is not opened; unpack it"
         ),
         ("my.onnx", b"\x89HDF\r\n\x1a\n", "my.onnx is HDF5 by another name; call it my.h5"),
         ("my.keras", b"PK\3\4", "my.keras is not a .keras archive or was cut short"),
-        ("my.safetensors", b"x", WEIGHTS),
-        ("my.ckpt", b"PK\3\4", WEIGHTS),
+        ("my.safetensors", b"x", STATE_DICT.format("my.safetensors")),
+        ("my.ckpt", b"PK\3\4", STATE_DICT.format("my.ckpt")),
         ("my.npz", b"PK\3\4", WEIGHTS),
         ("my.pkl", b"\x80\4", "my.pkl is a pickle, not TorchScript"),
         ("my.ort", b"x", "is in onnxruntime's own format; give the .onnx file"),
@@ -54,7 +58,12 @@ UNOPENED = "is an archive of a kind that is not opened; unpack it"
         ("my.rar", b"Rar!", UNOPENED),
         ("my.7z", b"7z", UNOPENED),
         ("my.ipynb", b"{}", "is a notebook; export the model in it"),
-        ("my.py", b"x", "my.py is Python code; give my:FUNCTION"),
+        ("my.py", b"x", "my.py is Python code; give my.py:FACTORY, which makes a model"),
+        (
+            "my.py",
+            b"class Net: ...\ndef build(): ...\ndef _own(): ...\n",
+            "my.py is Python code; give my.py:build or my.py:Net, which makes a model",
+        ),
         ("my.onnx.data", b"x", "my.onnx.data holds the weights of an .onnx file; give that"),
         ("my.encodings", b"{}", "is AIMET's encodings alone; give the folder"),
         ("my.onnx", b"version https://git-lfs.github.com/spec/v1\noid", "run git lfs pull"),
@@ -92,7 +101,8 @@ def test_a_folder_that_is_a_model_of_another_framework(place: Path) -> None:
     (place / "hf").mkdir()
     (place / "hf" / "config.json").write_text("{}")
     (place / "hf" / "model.safetensors").write_bytes(b"x")
-    assert f"hf holds no .onnx file; model.safetensors {WEIGHTS}" in refused("hf")
+    told = f"hf holds no .onnx file; {STATE_DICT.format('model.safetensors')}"
+    assert told in refused("hf")
     (place / "nothing").mkdir()
     assert "nothing holds no file; it takes .onnx" in refused("nothing")
     (place / "torch").mkdir()
@@ -129,7 +139,7 @@ def test_a_graph_that_is_compiled_already(place: Path) -> None:
         ("pkg/my.py:build", "no such file: pkg/my.py; check the path"),
         ("my:build()", "my:build() is no module:factory; write my:build"),
         ("~nobody/my.onnx", "the shell leaves ~ as it is after ="),
-        ("", "--submission names nothing; it takes .onnx"),
+        ("", "no model is named; it takes .onnx"),
         ("depth.onnx/model.onnx", "no such file: depth.onnx/model.onnx"),
         ("n" * 300, "cannot be read (File name too long)"),
         ("d/" * 3000 + "my.onnx", "cannot be read (File name too long)"),

@@ -69,10 +69,9 @@ def test_two_files_are_told_apart(place: Path) -> None:
 def test_swapped_files_are_told_as_such(place: Path) -> None:
     both(place / "x", image="text", text="image")
     assert refused("text=x/text.onnx", "image=x/image.onnx", track=RETRIEVAL_2026) == (
-        "text and image are swapped; write --submission image=x/text.onnx"
-        " --submission text=x/image.onnx"
+        "text and image are swapped; give image=x/text.onnx text=x/image.onnx"
     )
-    assert "names the part" not in refused("image=x/image.onnx", track=RETRIEVAL_2026)
+    assert "given twice" not in refused("image=x/image.onnx", track=RETRIEVAL_2026)
     twice = ("image=x/image.onnx", "text=x/image.onnx")
     assert opened(*twice) == {"image": "image.onnx", "text": "image.onnx"}, "for the rules to judge"
 
@@ -91,7 +90,7 @@ def test_what_two_parts_cannot_be(place: Path) -> None:
     write(RETRIEVAL_2026, place)
     shutil.copy("image.onnx", "again.onnx")
     again = refused("image.onnx", "again.onnx", track=RETRIEVAL_2026)
-    assert "image.onnx and again.onnx both take a picture; write --submission image=FILE" in again
+    assert "image.onnx and again.onnx both take a picture; name each: image=FILE text=FILE" in again
     assert "text is missing" in refused("image.onnx", track=RETRIEVAL_2026)
     one = helper.make_graph(
         [helper.make_node("Shape", [name], [f"{name}_size"]) for name in ("image", "text")],

@@ -13,11 +13,11 @@ from conformance.submission.factory import check_factory, split_factory
 from conformance.submission.foreign import (
     FORMATS,
     HEAD_BYTES,
-    PICKLE,
     by_files,
     mode_of,
     no_file,
     not_a_file,
+    pickle,
     refusal,
     unreadable,
 )
@@ -145,7 +145,7 @@ def _open_file(path: Path, scratch: Path, limits: Limits) -> list[Model]:
         return [Model("", "onnx", str(path))]
     if not zipfile.is_zipfile(path):
         if suffix in {".pt", ".pth"} and head[:1] == b"\x80":
-            raise _pickle(path)
+            raise pickle(path)
         raise SubmissionError(
             f"{path.name} is not a {suffix} archive or was cut short",
             "export or copy the file again and compare its size",
@@ -164,7 +164,7 @@ def _open_file(path: Path, scratch: Path, limits: Limits) -> list[Model]:
             f"{path.name} holds no exported program", "write it with torch.export.save"
         )
     if not any("/code/" in name for name in names):
-        raise _pickle(path)
+        raise pickle(path)
     return [Model("", "torchscript", str(path))]
 
 
@@ -178,10 +178,6 @@ def _read_head(path: Path) -> bytes:
     if not head:
         raise SubmissionError(f"{path.name} is empty", "export the model again")
     return head
-
-
-def _pickle(path: Path) -> SubmissionError:
-    return SubmissionError(f"{path.name} {PICKLE[0]}", PICKLE[1])
 
 
 def called(target: str) -> str:

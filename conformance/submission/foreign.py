@@ -5,6 +5,7 @@ import re
 import stat
 from collections.abc import Iterable
 from pathlib import Path
+from shlex import quote
 
 from conformance.submission.graph import TFLITE_FILES
 from reference.closest import closest
@@ -24,13 +25,12 @@ _FROZEN = (
     f"give the SavedModel's folder, or what {_TF} --graphdef FILE --inputs A:0 --outputs B:0"
     " --output my.onnx writes",
 )
-_WEIGHTS = (
-    "holds weights and no model",
-    "load them into your module and export that to ONNX, or give --submission module:factory",
-)
-PICKLE = (
+_EXPORT = "`lpcvc export FILE.py:FACTORY my.onnx --track TRACK --weights {}`"
+_WEIGHTS = "holds weights and no model", "load them into your module and export that to ONNX"
+_STATE_DICT = _WEIGHTS[0], f"with the code of the model, {_EXPORT} makes one"
+_PICKLE = (
     "is a pickle, not TorchScript, and unpickling it could run any code",
-    "save with torch.jit.trace(model, inputs).save(...), or give --submission module:factory",
+    "save with torch.jit.trace(model, inputs).save(...)",
 )
 _KERAS_PICKLE = (
     "is a pickle, not a model of Keras, and unpickling it could run any code",
@@ -44,9 +44,9 @@ _BY_SUFFIX: dict[str, tuple[str, str]] = {
     **dict.fromkeys((".engine", ".plan", ".trt"), _COMPILED),
     ".ort": ("is in onnxruntime's own format", "give the .onnx file that it was made from"),
     ".pb": _FROZEN,
-    **dict.fromkeys((".ckpt", ".gguf", ".msgpack", ".npy", ".npz", ".pdparams"), _WEIGHTS),
-    **dict.fromkeys((".safetensors", ".th", ".weights"), _WEIGHTS),
-    **dict.fromkeys((".pkl", ".pickle"), PICKLE),
+    **dict.fromkeys((".gguf", ".msgpack", ".npy", ".npz", ".pdparams", ".weights"), _WEIGHTS),
+    **dict.fromkeys((".ckpt", ".safetensors", ".th"), _STATE_DICT),
+    **dict.fromkeys((".pkl", ".pickle"), _PICKLE),
     ".data": ("holds the weights of an .onnx file", "give that file; they may lie beside it"),
     ".encodings": ("is AIMET's encodings alone", "give the folder that has the model too"),
     **dict.fromkeys(
@@ -69,6 +69,7 @@ _TFLITE_MARK = b"TFL3"  # at byte 4
 # The operator of a node that is compiled already, as protobuf writes NodeProto.op_type.
 _CONTEXT = b"\x22\x09EPContext"
 HEAD_BYTES = 4096
+_CODE_BYTES = 1 << 20
 
 _ADDRESS = re.compile(r"[A-Za-z][\w+.-]*://")
 _HUB_ID = re.compile(r"[jm](?=.*[0-9])[a-z0-9]{8}")
@@ -90,18 +91,36 @@ def refusal(path: Path, head: bytes = b"") -> SubmissionError | None:
         return SubmissionError(f"{path.name} {_KERAS_PICKLE[0]}", _KERAS_PICKLE[1])
     if path.name == SAVED_MODEL:
         return SubmissionError(f"{path.name} is one file of a SavedModel", "give its folder")
-    if suffix in {".py", ".pyc"}:
-        return SubmissionError(
-            f"{path.name} is Python code", f"give {path.stem}:FUNCTION, which returns the module"
-        )
+    if suffix == ".py":
+        names = _defined(path)[:3] or ["FACTORY"]
+        given = " or ".join(f"{path.name}:{name}" for name in names)
+        return SubmissionError(f"{path.name} is Python code", f"give {given}, which makes a model")
     found = _BY_SUFFIX.get(suffix)
     if head[4:8] == _TFLITE_MARK and suffix not in TFLITE_FILES:
         found = _TFLITE
     elif _CONTEXT in head:
         found = f"{_COMPILED[0]} (EPContext)", _COMPILED[1]
     elif suffix == ".bin" and head.startswith((b"PK", b"\x80")):  # as transformers saves them
-        found = _WEIGHTS
-    return SubmissionError(f"{path.name} {found[0]}", found[1]) if found else None
+        found = _STATE_DICT
+    return _told(path, found) if found else None
+
+
+def pickle(path: Path) -> SubmissionError:
+    """The line for a file of torch.save, which is not opened."""
+    what, remedy = _PICKLE
+    return _told(path, (what, f"{remedy}; of a state dict {_EXPORT} makes a model"))
+
+
+def _told(path: Path, found: tuple[str, str]) -> SubmissionError:
+    return SubmissionError(f"{path.name} {found[0]}", found[1].replace("{}", quote(path.name)))
+
+
+def _defined(path: Path) -> list[str]:
+    """The functions and classes of a file of Python, the last first; it is not run."""
+    with path.open("rb") as file:
+        code = file.read(_CODE_BYTES)
+    names = re.findall(rb"^(?:def|class) ([A-Za-z]\w*)", code, re.MULTILINE)
+    return [name.decode() for name in reversed(names)]
 
 
 def by_files(name: str, files: Iterable[Path]) -> SubmissionError:
@@ -157,7 +176,7 @@ def mode_of(target: str) -> int | None:
     """What kind of file it is, None where there is none; raises SubmissionError for what is no
     path."""
     if not target:
-        raise SubmissionError("--submission names nothing", f"it takes {FORMATS}")
+        raise SubmissionError("no model is named", f"it takes {FORMATS}")
     try:
         os.fsencode(target).decode()
         return Path(target).stat().st_mode

@@ -139,7 +139,7 @@ def _part_of(track: Track, model: Model, limits: Limits, taken: Sequence[str]) -
         raise SubmissionError(
             f"{track.id} takes {len(track.parts)} models and {model.path.name!r} does not say"
             " which it is",
-            f"write {_by_part(track)}",
+            f"name it: {_by_part(track)}",
         )
     return told_part(track, read_graph(model.path, limits)).name
 
@@ -157,7 +157,7 @@ def told_part(track: Track, graph: Graph) -> Part:
         )
     raise SubmissionError(
         f"{graph.path.name} takes {inputs}, which does not say which part of {track.id} it is",
-        f"write {_by_part(track)}",
+        f"name it: {_by_part(track)}",
     )
 
 
@@ -175,22 +175,23 @@ def _refuse_swapped(
         return
     looks = {part: _taken_for(track, model, limits) for part, model in models.items()}
     if set(looks.values()) == set(looks) and all(part != own for part, own in looks.items()):
-        right = " ".join(f"--submission {own}={targets[part]}" for part, own in looks.items())
-        raise SubmissionError(f"{' and '.join(looks)} are swapped", f"write {right}")
+        right = " ".join(f"{own}={targets[part]}" for part, own in looks.items())
+        raise SubmissionError(f"{' and '.join(looks)} are swapped", f"give {right}")
 
 
 def _twice(track: Track, first: Model, second: Model, *, named: bool) -> SubmissionError:
     if named:
         return SubmissionError(
-            f"--submission names the part {first.part!r} of {track.id} twice",
-            "give every part once",
+            f"the part {first.part!r} of {track.id} is given twice", "give every part once"
+        )
+    both = f"{first.path.name} and {second.path.name}"
+    if len(track.parts) == 1:
+        return SubmissionError(
+            f"{track.id} takes one model and two are given, {both}", "give the one that is meant"
         )
     kind = "picture" if track.part(first.part).image else "text"
-    return SubmissionError(
-        f"{first.path.name} and {second.path.name} both take a {kind}",
-        f"write {_by_part(track)}",
-    )
+    return SubmissionError(f"{both} both take a {kind}", f"name each: {_by_part(track)}")
 
 
 def _by_part(track: Track) -> str:
-    return " ".join(f"--submission {part.name}=FILE" for part in track.parts)
+    return " ".join(f"{part.name}=FILE" for part in track.parts)

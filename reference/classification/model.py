@@ -21,8 +21,6 @@ _STAGES = (
     *((6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)),
 )
 _STEM, _LAST = 32, 1280
-# The sample solution wraps torchvision's network under this name.
-_WRAPPED = "mobilenet_v2."
 
 
 def build(weights: Path | None = None, *, normalise: bool = True) -> dict[str, nn.Module]:
@@ -37,9 +35,7 @@ def build(weights: Path | None = None, *, normalise: bool = True) -> dict[str, n
     if weights is None:
         seed_weights(model)
     else:
-        state = read_checkpoint(weights)
-        bare = {name.removeprefix(_WRAPPED): value for name, value in state.items()}
-        load_strict(model.network, bare, source=str(weights))
+        load_strict(model.network, read_checkpoint(weights), source=str(weights))
     return {"model": model.eval().requires_grad_(False)}
 
 

@@ -17,6 +17,7 @@ from reference.weights import (
     load_strict,
     read_checkpoint,
     seed_weights,
+    unwrapped,
 )
 
 STATE = {"a.weight": torch.arange(6.0).view(2, 3), "a.bias": torch.tensor([0.5, -1.0]).half()}
@@ -44,10 +45,11 @@ def same(left, right) -> bool:
         STATE,
         {"state_dict": STATE, "epoch": 3},
         {"model": STATE},
+        {"model_state_dict": STATE, "optimizer_state_dict": {"state": {}}},
         {**STATE, "epoch": 3, "note": "text"},
         {name: nn.Parameter(value) for name, value in STATE.items()},
     ],
-    ids=["flat", "state_dict", "model", "extra", "params"],
+    ids=["flat", "state_dict", "model", "model_state_dict", "extra", "params"],
 )
 def test_pickled_state_dicts(tmp_path, content):
     path = tmp_path / "weights.pth"
@@ -211,6 +213,18 @@ def test_load_strict():
     assert layer.bias.dtype == torch.float32
     assert layer.bias.tolist() == [0.5, -1.0]
     assert torch.equal(layer.weight, STATE["a.weight"])
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.backbone."])
+def test_what_a_wrapper_put_before_every_name_is_left_out(prefix):
+    layer = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2))
+    state = {name: torch.full_like(t, 2) for name, t in layer.state_dict().items()}
+    load_strict(layer, {prefix + name: t for name, t in state.items()}, source="file")
+    assert same(dict(layer.state_dict()), state)
+    for odd in ("more.weight", f"{prefix}2.weight"):
+        wrapped = {prefix + name: t for name, t in state.items()} | {odd: torch.ones(1)}
+        assert unwrapped(wrapped, state) is wrapped
+    assert unwrapped({}, state) == {}
 
 
 @pytest.mark.parametrize(
