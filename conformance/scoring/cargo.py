@@ -3,10 +3,9 @@
 import os
 import shutil
 import tempfile
-import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +21,21 @@ _BLOCK_BYTES = 2**24
 
 @dataclass(frozen=True)
 class Cargo:
-    """Path, size in bytes and time of change, in ns, of each file; `name` is that of this run."""
+    """Path, size in bytes and time of change, in ns, of each file of a job.
+
+    `name` is that of the folder in which machines that did not have them keep them, the same for
+    all jobs of a run, so that the next job brings only what it has of its own.
+    """
 
     files: tuple[tuple[Path, int, int], ...]
-    name: str = field(default_factory=lambda: f"lpcvc-{uuid.uuid4().hex}")
+    name: str
 
     @classmethod
-    def of(cls, job: Job) -> "Cargo":
+    def of(cls, job: Job, name: str) -> "Cargo":
         """What the job's data set and submission are made of. Raises OSError for what is gone."""
         paths = [*Dataset(job.track, job.data).files, *_submitted(job)]
         found = [(path, path.stat()) for path in sorted({path.absolute() for path in paths})]
-        return cls(tuple((path, facts.st_size, facts.st_mtime_ns) for path, facts in found))
+        return cls(tuple((path, facts.st_size, facts.st_mtime_ns) for path, facts in found), name)
 
     @property
     def folder(self) -> Path:
@@ -41,35 +44,43 @@ class Cargo:
 
     def is_here(self) -> bool:
         """Whether this machine has the same files in the same places, as on a shared disk."""
-        try:
-            return all(
-                (status.st_size, status.st_mtime_ns) == (size, changed)
-                for path, size, changed in self.files
-                for status in [path.stat()]
-            )
-        except OSError:
-            return False
+        return all(_is(path, size, changed) for path, size, changed in self.files)
 
-    def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
-        """All bytes, uint8, in blocks of 16 MiB at most, each with its file's number."""
-        for number, (path, _, _) in enumerate(self.files):
-            with path.open("rb") as file:
-                while block := file.read(_BLOCK_BYTES):
-                    yield number, np.frombuffer(block, np.uint8)
+    def missing(self) -> list[int]:
+        """The numbers of the files that are not below `folder`."""
+        return [
+            number
+            for number, (path, size, changed) in enumerate(self.files)
+            if not _is(_below(self.folder, path), size, changed)
+        ]
 
-    def unload(self, blocks: Sequence[tuple[int, Any]], get: Callable[[Any], Any]) -> None:
-        """Writes the files below `folder`, unless another worker has. Raises OSError."""
+    def tidy(self) -> None:
+        """Removes what the jobs before had below `folder` and this one has not."""
+        kept = {_below(self.folder, path) for path, _, _ in self.files}
+        for top, _, names in os.walk(self.folder):
+            for name in names:
+                if (path := Path(top) / name) not in kept:
+                    with suppress(OSError):  # another worker was faster
+                        path.unlink()
+
+    def blocks(self, number: int) -> Iterator[np.ndarray]:
+        """The bytes of a file, uint8, in blocks of 16 MiB at most."""
+        with self.files[number][0].open("rb") as file:
+            while block := file.read(_BLOCK_BYTES):
+                yield np.frombuffer(block, np.uint8)
+
+    def unload(self, sent: Mapping[int, Sequence[Any]], get: Callable[[Any], Any]) -> None:
+        """Writes files, by number, below `folder`, each whole or not at all. Raises OSError."""
         draft = Path(tempfile.mkdtemp(prefix="lpcvc-"))
         try:
-            for path, _, _ in self.files:
-                made = _below(draft, path)
-                made.parent.mkdir(parents=True, exist_ok=True)
-                made.touch()
-            for number, block in blocks:
-                with _below(draft, self.files[number][0]).open("ab") as file:
-                    file.write(get(block))
-            with suppress(OSError):  # the other was faster
-                draft.rename(self.folder)
+            for number, blocks in sent.items():
+                path, _, changed = self.files[number]
+                place, made = _below(self.folder, path), draft / str(number)
+                with made.open("wb") as file:
+                    file.writelines(get(block) for block in blocks)
+                os.utime(made, ns=(changed, changed))
+                place.parent.mkdir(parents=True, exist_ok=True)
+                made.replace(place)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
 
@@ -86,6 +97,14 @@ class Cargo:
         path = _below(self.folder, Path(target))
         moved = f"{part}={path}" if part else str(path)
         return moved if path.exists() else spec
+
+
+def _is(path: Path, size: int, changed: int) -> bool:
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return (status.st_size, status.st_mtime_ns) == (size, changed)
 
 
 def _below(folder: Path, path: Path) -> Path:

@@ -1,16 +1,14 @@
 """A cluster of machines that share no disk, one of which dies: the results of one process."""
 
-import ctypes
 import os
 import sys
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from onnx import numpy_helper
 
 from conformance.scoring.cargo import Cargo
 from conformance.scoring.cluster import RayEngine
@@ -18,13 +16,13 @@ from conformance.scoring.engines import local
 from conformance.scoring.job import Job
 from conformance.scoring.worker import Worker
 from conformance.selftest import models
+from conformance.selftest.nodes import cluster_of_nodes
 from conformance.selftest.samples import many_texts
+from conformance.submission.opening import split_spec
 from reference.install import install_command
 from reference.process import Limits
 from reference.registry import find_track
 from reference.scores import Result
-
-_NEW_NAMESPACE, _PRIVATE = 0x20000, 0x44000  # CLONE_NEWNS; MS_REC and MS_PRIVATE
 
 
 def job_in(folder: Path, pictures: int) -> Job:
@@ -40,6 +38,17 @@ def job_in(folder: Path, pictures: int) -> Job:
     return Job(track.id, "image", data, specs, "ort", track.device, Limits(), threads=1)
 
 
+def another(job: Job) -> Job:
+    """A submission with another image encoder on the same data."""
+    part, path = split_spec(job.track, job.submission[0])
+    model = onnx.load(path)
+    head = next(each for each in model.graph.initializer if each.name == "projection")
+    head.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(head), head.name))
+    new = Path(path).with_name("image-2.onnx")
+    onnx.save(model, new)
+    return replace(job, submission=(f"{part}={new}", *job.submission[1:]))
+
+
 def comparable(results: list[Result]) -> dict[str, tuple[bytes, str]]:
     return {
         result.item: (b"" if result.array is None else result.array.tobytes(), result.error)
@@ -51,85 +60,69 @@ def test_files_that_were_carried_score_as_those_they_were(tmp_path: Path, monkey
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
     job = job_in(tmp_path / "own", 3)
-    cargo = Cargo.of(job)
+    cargo = Cargo.of(job, "lpcvc-carried")
     names = {path.name for path, _, _ in cargo.files}
     assert {"weights.bin", "img_list.csv", "txt_list.csv", "picture-2.jpg"} < names
     with Worker(job) as worker:
         wanted = [worker.score(number) for number in range(3)]
     assert cargo.is_here()
-    blocks = list(cargo.blocks())
+    assert cargo.missing() == list(range(len(cargo.files)))
+    sent = {number: list(cargo.blocks(number)) for number in cargo.missing()}
     (tmp_path / "own").rename(tmp_path / "elsewhere")
     assert not cargo.is_here()
-    for _ in range(2):  # the second finds what the first has written
-        cargo.unload(blocks, np.asarray)
+    for _ in range(2):  # two workers that came at the same time
+        cargo.unload(sent, np.asarray)
+    assert not cargo.missing()
     with Worker(cargo.moved(job)) as worker:
         found = [worker.score(number) for number in range(3)]
+    rest = replace(cargo, files=cargo.files[1:])
+    rest.tidy()
+    assert cargo.missing() == [0]
+    assert rest.missing() == []
     assert comparable(found) == comparable(wanted)
     assert not found[0].error
     assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", cargo.name]
 
 
 def test_a_file_that_has_changed_is_not_here(tmp_path: Path) -> None:
-    cargo = Cargo.of(job_in(tmp_path, 1))
+    cargo = Cargo.of(job_in(tmp_path, 1), "lpcvc-here")
     assert cargo.is_here()
     os.utime(tmp_path / "data/txt_list.csv", ns=(0, 0))
     assert not cargo.is_here()
 
 
-def _alone(folder: Path) -> None:
-    """What this thread starts sees an empty folder."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    calls = (
-        (libc.unshare, _NEW_NAMESPACE),
-        (libc.mount, b"none", b"/", None, _PRIVATE, None),
-        (libc.mount, b"none", bytes(folder), b"tmpfs", 0, None),
-    )
-    for call, *arguments in calls:
-        if call(*arguments):
-            raise OSError(ctypes.get_errno(), "no namespace")
-
-
-def _node(cluster: Any, folder: Path) -> Any:
-    """A node that does not see the folder. It ends with the thread that starts it."""
-    _alone(folder)
-    return cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20)
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="hides a folder from a node as Linux can")
-def test_a_machine_that_dies_loses_nothing(tmp_path: Path, monkeypatch) -> None:
+def test_a_machine_that_dies_loses_nothing(tmp_path: Path) -> None:
     pytest.importorskip("ray", reason=f"Ray is not installed: {install_command('ray')}")
-    from ray.cluster_utils import Cluster
-
     if os.geteuid() != 0:
         pytest.skip("hiding a folder from a node needs root")
     pictures = 1000
-    # Which only the main thread may.
-    monkeypatch.setattr("ray._private.utils.set_sigterm_handler", lambda handler: None)
     job = job_in(tmp_path / "own", pictures)
     items = {number: str(number) for number in range(pictures)}
-    cluster = Cluster(
-        initialize_head=True,
-        head_node_args={"num_cpus": 1, "object_store_memory": 80 * 2**20},
-    )
-    with ExitStack() as stack:
-        stack.callback(cluster.shutdown)
-        nodes, rooms = [], [tmp_path / "one", tmp_path / "two"]
-        for room in rooms:
-            room.mkdir()
-            monkeypatch.setenv("TMPDIR", str(room))
-            thread = stack.enter_context(ThreadPoolExecutor(1))
-            nodes.append(thread.submit(_node, cluster, tmp_path / "own").result())
-        engine = stack.enter_context(
-            closing(RayEngine(cluster.address)(job, items, 3, lambda seconds: None))
-        )
+    rooms = [tmp_path / "one", tmp_path / "two"]
+    with (
+        cluster_of_nodes(tmp_path / "own", rooms) as (cluster, nodes),
+        RayEngine(cluster.address) as engine,
+    ):
+        scored = engine(job, items, 3, lambda seconds: None)
         results = []
         while not all(any(room.glob("lpcvc-*/*")) for room in rooms):
-            results.append(next(engine))
+            results.append(next(scored))
         assert len(results) < pictures / 2, "the others were there before it was over"
         cluster.remove_node(nodes[0], allow_graceful=False)
-        results += engine
+        results += scored
+        data = {path: path.stat().st_ino for path in rooms[1].rglob("*.jpg")}
+        assert len(data) == pictures
+        other = another(job)
+        few = {number: str(number) for number in range(60)}
+        more = list(engine(other, few, 2, lambda seconds: None))
+        assert {path: path.stat().st_ino for path in rooms[1].rglob("*.jpg")} == data, "kept"
+        (model,) = rooms[1].rglob("image*.onnx")
+        assert model.name == "image-2.onnx", "the model before is gone"
     assert len(results) == pictures, "each item once"
     assert not any(result.error for result in results)
     assert comparable(results) == comparable(list(local(job, items, 1, lambda seconds: None)))
+    assert comparable(more) == comparable(list(local(other, few, 1, lambda seconds: None)))
+    assert comparable(more).items().isdisjoint(comparable(results).items())
     assert list(rooms[1].glob("lpcvc-*")) == [], "the machine that is left has put all away"

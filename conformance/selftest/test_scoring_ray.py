@@ -3,7 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,20 +52,29 @@ def comparable(results: list[Result]) -> dict[str, tuple[bytes, str]]:
     }
 
 
-def test_a_worker_that_is_killed_loses_nothing(tmp_path: Path) -> None:
+def test_a_worker_that_is_killed_loses_nothing_and_the_others_take_the_next_job(
+    tmp_path: Path,
+) -> None:
     track = find_track("retrieval")
     files = models.write(track, tmp_path)
     specs = tuple(f"{part}={path}" for part, path in files.items())
     data = many_texts(tmp_path / "data", texts=200)
     job = Job(track.id, "text", data, specs, "ort", track.device, Limits(), threads=1)
     items = {number: str(number) for number in range(200)}
-    with closing(RayEngine(None)(job, items, 2, lambda seconds: None)) as engine:
+    image, one = replace(job, part_name="image"), {0: "0"}
+    with RayEngine(None) as cluster:
+        engine = cluster(job, items, 2, lambda seconds: None)
         results = [next(engine) for _ in range(10)]
         before = actors()
         assert len(before) == 2
         os.kill(before[0], signal.SIGKILL)
         results += engine
+        after = set(actors())
+        assert before[1] in after
+        pictures = list(cluster(image, one, 2, lambda seconds: None))
+        assert after <= set(actors()), "nobody was started or ended for it"
     assert len(results) == 200, "each item once"
     alone = list(local(job, items, 1, lambda seconds: None))
     assert comparable(results) == comparable(alone)
     assert not any(result.error for result in results)
+    assert comparable(pictures) == comparable(list(local(image, one, 1, lambda seconds: None)))

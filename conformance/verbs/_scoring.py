@@ -64,12 +64,13 @@ def computed(command: Command) -> Command:
             return Options(
                 runtime=runtime,
                 device=device or track.device,
-                engine=RayEngine(address) if engine == "ray" else local,
+                engine=cluster if engine == "ray" else local,
                 workers=workers,
                 limits=limits,
                 results=made_room(results or default_folder() / "scores.sqlite"),
             )
 
-        return command(computing=computing, **others)
+        with RayEngine(address) as cluster:
+            return command(computing=computing, **others)
 
     return chosen
