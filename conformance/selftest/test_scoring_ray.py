@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -65,7 +66,9 @@ def test_a_worker_that_is_killed_loses_nothing_and_the_others_take_the_next_job(
     with RayEngine(None) as cluster:
         engine = cluster(job, items, 2, lambda seconds: None)
         results = [next(engine) for _ in range(10)]
-        before = actors()
+        deadline = time.monotonic() + 60
+        while len(before := actors()) < 2 and time.monotonic() < deadline:
+            time.sleep(0.1)  # the first has begun without the second
         assert len(before) == 2
         os.kill(before[0], signal.SIGKILL)
         results += engine
