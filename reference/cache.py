@@ -15,6 +15,7 @@ from typing import Any
 
 from reference.errors import SubmissionError
 
+ANSWER = "answer.json"
 _MANIFEST = "files.json"  # written last: an entry without it, or that differs from it, is torn
 
 _DRAFT = ".draft-"
@@ -26,6 +27,7 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(?:([kMGT])(i?))?B?", re.IGNORECASE)
 _KINDS = {
     "compiled.json": "compiled models",
     "reference.json": "exported references",
+    ANSWER: "answers of the emulator",
     "artifact.json": "files of the local AI Hub",
 }
 

@@ -1,14 +1,16 @@
 """The emulated NPU of a device for ONNX and TFLite files, each with its own compiler."""
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 
 from conformance.runtimes.tflite import from_file, to_file
 from conformance.submission.graph import TFLITE_FILES
-from reference.cache import Cache
+from reference.cache import ANSWER, Cache
 from reference.errors import SubmissionError
 from reference.litert.compile import CompiledTflite, compile_tflite
 from reference.litert.emulator import TfliteEmulator
@@ -66,3 +68,29 @@ def emulated(
     else:
         with TfliteEmulator(made, limits, tick) as parts:
             yield lambda feeds: from_file(made.network, parts.run(to_file(made.network, feeds)))
+
+
+def known_answer(made: Made, feeds: Feeds, cache: Cache | None = None) -> Feeds | None:
+    """What the emulator has answered to these inputs before, None where that is not kept."""
+    entry = (cache or Cache()).find(_answer_key(made, feeds))
+    if entry is None:
+        return None
+    names = json.loads((entry / ANSWER).read_text(encoding="utf-8"))
+    return {name: np.load(entry / f"{n}.npy", allow_pickle=False) for n, name in enumerate(names)}
+
+
+def keep_answer(made: Made, feeds: Feeds, outputs: Feeds, cache: Cache | None = None) -> None:
+    """Keeps an answer, if the cache can be written: the emulator computes it anew to the bit."""
+    with suppress(SubmissionError), (cache or Cache()).fill(_answer_key(made, feeds)) as draft:
+        for number, array in enumerate(outputs.values()):
+            np.save(draft / f"{number}.npy", array, allow_pickle=False)
+        (draft / ANSWER).write_text(json.dumps(list(outputs)), encoding="utf-8")
+
+
+def _answer_key(made: Made, feeds: Feeds) -> str:
+    """The folder has the name of all that decides what was compiled, the toolchain too."""
+    sha = hashlib.sha256(f"answer of {made.folder.name}".encode())
+    for name, array in sorted(feeds.items()):
+        sha.update(repr((name, array.dtype.str, array.shape)).encode())
+        sha.update(np.ascontiguousarray(array).data)
+    return sha.hexdigest()

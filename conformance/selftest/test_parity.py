@@ -13,6 +13,7 @@ import torch
 from onnx import ModelProto
 
 from conformance.contract.assessment import Assessment
+from conformance.npu.evidence import NpuEvidence
 from conformance.parity.comparison import Agreement, Comparison, find_threshold
 from conformance.parity.flow import Flow
 from conformance.parity.items import ParityCase
@@ -172,6 +173,26 @@ def test_what_the_npu_computes_otherwise_is_named(defect, node: str, tmp_path: P
     assert found.located.startswith(f"first at {node}, tensor ")
     assert "(1 run of both)" in found.located
     assert found.operator == node.split()[0]
+
+
+@needs_compiler
+def test_what_was_emulated_once_is_not_emulated_again(tmp_path: Path, monkeypatch) -> None:
+    """Neither by the other wing nor by the next run."""
+    own = of_model(small.DEPTH, depth_net(), tmp_path)
+    host = own.assessment.evidence
+
+    def evidence() -> NpuEvidence:
+        return NpuEvidence(own.device, host, lambda line: None, LIMITS)
+
+    answers = evidence().runs()
+    assert [run.probe.role for run in answers] == ["photo", "photo", "constant"]
+    monkeypatch.setattr("conformance.npu.evidence.emulated", None)
+    monkeypatch.setattr("conformance.parity.runners.emulated", None)
+    again = evidence().runs()
+    assert [run.output.tobytes() for run in again] == [run.output.tobytes() for run in answers]
+    assert not own.agreement(PART, NPU).broken
+    (kept,) = own.kept_run("model", "npu").outputs
+    assert kept.tobytes() == answers[0].output.tobytes()
 
 
 @needs_compiler

@@ -12,7 +12,7 @@ from reference.cache import Cache, Entry, default_limit, parse_size
 @click.group(invoke_without_command=True)
 @in_json
 def command() -> Found:
-    """Say what is kept of compiled models and exported references, where, and how much it may be.
+    """Say what is kept, such as compiled models and exported references, where and how much.
 
     LPCVC_CACHE names the folder, and LPCVC_CACHE_LIMIT, such as 10GB, what it may hold: what has
     been unused for longest goes first. All of it is made again when it is needed.
