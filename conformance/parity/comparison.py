@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -14,7 +14,16 @@ from conformance.contract.assessment import Assessment
 from conformance.contract.evidence import Run
 from conformance.contract.probes import PHOTOS, TEXTS, Probe, probes_for
 from conformance.parity.flow import Flow
-from conformance.parity.locate import Growth, Jump, Runner, TensorError, locate
+from conformance.parity.locate import (
+    LAYERS,
+    TENSORS,
+    Growth,
+    Jump,
+    Runner,
+    TensorError,
+    locate,
+    look_along,
+)
 from conformance.parity.runners import (
     Feeds,
     Workplace,
@@ -55,8 +64,9 @@ class Agreement:
     """What came of one comparison: the measures, and the tolerances that they break.
 
     Where there are any, `located` says where that begins, and `operator` is the ONNX operator of
-    that node, empty where no single one stands out. `errors` are those of the tensors looked at for
-    it, in the order in which they are computed.
+    that node, empty where no single one stands out, and `wrong` the tensor. `errors` are those of
+    the tensors looked at, in the order in which they are computed, each under the `layers` name of
+    its node.
     """
 
     precision: Precision
@@ -65,21 +75,36 @@ class Agreement:
     broken: tuple[Tolerance, ...]
     located: str = ""
     operator: str = ""
+    wrong: str = ""
     errors: tuple[TensorError, ...] = ()
+    layers: tuple[str, ...] = ()
+
+    @property
+    def floor(self) -> float:
+        """The relative error of a tensor that the arithmetic itself makes."""
+        return _FLOOR[self.precision]
 
 
 class Comparison:
     """One submission in its runtimes, on one photograph or text a part, each run once.
 
-    `device` is the one whose NPU is emulated. `folder` takes what is written; it must exist.
+    `device` is the one whose NPU is emulated. `folder` takes what is written; it must exist. With
+    `layers` the NPU is looked into where it agrees, too, which takes one more pass of both sides.
     """
 
     def __init__(
-        self, assessment: Assessment, device: Device, folder: Path, limits: Limits
+        self,
+        assessment: Assessment,
+        device: Device,
+        folder: Path,
+        limits: Limits,
+        *,
+        layers: bool = False,
     ) -> None:
         self.assessment = assessment
         self.device = device
         self._place = Workplace(folder, limits, self._tick)
+        self._layers = layers
         self._answers: dict[tuple[str, Runtime], Array] = {}
         self._step = ""
         # Of the pairs that were compared so far, by part and pair.
@@ -114,7 +139,8 @@ class Comparison:
         held = tolerances(self.assessment.track.room("agreement"), precision)
         broken = tuple(t for t in held if not t.allows(getattr(measures, t.measure)))
         found = Agreement(precision, self._probe(part), measures, broken)
-        found = self._located(found, part, pair) if broken else found
+        if broken or (self._layers and pair == ("onnx", "npu")):
+            found = self._looked_into(found, part, pair)
         self.agreements[part.name, pair] = found
         return found
 
@@ -178,7 +204,7 @@ class Comparison:
         logits = onnx_runner(flow, self._feeds(part), self._place)([tensor])[tensor]
         return np.asarray(logits - threshold)  # type: ignore[operator]
 
-    def _located(self, agreement: Agreement, part: Part, pair: Pair) -> Agreement:
+    def _looked_into(self, agreement: Agreement, part: Part, pair: Pair) -> Agreement:
         if "tflite" in pair:
             return replace(agreement, located="not located: TFLite shows no tensors inside")
         flow = Flow(self._graph(part).path)
@@ -189,18 +215,29 @@ class Comparison:
                 if pair[0] == "torch" and not modules:
                     reason = "not located: only a module:factory shows what happens inside"
                     return replace(agreement, located=reason)
+                one, other = (self._runner(part, side, flow, modules, place) for side in pair)
+                tell = partial(self._tell, part)
+                if not agreement.broken:
+                    errors = look_along(flow, one, other, tell)
+                    return replace(agreement, errors=errors, layers=_layers(flow, errors))
                 found = locate(
                     flow,
-                    *(self._runner(part, runtime, flow, modules, place) for runtime in pair),
-                    floor=_FLOOR[agreement.precision],
+                    one,
+                    other,
+                    floor=agreement.floor,
                     tensors=[tensor for tensor in flow.tensors if tensor in modules],
-                    tell=partial(self._tell, part),
+                    first=LAYERS if self._layers else TENSORS,
+                    tell=tell,
                 )
             except (ChildError, SubmissionError) as error:
                 return replace(agreement, located=f"not located: {error}")
-        operator = found.node.op if isinstance(found, Jump) else ""
         return replace(
-            agreement, located=describe(found, modules), operator=operator, errors=found.errors
+            agreement,
+            located=describe(found, modules),
+            operator=found.node.op if isinstance(found, Jump) else "",
+            wrong=found.tensor if isinstance(found, Jump) else "",
+            errors=found.errors,
+            layers=_layers(flow, found.errors),
         )
 
     def _modules(self, part: Part, flow: Flow, place: Workplace) -> dict[str, str]:
@@ -292,6 +329,11 @@ class _Inside:
 
     def gallery(self) -> Array | None:
         return self.comparison.texts
+
+
+def _layers(flow: Flow, errors: Sequence[TensorError]) -> tuple[str, ...]:
+    nodes = (flow.producer(tensor) for tensor, _ in errors)
+    return tuple(f"{node.op} {node.name or node.outputs[0]}" if node else "" for node in nodes)
 
 
 def describe(found: Jump | Growth, modules: dict[str, str]) -> str:

@@ -1,8 +1,9 @@
 """The items of parity: one a submission, part and pair of runtimes."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, Self
 
 from conformance.contract.assessment import Assessment
 from conformance.parity.comparison import PAIRS, TFLITE_PAIRS, Comparison, Pair
@@ -11,6 +12,7 @@ from conformance.parity.sections import parity_sections
 from conformance.report.document import Section
 from conformance.report.terminal import Row, Status, repeat
 from conformance.subject import Progress
+from conformance.suite import Suite
 from conformance.wing import Case, Judged, Wing, attempted
 from reference.tracks import Part
 
@@ -67,13 +69,28 @@ class ParityCase(Case):
 
 
 class ParityWing(Wing):
-    """One comparison for each submission and NPU, by default the track's."""
+    """One comparison for each submission and NPU, by default the track's, with `layers` or not."""
+
+    def __init__(self, suite: Suite, layers: bool) -> None:
+        super().__init__(suite)
+        self._layers = layers
+
+    @classmethod
+    def of(cls, suite: Suite, option: Callable[[str], Any]) -> Self:
+        """As the options say."""
+        return cls(suite, option("--layers"))
 
     @cached_property
     def comparisons(self) -> list[Comparison]:
         """One submission has one assessment, and what it holds, in all of its comparisons."""
         return [
-            Comparison(own, device, self.suite.folder("parity"), self.suite.limits)
+            Comparison(
+                own,
+                device,
+                self.suite.folder("parity"),
+                self.suite.limits,
+                layers=self._layers,
+            )
             for subject in self.suite.models
             for own in [Assessment(subject, self.suite.folder("parity"), limits=self.suite.limits)]
             for device in self.suite.devices(subject.track)

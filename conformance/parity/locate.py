@@ -14,6 +14,7 @@ Runner = Callable[[Sequence[str]], dict[str, Array]]
 
 RATIO = 4.0  # how many times the error before it an error must be, to be a jump
 TENSORS = 16  # looked at in one round
+LAYERS = 64  # in the one round that is to show all layers
 MOST_BYTES = 512 * 2**20  # of one round
 
 # A tensor's name, and its error as `Jump` has it.
@@ -54,19 +55,20 @@ def locate(
     *,
     floor: float,
     tensors: Sequence[str] = (),
+    first: int = TENSORS,
     tell: Callable[[str], None] = lambda text: None,
 ) -> Jump | Growth:
     """Where `other` first parts from `reference`.
 
     An error is a jump if it is above `floor` and RATIO times what came before. `tensors` are those
-    that both runners can give (by default all of the graph), first computed first; at most TENSORS
-    of them and MOST_BYTES are asked for in one round. A wrong tensor that nothing but right ones
-    are computed from, such as a mask of attention, is passed over. `tell` hears of each round.
+    that both runners can give (by default all of the graph), first computed first; at most `first`
+    of them, later TENSORS, and MOST_BYTES are asked for in one round. A wrong tensor that nothing
+    but right ones are computed from, such as a mask of attention, is passed over. `tell` hears of
+    each round.
     """
     search = _Search(flow, reference, other, tell)
-    own = flow.ancestors(flow.output) | {flow.output}
-    suspects = [name for name in tensors or flow.tensors if name in own]
-    search.look(suspects, flow.output)
+    suspects = _suspects(flow, tensors)
+    search.look(suspects, flow.output, count=first)
     found = search.first_jump(floor)
     if found is None:
         return Growth(search.errors[flow.output], search.rounds, search.ordered())
@@ -87,6 +89,23 @@ def locate(
     return Jump(node, wrong, before, after, seen, search.rounds, search.ordered())
 
 
+def look_along(
+    flow: Flow,
+    reference: Runner,
+    other: Runner,
+    tell: Callable[[str], None] = lambda text: None,
+) -> tuple[TensorError, ...]:
+    """The errors of at most LAYERS tensors from the input to the output, in one round."""
+    search = _Search(flow, reference, other, tell)
+    search.look(_suspects(flow), flow.output, count=LAYERS)
+    return search.ordered()
+
+
+def _suspects(flow: Flow, tensors: Sequence[str] = ()) -> list[str]:
+    own = flow.ancestors(flow.output) | {flow.output}
+    return [name for name in tensors or flow.tensors if name in own]
+
+
 class _Search:
     """The relative error of every tensor that was looked at."""
 
@@ -100,10 +119,9 @@ class _Search:
         self.seen: dict[str, tuple[str, str]] = {}
         self.rounds = 0
 
-    def look(self, suspects: Sequence[str], *also: str) -> bool:
+    def look(self, suspects: Sequence[str], *also: str, count: int = TENSORS) -> bool:
         """Looks at some of `suspects` that were not seen yet; False if there are none."""
         unseen = [name for name in suspects if name not in self.errors and name not in also]
-        count = TENSORS
         while sum(map(self._flow.nbytes, spread(unseen, count))) > MOST_BYTES and count > 1:
             count //= 2
         asked = [*spread(unseen, count), *also]

@@ -1,4 +1,4 @@
-"""Charts as inline SVG in the colours of the page: traces, and the bars of rows of a table."""
+"""Charts in the colours of the page: rows of a table, each with its bar as inline SVG."""
 
 import math
 from collections.abc import Iterator
@@ -6,10 +6,6 @@ from dataclasses import dataclass
 from html import escape
 
 from conformance.report.document import Chart
-
-_WIDTH, _HEIGHT = 640, 260
-_LEFT, _RIGHT, _BOTTOM, _TOP = 64, 16, 34, 18
-_NAME_SHOWN = 28  # characters
 
 
 @dataclass(frozen=True)
@@ -70,68 +66,9 @@ def number(value: float) -> str:
     return f"{value:.3f}" if 0 < abs(value) < 1 else f"{value:.3g}"
 
 
-def svg(chart: Chart) -> str:
-    """A trace as an `<svg>` with its text alternative: dots joined by a line over a logarithmic
-    axis, of which the marked one is larger and has its name.
-    """
-    return (
-        f'<svg role="img" aria-label="{escape(chart.alt)}" viewBox="0 0 {_WIDTH} {_HEIGHT}"'
-        f' class="chart">{"".join(_trace(chart))}</svg>'
-    )
-
-
 def _numbers(chart: Chart) -> Iterator[float]:
     """All that has to be on the scale."""
     yield from chart.values
     for ends in chart.spans:
         yield from ends
     yield from (number for number in (chart.limit, chart.top) if number is not None)
-
-
-def _trace(chart: Chart) -> list[str]:
-    finite = [v for v in chart.values if math.isfinite(v) and v > 0] or [1.0]
-    bottom = math.floor(math.log10(min(finite)))
-    top = max(math.ceil(math.log10(max(finite))), bottom + 1)
-
-    def place(index: int, value: float) -> tuple[float, float]:
-        share = index / max(len(chart.values) - 1, 1)
-        value = math.inf if math.isnan(value) else value
-        level = math.log10(min(max(value, 10.0**bottom), 10.0**top))
-        height = (level - bottom) / (top - bottom)
-        room = _HEIGHT - _TOP - _BOTTOM
-        return _LEFT + share * (_WIDTH - _LEFT - _RIGHT), _HEIGHT - _BOTTOM - height * room
-
-    drawn = []
-    for power in range(bottom, top + 1, max(1, (top - bottom) // 6)):
-        _, y = place(0, 10.0**power)
-        drawn += [
-            f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>',
-            f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" class="soft end">1e{power}</text>',
-        ]
-    points = [place(index, value) for index, value in enumerate(chart.values)]
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    drawn.append(f'<polyline points="{path}" class="trace"/>')
-    for index, (x, y) in enumerate(points):
-        marked = index == chart.marked
-        kind, radius = ("marked", 6) if marked else ("dot", 3)
-        name = escape(f"{chart.labels[index]}: {chart.values[index]:.3g}")
-        drawn.append(
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" class="{kind}"><title>{name}</title>'
-            "</circle>"
-        )
-        if marked:
-            drawn.append(_named(chart.labels[index], x, y))
-    drawn += [
-        f'<text x="{_LEFT}" y="{_HEIGHT - 8}" class="soft">first computed</text>',
-        f'<text x="{_WIDTH - _RIGHT}" y="{_HEIGHT - 8}" class="soft end">output</text>',
-    ]
-    return drawn
-
-
-def _named(label: str, x: float, y: float) -> str:
-    """The name of a point, on the side where there is room, below it or above one at the end."""
-    name = label if len(label) <= _NAME_SHOWN else f"...{label[3 - _NAME_SHOWN :]}"
-    left = x > _WIDTH / 2
-    low = y > _HEIGHT - _BOTTOM - 28
-    at = f'x="{x - 10 if left else x + 10:.1f}" y="{y + (-12 if low else 24):.1f}"'
-    return f'<text {at} class="name{" end" * left}">{escape(name)}</text>'

@@ -30,14 +30,14 @@ class Table:
 
 @dataclass(frozen=True)
 class Chart:
-    """Values to be drawn: horizontal `bars`, or a `trace` on a logarithmic scale.
+    """Values to be drawn as horizontal `bars`.
 
-    `marked` is the index of the value that stands out. Of bars `spans` are the intervals of the
-    values, if they have any, `limit` what they are held to, in `unit` as well, and `top` the most
-    that there can be, where there is one. NaN is a value that there is not.
+    `marked` is the index of the value that stands out. `spans` are the intervals of the values, if
+    they have any, `limit` what they are held to, in `unit` as well, and `top` the most that there
+    can be, where there is one. NaN is a value that there is not.
     """
 
-    kind: Literal["bars", "trace"]
+    kind: Literal["bars"]
     caption: str
     alt: str
     labels: tuple[str, ...]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from conformance.report.badge import badge
-from conformance.report.charts import bars, number, svg
+from conformance.report.charts import bars, number
 from conformance.report.document import SCHEMA, STATUSES, Report, Section, plural, statement
 from conformance.report.palette import THEME
 from conformance.report.summary import ranges
@@ -128,7 +128,7 @@ def page(template: str, **names: Any) -> str:
     """A page in the colours and the style of the report."""
     environment = _environment(html_page=True)
     environment.filters["data"] = lambda image: base64.b64encode(image).decode()
-    environment.filters |= {"svg": svg, "bars": bars, "number": number}
+    environment.filters |= {"bars": bars, "number": number}
     environment.globals |= {"theme": THEME, "words": _WORDS, "statuses": STATUSES}
     return environment.get_template(template).render(names)
 

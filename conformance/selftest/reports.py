@@ -59,14 +59,14 @@ def made_up() -> Report:
     figures.append(difference(DEPTH_2025, host[0], other[0], "this machine", HOSTILE))
     bars = Chart("bars", "Texts", "Texts: a, b.", ("a", HOSTILE), (0.5, -0.25), "cosine")
     figures.append(replace(figures[0], chart=bars, scale=Scale(stops("bone"), "0", "1", HOSTILE)))
-    trace = Chart(
-        "trace", "Error", "It grows.", ("one", HOSTILE, "three"), (1e-5, 0.1, float("inf")), "sd", 1
+    layers = Chart(
+        "bars", "Error", "It falls.", ("one", HOSTILE, "three"), (float("inf"), 9, -1.5), "dB", 1
     )
     table = Table("Placement", ("part", "nodes"), (("model", "7"), (HOSTILE, "0")), right=(1,))
     sections = [
         Section("answers", "Answers", "depth", (HOSTILE,), figures=tuple(figures)),
         Section("placement", "Placement", HOSTILE, tables=(table,)),
-        Section("parity", "Error by layer", "depth", charts=(trace,)),
+        Section("parity", "Error by layer", "depth", charts=(layers,)),
     ]
     others = (Other("test_recorded_texts", "pass", ""), Other("x", "fail", HOSTILE))
     return Report(

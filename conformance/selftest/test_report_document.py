@@ -20,7 +20,7 @@ from PIL import Image
 from conformance.contract.pictures import answer, difference
 from conformance.report import document, writers
 from conformance.report.badge import badge
-from conformance.report.charts import Bar, bars, svg
+from conformance.report.charts import Bar, bars
 from conformance.report.document import Chart, Section, merged, subjects_of
 from conformance.report.palette import BADGE, THEME
 from conformance.report.terminal import FACTS, row_of
@@ -75,7 +75,7 @@ def test_json_keeps_its_schema() -> None:
     report = json.loads(as_json(made_up()))
     jsonschema.validate(report, SCHEMA)
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    assert report["sections"][2]["charts"][0]["values"] == [1e-5, 0.1, None]
+    assert report["sections"][2]["charts"][0]["values"] == [None, 9, -1.5]
     for broken in ({"verdict": "fine"}, {"counts": {}}, {"more": 1}):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate({**report, **broken}, SCHEMA)
@@ -262,22 +262,6 @@ def test_bars_are_as_long_as_their_values(values: list[float], limit: float | No
         assert abs(end - (max(value, 0) - low) / span * 100) < 0.03
         held = [] if limit is None else [pytest.approx((limit - low) / span * 100, abs=0.01)]
         assert [x for x, _ in lines(bar, "limit")] == held
-
-
-def test_the_marked_point_of_a_trace_has_its_name() -> None:
-    """Beside it where there is room, and the end of a long one."""
-    for marked, anchor in ((0, "name"), (3, "name end")):
-        labels = ("first", "b", "c", f"/{'layer' * 20}/end")
-        chart = Chart("trace", "", "It grows.", labels, (1e-3, 1e-2, 1e-1, 1.0), "sd", marked)
-        drawn = ET.fromstring(svg(chart))
-        (name,) = (text for text in drawn.iter("text") if "name" in text.get("class", ""))
-        assert name.get("class") == anchor
-        assert name.text == labels[marked][-25:].rjust(28, ".") if marked else "first"
-        dots = [c for c in drawn.iter("circle") if c.get("class") == "marked"]
-        assert [dot.findtext("title") for dot in dots] == [
-            f"{labels[marked]}: {10.0 ** (marked - 3):.3g}"
-        ]
-        assert drawn.get("aria-label") == "It grows."
 
 
 def test_a_bar_with_its_interval_and_limit() -> None:

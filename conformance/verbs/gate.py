@@ -23,6 +23,7 @@ _NOTHING_RUN = 5
 @click.option("--track", multiple=True, metavar="TRACK", help="Whose rules; repeatable.")
 @click.option("--npu", is_flag=True, help="Compile it, and ask the emulated NPU.")
 @click.option("--parity", is_flag=True, help="Compare PyTorch, ONNX and the emulated NPU.")
+@click.option("--layers", is_flag=True, help="--parity, with the error by layer in the report.")
 @on_hub(None, "Run it on a device too, of AI Hub as qai-hub is configured or of a local one.")
 @click.option(
     "--device",
@@ -51,6 +52,7 @@ def command(
     track: Sequence[str],
     npu: bool,
     parity: bool,
+    layers: bool,
     hub: str | None,
     device: Sequence[str],
     baseline: str | None,
@@ -75,6 +77,7 @@ def command(
             "nothing says what to hold to which rules",
             "lpcvc gate my.onnx --track depth; or --track alone for its reference",
         )
+    parity = parity or layers
     elsewhere = npu or parity or hub
     suites = {
         "contract": True,
@@ -91,6 +94,7 @@ def command(
             track=track,
             device=device,
             hub=hub,
+            layers=layers,
             baseline=baseline,
             report=[*(report or settings.report), str(document)] if as_json else report,
             timeout="" if limits.timeout == Limits.timeout else f"{limits.timeout:g}",
