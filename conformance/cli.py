@@ -7,6 +7,7 @@ line of its file.
 import importlib
 import os
 import re
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,9 +21,9 @@ from reference.errors import SubmissionError, printable
 
 _COMPLETE = "_LPCVC_COMPLETE"
 _OWN_SETTINGS = {"gate"}  # pytest reads them for it
+_WIDEST = 100  # columns of help
 _SETTINGS = {
     "help_option_names": ["-h", "--help"],
-    "max_content_width": 100,
     "show_default": True,
 }
 
@@ -141,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             return complete(lpcvc, _COMPLETE)
         try:
-            with lpcvc.make_context("lpcvc", given) as context:
+            with lpcvc.make_context("lpcvc", given, terminal_width=_room()) as context:
                 text, code = lpcvc.invoke(context)
         except click.exceptions.Exit as done:  # --help and --version have printed
             return done.exit_code
@@ -149,10 +150,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
             text, code = bare.message, USER if bare.ctx and bare.ctx.parent else 0
         except click.UsageError as error:
             raise _mistake(error) from None
-        print(printable(text), flush=True)
+        print(_fitted(printable(text)), flush=True)
         return int(code)
 
     return guarded(run, lambda line: print(f"lpcvc: {line}", file=sys.stderr))
+
+
+def _room() -> int:
+    """Columns for help; click takes 50 at least, and cuts words in a terminal that has fewer."""
+    return min(max(shutil.get_terminal_size().columns, 32), _WIDEST) - 2
+
+
+def _fitted(text: str) -> str:
+    """What a verb says as wide as the terminal, if it is for one; a document stays as it is."""
+    if not sys.stdout.isatty() or text.startswith(("{", "[")):
+        return text
+    from conformance.report.columns import fitted
+
+    return fitted(text, shutil.get_terminal_size().columns)
 
 
 def _mistake(error: click.UsageError) -> SubmissionError:

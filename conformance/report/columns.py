@@ -1,6 +1,11 @@
 """Rows of cells as lines of text."""
 
+import re
+import textwrap
 from collections.abc import Collection, Sequence
+
+# What is to be copied stays in one line.
+_COMMAND = re.compile(r" *(->|again) +(pip|lpcvc|pytest|qai-hub) ")
 
 
 def columns(rows: Sequence[Sequence[str]], right: Collection[str] = ()) -> list[str]:
@@ -17,3 +22,23 @@ def columns(rows: Sequence[Sequence[str]], right: Collection[str] = ()) -> list[
         ]
         lines.append("  " + "  ".join(cells).rstrip())
     return lines
+
+
+def fitted(text: str, width: int) -> str:
+    """Lines longer than `width` go on below the last of their columns that begins in the left half;
+    commands are left.
+    """
+    return "\n".join(each for line in text.split("\n") for each in _folded(line, width))
+
+
+def _folded(line: str, width: int) -> list[str]:
+    if len(line) <= width or _COMMAND.match(line):
+        return [line]
+    starts = [gap.end() for gap in re.finditer(r"^ +|  +|-> ", line) if gap.end() <= width // 2]
+    return textwrap.wrap(
+        line,
+        width,
+        subsequent_indent=" " * (starts[-1] if starts else 2),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -4,7 +4,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from reference.errors import one_line
 
@@ -51,7 +51,7 @@ class ProgressLine:
 
 
 def pytest_progress(config: "pytest.Config") -> ProgressLine:
-    """Progress in the terminal that pytest reports to."""
+    """Progress in the terminal that pytest reports to, below what pytest has begun to write."""
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
     capture: Any = config.pluginmanager.get_plugin("capturemanager")
     tty = reporter is not None and reporter.isatty
@@ -60,12 +60,21 @@ def pytest_progress(config: "pytest.Config") -> ProgressLine:
         if reporter is None:
             return
         with capture.global_and_fixture_disabled():
-            if tty:
-                reporter.rewrite(text[: reporter._screen_width - 1], erase=True)
-            else:
+            if not tty:
                 reporter.write_line(f"  {text}")
+                return
+            writer = config.get_terminal_writer()
+            if writer.width_of_current_line:
+                writer.line()
+            _rewrite(
+                text, sys.stdout, writer.fullwidth
+            )  # which the writer does not count as its own
 
     return ProgressLine(write, tty)
+
+
+def _rewrite(text: str, file: IO[str], width: int) -> None:
+    print(f"\r{text[: width - 1]}\x1b[K", end="", file=file, flush=True)
 
 
 def stderr_progress() -> ProgressLine:
@@ -74,8 +83,7 @@ def stderr_progress() -> ProgressLine:
 
     def write(text: str) -> None:
         if tty:
-            width = shutil.get_terminal_size().columns - 1
-            print(f"\r{text[:width]}\x1b[K", end="", file=sys.stderr, flush=True)
+            _rewrite(text, sys.stderr, shutil.get_terminal_size().columns)
         else:
             print(text, file=sys.stderr, flush=True)
 
