@@ -284,3 +284,32 @@ def _report(level: str, number: int) -> dict[str, Any]:
 def _rule(id: str, level: str, status: str) -> dict[str, str]:
     told = {"statement": "A rule.", "seen": "seen", "expected": "", "remedy": "mend it"}
     return {"id": id, "level": level, "status": status, **told}
+
+
+@pytest.mark.parametrize(
+    ("schema", "files"),
+    [
+        ("github-actions", ["action.yml"]),
+        ("github-workflows", [".github/workflows/test.yml", ".github/workflows/release.yml"]),
+        ("gitlab-ci", ["docs/ci.md"]),
+    ],
+)
+def test_what_the_runners_read_keeps_their_schemas(
+    schema: str, files: list[str], tmp_path: Path
+) -> None:
+    """GitHub's and GitLab's, as `check-jsonschema` brings them."""
+    pytest.importorskip("check_jsonschema")
+    paths = [ROOT / name for name in files]
+    if schema == "gitlab-ci":
+        page = paths[0].read_text(encoding="utf-8")
+        (block,) = (b for b in re.findall("```yaml\n(.*?)```", page, re.DOTALL) if "script:" in b)
+        paths = [tmp_path / "gitlab.yml"]
+        paths[0].write_text(block)
+    known = ["--builtin-schema", f"vendor.{schema}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "check_jsonschema", *known, *map(str, paths)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
