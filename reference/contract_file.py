@@ -32,7 +32,12 @@ def read_contract(path: Path, find: Callable[[str], Track]) -> Track:
     """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        raise SubmissionError(
+            f"{path}: {one_line(error.strerror or str(error))}",
+            "name a contract as docs/extending.md has it",
+        ) from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SubmissionError(
             f"{path.name} cannot be read as TOML: {one_line(str(error))}", "see docs/extending.md"
         ) from None
@@ -102,7 +107,7 @@ class _Reader:
                 f"prefix {prefix!r} cannot begin rules", "capital letters of your own"
             )
         prepare = table.take("prepare", str, "")
-        like = self._find(prepare) if prepare else None
+        like = self._like(table, prepare) if prepare else None
         budget = table.take("budget_ms", float, None)
         parts = self._parts(table)
         kinds = {part.output.kind for part in parts}
@@ -137,6 +142,13 @@ class _Reader:
         )
         table.end()
         return track
+
+    def _like(self, table: "_Table", name: str) -> Track:
+        try:
+            return self._find(name)
+        except SubmissionError as error:
+            problem = f"{self._path.name}: {table.where}prepare: {error.problem}"
+            raise SubmissionError(problem, error.remedy) from None
 
     def _parts(self, table: "_Table") -> tuple[Part, ...]:
         several = table.take("parts", list, [])
@@ -243,7 +255,9 @@ class _Table:
         self._known.append(key)
         if key not in self._given:
             if default is ...:
-                raise self.wrong(f"{key} is missing", f"{key} = ...")
+                near = closest(key, self._given, 1)
+                problem = f"nothing is called {near[0]!r}" if near else f"{key} is missing"
+                raise self.wrong(problem, f"{key} = ...")
             return default
         value = self._given.pop(key)
         if kind is float and type(value) is int:
