@@ -3,12 +3,14 @@
 import os
 import signal
 import time
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from conformance.scoring import cluster
 from conformance.scoring.cluster import RayEngine
 from conformance.scoring.engines import local
 from conformance.scoring.job import Job
@@ -63,8 +65,8 @@ def test_a_worker_that_is_killed_loses_nothing_and_the_others_take_the_next_job(
     job = Job(track.id, "text", data, specs, "ort", track.device, Limits(), threads=1)
     items = {number: str(number) for number in range(200)}
     image, one = replace(job, part_name="image"), {0: "0"}
-    with RayEngine(None) as cluster:
-        engine = cluster(job, items, 2, lambda seconds: None)
+    with RayEngine(None) as score:
+        engine = score(job, items, 2, lambda seconds: None)
         results = [next(engine) for _ in range(10)]
         deadline = time.monotonic() + 60
         while len(before := actors()) < 2 and time.monotonic() < deadline:
@@ -74,10 +76,28 @@ def test_a_worker_that_is_killed_loses_nothing_and_the_others_take_the_next_job(
         results += engine
         after = set(actors())
         assert before[1] in after
-        pictures = list(cluster(image, one, 2, lambda seconds: None))
+        pictures = list(score(image, one, 2, lambda seconds: None))
         assert after <= set(actors()), "nobody was started or ended for it"
     assert len(results) == 200, "each item once"
     alone = list(local(job, items, 1, lambda seconds: None))
     assert comparable(results) == comparable(alone)
     assert not any(result.error for result in results)
     assert comparable(pictures) == comparable(list(local(image, one, 1, lambda seconds: None)))
+
+
+@pytest.mark.parametrize(
+    ("deaths", "most", "wanted"),
+    [
+        ({}, 3, [0, 1, 2]),
+        ({}, 0, [0]),
+        ({}, 9, [0, 1, 2, 3]),
+        ({0: 1}, 3, [0]),
+        ({2: 2}, 3, [0, 1]),
+    ],
+)
+def test_an_item_with_which_a_worker_died_goes_alone(
+    deaths: dict[int, int], most: int, wanted: list[int]
+) -> None:
+    todo = deque(range(4))
+    assert cluster._batch(todo, Counter(deaths), most) == wanted
+    assert [*wanted, *todo] == [0, 1, 2, 3]
