@@ -5,7 +5,7 @@ from conformance.rulebook import Level, Verdict, failed, passed, rule, skipped, 
 from conformance.rules.contract import NO_GRAPH, of_part
 from conformance.submission.graph import Graph
 from conformance.submission.operators import Survey, survey
-from conformance.submission.standard import count, find_offences, is_unknown, known_opset
+from conformance.submission.standard import count, find_offences, is_unknown
 
 KINDS_NAMED = 6
 
@@ -69,9 +69,13 @@ def npu_operators(e: Evidence) -> Verdict:
 def _judged(graph: Graph) -> str:
     if graph.form == "tflite":
         return f"{len(graph.nodes)} operators, all TFLite's own"
-    newer = [node.op for node in graph.nodes if is_unknown(node, graph.opset)]
+    newer = [node.op for node in graph.nodes if is_unknown(graph, node)]
     kinds = ", ".join(dict.fromkeys(newer))
-    note = f"; not known to onnx, which ends at opset {known_opset()}: {kinds}" if newer else ""
+    note = (
+        f"; not known to onnx, which ends at opset {graph.standard.newest}: {kinds}"
+        if newer
+        else ""
+    )
     return f"{len(graph.nodes)} nodes, opset {graph.opset}{note}"
 
 

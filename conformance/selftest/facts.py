@@ -8,6 +8,7 @@ import numpy as np
 from conformance.contract.evidence import Evidence, Run
 from conformance.contract.probes import probes_for
 from conformance.rulebook import Verdict, all_rules
+from conformance.submission.forms import read_standard
 from conformance.submission.graph import Graph, Node, Value
 from conformance.submission.model import Model, Submission
 from reference.depth.contract import DEPTH_2025
@@ -50,11 +51,16 @@ def graph_of(text: str, **constants: tuple[float, ...]) -> Graph:
     return replace(GRAPH, nodes=nodes(text), constants=constants, values=values)
 
 
+def with_standard(graph: Graph) -> Graph:
+    """It, and what is told of its operators where a file is read."""
+    return replace(graph, standard=read_standard(node.op for node in graph.nodes))
+
+
 def evidence(graph: Graph | None = None, track: Track = DEPTH_2025) -> Evidence:
     """Evidence of a submission whose parts all have this graph."""
     models = {part.name: Model(part.name, "onnx", "my.onnx") for part in track.parts}
     own = Evidence(track, Submission("made up", models), Path(), lambda text: None, Limits())
-    own.graphs = {part.name: graph or GRAPH for part in track.parts}
+    own.graphs = {part.name: with_standard(graph or GRAPH) for part in track.parts}
     return own
 
 

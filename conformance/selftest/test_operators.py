@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from conformance.selftest import make_operators
-from conformance.selftest.facts import GRAPH, judge
+from conformance.selftest.facts import GRAPH, judge, with_standard
 from conformance.selftest.make_operators import Result, Variant, all_variants, compile_all
 from conformance.selftest.operator_models import OPSETS, as_model, written
 from conformance.submission.graph import Graph, Node, Value, read_graph
@@ -96,7 +96,7 @@ def node(op: str, inputs: str, outputs: str = "y", **attributes: object) -> Node
 
 def graph(*nodes: Node, opset: int = 17, **shapes: tuple[int, ...]) -> Graph:
     values = {name: Value(name, "float32", shape) for name, shape in shapes.items()}
-    return replace(GRAPH, nodes=nodes, opsets={"": opset}, values=values)
+    return with_standard(replace(GRAPH, nodes=nodes, opsets={"": opset}, values=values))
 
 
 def test_operators_that_are_not_known_are_counted_and_named() -> None:

@@ -1,5 +1,6 @@
 """COM-4 against ONNX's registry and what onnxruntime itself refuses."""
 
+import json
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +12,9 @@ from onnx import ModelProto, TensorProto, helper
 
 from conformance.selftest.facts import GRAPH, judge
 from conformance.selftest.operator_models import as_model, written
+from conformance.submission.forms import as_data, from_data, read_standard
 from conformance.submission.graph import Node, Value, read_graph
-from conformance.submission.standard import find_offences, known_opset
+from conformance.submission.standard import find_offences
 
 # Not LayerNormalization, of which onnxruntime had its own before ONNX had one, and no function:
 # in those, types are refused further inside.
@@ -102,12 +104,23 @@ def test_every_offence_is_told_at_once_and_counted() -> None:
 
 
 def test_an_opset_newer_than_onnx_is_not_judged() -> None:
-    verdict = seen(node("Teleport"), node("Relu"), opset=known_opset() + 2)
+    newest = onnx.defs.onnx_opset_version()
+    verdict = seen(node("Teleport"), node("Relu"), opset=newest + 2)
     assert verdict.outcome == "pass"
-    assert verdict.seen.endswith(
-        f"not known to onnx, which ends at opset {known_opset()}: Teleport"
-    )
-    assert seen(node("Upsample", "x", "s"), opset=known_opset() + 2).outcome == "fail"
+    assert verdict.seen.endswith(f"not known to onnx, which ends at opset {newest}: Teleport")
+    assert seen(node("Upsample", "x", "s"), opset=newest + 2).outcome == "fail"
+
+
+def test_the_standard_goes_from_process_to_process() -> None:
+    """All of it: each operator in each of its forms."""
+    versions: dict[str, list[int]] = {}
+    for schema in onnx.defs.get_all_schemas_with_history():
+        if not schema.domain:
+            versions.setdefault(schema.name, []).append(schema.since_version)
+    standard = read_standard([*versions, "Teleport"])
+    told = {op: [form.since for form in forms] for op, forms in standard.forms.items()}
+    assert told == {**{op: sorted(own) for op, own in versions.items()}, "Teleport": []}
+    assert from_data(json.loads(json.dumps(as_data(standard)))) == standard
 
 
 def damaged(model: ModelProto, draw: random.Random) -> str:

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from conformance.submission.forms import NOTHING, Standard, from_data
 from conformance.submission.tflite_file import describe_tflite
 from reference.errors import SubmissionError
 from reference.process import ChildError, ChildProcess, Limits, Tick
@@ -84,7 +85,8 @@ class Graph:
     Nodes of subgraphs (If, Loop) are in `nodes` too. `weights` are the initializers and the larger
     Constant nodes; the small ones are axes, sizes and the like. `outputs` have the sizes that the
     graph fixes where the file leaves them open; `declared` are the outputs as the file has them.
-    `made_by` is the exporter, as the file names it.
+    `made_by` is the exporter, as the file names it. `standard` has the forms of all operators that
+    the nodes name.
     """
 
     path: Path
@@ -101,6 +103,7 @@ class Graph:
     declared: tuple[Value, ...] = ()
     made_by: str = ""
     form: Literal["onnx", "tflite"] = "onnx"
+    standard: Standard = NOTHING
 
     @property
     def of_tensorflow(self) -> bool:
@@ -280,6 +283,7 @@ def _graph(path: Path, facts: dict[str, Any]) -> Graph:
         values={value.name: value for value in map(_value, facts["values"])},
         external=tuple(External(**entry) for entry in facts["external"]),
         form=facts.get("form", "onnx"),
+        standard=from_data(facts["standard"]) if "standard" in facts else NOTHING,
     )
 
 

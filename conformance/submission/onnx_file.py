@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
 from conformance.submission.fold import MOST_ELEMENTS, infer_shapes
+from conformance.submission.forms import as_data, read_standard
 from conformance.submission.graph import (
     MOST_FACTS,
     TOO_MUCH,
@@ -130,6 +131,7 @@ def describe(model: Any, *, infer: bool = True) -> dict[str, Any]:
         "constants": constants,
         "values": [vars(value) for value in values.values()],
         "external": [vars(entry) for entry in external],
+        "standard": as_data(read_standard(node.op for node in nodes)),
     }
 
 

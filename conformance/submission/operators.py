@@ -110,7 +110,7 @@ def survey(graph: Graph) -> Survey:
         if known:
             hazards += known
         elif found is None:  # no operator of the opset: another rule's matter
-            unknown += [node] if is_unknown(node, graph.opset) else []
+            unknown += [node] if is_unknown(graph, node) else []
         elif refusal := entry.refusal(found):
             hazards.append(Hazard(node, refusal[1], _remedy(node.op, refusal[0])))
         elif node.op not in QDQ and not entry.takes(found):

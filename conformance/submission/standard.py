@@ -1,14 +1,15 @@
 """Holds operators against the ONNX standard: whether each exists at the opset, in that form.
 
-The schemas are those of the installed `onnx`. What they refuse, onnxruntime refuses at load.
+The schemas are those of the installed `onnx`, as `Graph.standard` has them. What they refuse,
+onnxruntime refuses at load.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
+from conformance.submission.forms import Form
 from conformance.submission.graph import Graph, Node
 
 # What AI Hub reads: qai-hub-models 0.65.0 requires onnx<=1.18.0.
@@ -23,7 +24,6 @@ _INTEGER = ("Integer", "NBits", "BlockQuantized")
 _BEFORE = "give the file from before onnxruntime's optimiser: it was saved as onnxruntime runs it"
 # What an attribute is in Python; other kinds are not read from the file.
 _KINDS: dict[str, Any] = {"INT": int, "FLOAT": float, "STRING": str, "INTS": (list, tuple)}
-_NUMPY = {"float": "float32", "double": "float64"}
 _TYPES = {
     *("bool", "float16", "bfloat16", "float32", "float64"),
     *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
@@ -44,52 +44,11 @@ class Offence:
         return f"{count(self.nodes)}: {self.what}"
 
 
-@dataclass(frozen=True)
-class Input:
-    """An input of an operator: `kind` is single, optional or variadic.
-
-    Inputs with the same `variable` have the same type; it is empty where the type is free.
-    """
-
-    name: str
-    kind: str
-    variable: str
-    types: frozenset[str]
-
-
-@dataclass(frozen=True)
-class Attribute:
-    """An attribute of an operator: `kind` is ONNX's word, such as INTS."""
-
-    kind: str
-    required: bool
-    default: Any
-
-
-@dataclass(frozen=True)
-class Form:
-    """An operator as the opsets from `since` on define it, until its next form."""
-
-    since: int
-    removed: bool
-    inputs: tuple[Input, ...]
-    attributes: dict[str, Attribute]
-    input_count: tuple[int, int]
-    output_count: tuple[int, int]
-
-
 def count(nodes: Sequence[Node]) -> str:
     """`Gelu 'x'`, or `3 Gelu nodes, first 'x'`."""
     if len(nodes) == 1:
         return nodes[0].label
     return f"{len(nodes)} {nodes[0].label.replace(' ', ' nodes, first ', 1)}"
-
-
-def known_opset() -> int:
-    """The newest opset that the installed `onnx` knows."""
-    import onnx
-
-    return int(onnx.defs.onnx_opset_version())
 
 
 def find_offences(graph: Graph) -> list[Offence]:
@@ -101,21 +60,17 @@ def find_offences(graph: Graph) -> list[Offence]:
     found: dict[tuple[str, str, str], list[Node]] = defaultdict(list)
     for node in graph.nodes:
         problem = None if node.domain else _problem(graph, node, graph.opset)
-        if problem and not is_unknown(node, graph.opset):
+        if problem and not is_unknown(graph, node):
             what, remedy = problem
             found[node.op, what, _elsewhere(graph, node) or remedy].append(node)
     standard = [Offence(tuple(nodes), *said) for (_, *said), nodes in found.items()]
     return [*standard, *_foreign(graph)]
 
 
-def is_unknown(node: Node, opset: int) -> bool:
+def is_unknown(graph: Graph, node: Node) -> bool:
     """Whether a standard node is of an opset so new that the installed `onnx` cannot judge it."""
-    return not node.domain and opset > known_opset() and find_form(node.op, opset) is None
-
-
-def find_form(op: str, opset: int) -> Form | None:
-    """The form of a standard operator at an opset, None where it does not exist there yet."""
-    return next((form for form in reversed(_forms(op)) if form.since <= opset), None)
+    newer = not node.domain and graph.opset > graph.standard.newest
+    return newer and graph.standard.form(node.op, graph.opset) is None
 
 
 def _foreign(graph: Graph) -> list[Offence]:
@@ -125,12 +80,12 @@ def _foreign(graph: Graph) -> list[Offence]:
         if node.domain and not (node.domain == "com.microsoft" and node.op in CONTRIB):
             found[node.domain, node.op].append(node)
     return [
-        Offence(tuple(nodes), f"an operator of {domain}", _remedy_of_domain(nodes[0]))
+        Offence(tuple(nodes), f"an operator of {domain}", _remedy_of_domain(graph, nodes[0]))
         for (domain, _), nodes in found.items()
     ]
 
 
-def _remedy_of_domain(node: Node) -> str:
+def _remedy_of_domain(graph: Graph, node: Node) -> str:
     if node.op == "EPContext":
         return "it is compiled already: give the model that was compiled"
     if node.domain in _ATEN or node.op == "ATen":
@@ -141,7 +96,9 @@ def _remedy_of_domain(node: Node) -> str:
     ):
         return "quantise in the QDQ form: QuantFormat.QDQ, or `lpcvc quantize`"
     if node.domain in _MICROSOFT:
-        since = next((form.since for form in _forms(node.op) if not form.removed), 0)
+        since = next(
+            (form.since for form in graph.standard.forms_of(node.op) if not form.removed), 0
+        )
         own = f"; ONNX has a {node.op} of its own from opset {since} on" if since else ""
         return _BEFORE + own
     if node.domain == "ai.onnx.ml":
@@ -151,7 +108,11 @@ def _remedy_of_domain(node: Node) -> str:
 
 def _elsewhere(graph: Graph, node: Node) -> str:
     """In which opset a node would be right; empty where in none."""
-    fits = [form.since for form in _forms(node.op) if not _problem(graph, node, form.since)]
+    fits = [
+        form.since
+        for form in graph.standard.forms_of(node.op)
+        if not _problem(graph, node, form.since)
+    ]
     later = [since for since in fits if since > graph.opset]
     if later:
         return f"export with opset_version>={later[0]}"
@@ -162,9 +123,9 @@ def _elsewhere(graph: Graph, node: Node) -> str:
 
 def _problem(graph: Graph, node: Node, opset: int) -> tuple[str, str] | None:
     """Why a node is not an operator of the opset, and what helps; None where it is one."""
-    form = find_form(node.op, opset)
+    form = graph.standard.form(node.op, opset)
     if form is None:
-        if _forms(node.op):
+        if graph.standard.forms_of(node.op):
             return f"not in opset {opset}", ""
         return "ONNX has no operator of that name", _write_it(node)
     if form.removed:
@@ -221,63 +182,3 @@ def _wrong_type(graph: Graph, node: Node, form: Form) -> str:
         if formal.variable and bound.setdefault(formal.variable, dtype) != dtype:
             return f"its inputs are {bound[formal.variable]} and {dtype}, and must be the same"
     return ""
-
-
-@cache
-def _forms(op: str) -> tuple[Form, ...]:
-    """Every form that a standard operator has had, the oldest first."""
-    schemas = sorted(_history().get(op, []), key=lambda schema: int(schema.since_version))
-    # GroupNormalization-18 is called deprecated, and runs: there is a newer one.
-    return tuple(
-        _read(schema, removed=schema.deprecated and schema is schemas[-1]) for schema in schemas
-    )
-
-
-@cache
-def _history() -> dict[str, list[Any]]:
-    import onnx
-
-    found: dict[str, list[Any]] = defaultdict(list)
-    for schema in onnx.defs.get_all_schemas_with_history():
-        if not schema.domain:
-            found[schema.name].append(schema)
-    return found
-
-
-def _read(schema: Any, removed: bool) -> Form:
-    return Form(
-        since=schema.since_version,
-        removed=removed,
-        inputs=tuple(
-            Input(
-                name=formal.name,
-                kind=_word(formal.option).lower(),
-                variable=formal.type_str if formal.is_homogeneous else "",
-                types=frozenset(_dtypes(formal.types)),
-            )
-            for formal in schema.inputs
-        ),
-        attributes={
-            name: Attribute(_word(each.type), each.required, _default(each.default_value))
-            for name, each in schema.attributes.items()
-        },
-        input_count=(schema.min_input, schema.max_input),
-        output_count=(schema.min_output, schema.max_output),
-    )
-
-
-def _default(given: Any) -> Any:
-    from onnx import helper
-
-    value = helper.get_attribute_value(given) if given.type else None
-    return value.decode() if isinstance(value, bytes) else value
-
-
-def _dtypes(types: Iterable[str]) -> Iterable[str]:
-    plain = (name.removeprefix("tensor(").removesuffix(")") for name in types)
-    return (_NUMPY.get(name, name) for name in plain)
-
-
-def _word(value: Any) -> str:
-    """`Single` of `FormalParameterOption.Single`."""
-    return str(value).rpartition(".")[2]

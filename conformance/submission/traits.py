@@ -3,8 +3,8 @@
 from collections import defaultdict
 from collections.abc import Iterator
 
+from conformance.submission.forms import Form
 from conformance.submission.graph import Graph, Node
-from conformance.submission.standard import Form, find_form
 
 # Numbers: they differ from model to model, and no value of theirs was seen to matter.
 _NUMBERS = {
@@ -74,7 +74,7 @@ def traits(view: View, node: Node) -> dict[str, str] | None:
     are given, and `rank` is the highest of any of them. `T` and its like are the types of the
     inputs, under the names of the ONNX specification; the rest are modes among the attributes.
     """
-    form = None if node.domain else find_form(node.op, view.graph.opset)
+    form = None if node.domain else view.graph.standard.form(node.op, view.graph.opset)
     if form is None:
         return None
     found = {
