@@ -4,6 +4,7 @@ Other projects' runs import this module and nothing else, and keep their options
 themselves. It stands beside the packages because a stranger may have a `conformance` of their own.
 """
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     config = pluginmanager.get_plugin("pytestconfig")
     if isinstance(config, pytest.Config) and is_about_the_suite(config):
         sys.meta_path.insert(0, _AsWritten)
+        gc.freeze()  # what pytest has imported stays: collections need not look at it again
         pluginmanager.import_plugin(PLUGIN)
 
 

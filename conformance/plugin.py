@@ -1,5 +1,6 @@
 """The pytest plugin: options, the items of the wings, and what is printed of them."""
 
+import gc
 import importlib
 import re
 import shutil
@@ -300,6 +301,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
                 wing.start()
     except SubmissionError as error:
         raise pytest.UsageError(told(error)) from None
+    gc.freeze()  # all of it stays to the end, where pytest collects garbage several times
 
 
 def _params(item: pytest.Item) -> Mapping[str, object]:

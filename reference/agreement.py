@@ -197,9 +197,28 @@ def unit_rows(rows: Array) -> npt.NDArray[np.float64]:
 
 
 def _ranks(values: Array) -> npt.NDArray[np.float64]:
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ranks: npt.NDArray[np.float64] = (np.cumsum(counts) - (counts - 1) / 2)[place.ravel()]
+    """From 1 on, ties at their mean; NaN is the largest number, and all of them are one tie."""
+    order, ordered = _sorted(values.ravel())
+    ends = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True)) + 1
+    counts = np.diff(ends, prepend=0)
+    ranks = np.empty(len(order))
+    ranks[order] = np.repeat(ends - (counts - 1) / 2, counts)
     return ranks
+
+
+def _sorted(values: Array) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.int64]]:
+    """The places of values, the smallest first, and numbers that are ordered as these are."""
+    if values.dtype == np.float32:
+        # As integers with the place in the lower half: numpy sorts these several times faster.
+        known = values.astype(np.float32) + np.float32(0)  # -0 is 0
+        known[np.isnan(known)] = np.nan
+        bits = known.view(np.int32)
+        keys = bits ^ (bits >> 31 & np.int32(0x7FFFFFFF))
+        packed = np.sort(keys.astype(np.int64) << 32 | np.arange(len(keys)))
+        return packed & 0xFFFFFFFF, packed >> 32
+    _, kind = np.unique(values, return_inverse=True)
+    order = np.argsort(kind, kind="stable")
+    return order, kind[order]
 
 
 def is_nan(values: Array) -> npt.NDArray[np.bool_]:

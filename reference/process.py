@@ -7,7 +7,6 @@ import os
 import queue
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -21,6 +20,7 @@ import numpy as np
 
 from reference.child import OUT_OF_MEMORY
 from reference.errors import SubmissionError, ToolError, one_line
+from reference.forks import start
 
 # Left to the parent, the page cache and everybody else.
 _SPARE_BYTES = 512 * 2**20
@@ -128,16 +128,9 @@ class ChildProcess:
         # Appending: reading it does not move the place where the child writes.
         self._stderr = tempfile.TemporaryFile("a+b", dir=folder)  # noqa: SIM115 - see __exit__
         self._answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", module, str(self._limit)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            # Threads that spin while they wait take the cores from each other.
-            env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, **(environment or {})},
-            text=True,
-            start_new_session=True,
-        )
+        # Threads that spin while they wait take the cores from each other.
+        own = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, **(environment or {})}
+        self._process = start([module, str(self._limit)], self._stderr, own)
         threading.Thread(target=self._listen, daemon=True).start()
 
     def __enter__(self) -> Self:

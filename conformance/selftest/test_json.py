@@ -162,3 +162,25 @@ def test_what_a_library_prints_is_beside_it(capsys: pytest.CaptureFixture[str]) 
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "fetching ...\n")
     assert chatty.main([], standalone_mode=False) == ("text", 1)
+
+
+def test_a_group_leaves_the_answer_to_its_verb() -> None:
+    """Wherever of the two --json stands; alone it answers by itself."""
+
+    @click.group(invoke_without_command=True)
+    @in_json
+    def group() -> tuple[str, int, object]:
+        return "all", 0, {"all": True}
+
+    @group.command()
+    @in_json
+    def verb() -> tuple[str, int, object]:
+        return "one", 3, {"all": False}
+
+    def answer(*words: str) -> object:
+        return group.main([*words], standalone_mode=False)
+
+    both = answer("--json", "verb"), answer("verb", "--json"), answer("--json", "verb", "--json")
+    assert set(both) == {('{\n "all": false\n}', 3)}
+    assert answer("verb") == ("one", 3)
+    assert (answer("--json"), answer()) == (('{\n "all": true\n}', 0), ("all", 0))

@@ -44,12 +44,17 @@ def model_track(name: str) -> Track:
 def in_json(command: Callable[..., Found]) -> Command:
     """Adds --json: what was found as one document, and whatever else is printed on stderr.
 
-    Keys of numbers say the unit. A number that JSON has none for is null.
+    Keys of numbers say the unit. A number that JSON has none for is null. A group leaves the answer
+    to its verb where one is called, --json included.
     """
 
     @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
     @wraps(command)
     def chosen(as_json: bool, **others: object) -> Answer:
+        context = click.get_current_context()
+        if context.invoked_subcommand:
+            return "", 0
+        as_json = as_json or bool(context.parent and context.parent.params.get("as_json"))
         with redirect_stdout(sys.stderr) if as_json else nullcontext():
             text, code, found = command(**others)
         return (json.dumps(_plain(found), indent=1) if as_json else text), code

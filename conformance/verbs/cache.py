@@ -17,8 +17,6 @@ def command() -> Found:
     LPCVC_CACHE names the folder, and LPCVC_CACHE_LIMIT, such as 10GB, what it may hold: what has
     been unused for longest goes first. All of it is made again when it is needed.
     """
-    if click.get_current_context().invoked_subcommand:
-        return "", 0, None
     cache, limit = Cache(), default_limit()
     entries = cache.entries()
     first = f"{cache.folder}: {_size(entries)}, of {limit / 1e9:g} GB that it may be"
