@@ -29,8 +29,8 @@ _STANDARD = 3  # stdin, stdout, stderr
 class Process(Protocol):
     """What `subprocess.Popen` and a fork have in common; both keep to its documentation."""
 
-    stdin: IO[str] | None
-    stdout: IO[str] | None
+    stdin: IO[Any] | None
+    stdout: IO[Any] | None
 
     @property
     def pid(self) -> int: ...  # noqa: D102

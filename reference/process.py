@@ -20,7 +20,7 @@ import numpy as np
 
 from reference.child import OUT_OF_MEMORY
 from reference.errors import SubmissionError, ToolError, one_line
-from reference.forks import start
+from reference.forks import Process, start
 
 # Left to the parent, the page cache and everybody else.
 _SPARE_BYTES = 512 * 2**20
@@ -282,7 +282,7 @@ def _stage(line: str, waited: float) -> Stage | None:
         return None
 
 
-def end_tree(process: "subprocess.Popen[Any]") -> None:
+def end_tree(process: Process) -> None:
     """Kills a process, what it started and, where it leads a group (POSIX), what is left of that.
 
     Returns when the process itself has ended.

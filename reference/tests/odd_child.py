@@ -51,6 +51,40 @@ class OddChild(Child):
             time.sleep(0.1)
         return {}
 
+    def place(self) -> dict[str, Any]:
+        """Where it is, and what it has."""
+        import random
+        import signal
+        import sys
+
+        listed = os.open("/proc/self/fd", os.O_RDONLY)
+        files = sorted({int(name) for name in os.listdir(listed)} - {listed})
+        os.close(listed)
+        files = [file for file in files if os.path.exists(f"/proc/self/fd/{file}")]
+        return {
+            "pid": os.getpid(),
+            "parent": os.getppid(),
+            "session": os.getsid(0),
+            "group": os.getpgrp(),
+            "files": files,
+            "folder": os.getcwd(),
+            "arguments": sys.argv[1:],
+            "environment": dict(os.environ),
+            "handler": signal.getsignal(signal.SIGCHLD),
+            "random": random.random(),
+        }
+
+    def end(self, number: int) -> dict[str, Any]:
+        """By a signal."""
+        os.kill(os.getpid(), number)
+        time.sleep(60)
+        return {}
+
+    def finds(self, module: str) -> dict[str, Any]:
+        from importlib.util import find_spec
+
+        return {"found": find_spec(module) is not None}
+
     def fail(self, text: str) -> dict[str, Any]:
         raise RuntimeError(text)
 
