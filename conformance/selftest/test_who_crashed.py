@@ -35,10 +35,17 @@ S24 = find_device("Samsung Galaxy S24")
 LIMITS = Limits(60.0)
 # Python reads it as it starts: the child of this name dies as a library of C would.
 SABOTAGE = """
-import os, signal, sys
+import os, runpy, signal, sys
+
+def run(module, **how):
+    if module == {module!r}:
+        print("Segmentation fault in native code", file=sys.stderr, flush=True)
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return plain(module, **how)
+
+plain, runpy.run_module = runpy.run_module, run  # what a fork begins with
 if {module!r} in sys.orig_argv:
-    print("Segmentation fault in native code", file=sys.stderr, flush=True)
-    os.kill(os.getpid(), signal.SIGSEGV)
+    run({module!r})
 """
 
 
