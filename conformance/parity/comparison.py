@@ -216,9 +216,8 @@ class Comparison:
                     reason = "not located: only a module:factory shows what happens inside"
                     return replace(agreement, located=reason)
                 one, other = (self._runner(part, side, flow, modules, place) for side in pair)
-                tell = partial(self._tell, part)
                 if not agreement.broken:
-                    errors = look_along(flow, one, other, tell)
+                    errors = look_along(flow, one, other, partial(self._tell, part, "looking into"))
                     return replace(agreement, errors=errors, layers=_layers(flow, errors))
                 found = locate(
                     flow,
@@ -227,7 +226,7 @@ class Comparison:
                     floor=agreement.floor,
                     tensors=[tensor for tensor in flow.tensors if tensor in modules],
                     first=LAYERS if self._layers else TENSORS,
-                    tell=tell,
+                    tell=partial(self._tell, part, "searching"),
                 )
             except (ChildError, SubmissionError) as error:
                 return replace(agreement, located=f"not located: {error}")
@@ -310,8 +309,8 @@ class Comparison:
     def _feeds(self, part: Part) -> Feeds:
         return self.assessment.evidence.feeds(part, self._probe(part))
 
-    def _tell(self, part: Part, text: str) -> None:
-        self._step = f"{self.assessment.track.id}: locating in the {part.name} part, {text}"
+    def _tell(self, part: Part, doing: str, text: str) -> None:
+        self._step = f"{self.assessment.track.id}: {doing} the {part.name} part, {text}"
 
     def _tick(self, seconds: float) -> None:
         self.assessment.progress(f"{self._step} {seconds:.0f} s")
