@@ -52,16 +52,22 @@ def build(
             f"choose an even one from {_LOWEST} to {_HIGHEST}; the sample has {SAMPLE_RESOLUTION},"
             f" the winner {WINNER_RESOLUTION}",
         )
+    state = None if weights is None else _checked_state(weights)
     model = XDecoder(resolution)
-    if weights is None:
+    if state is None:
         seed_weights(model)
         # Of unit variance, as embeddings start in torch: if shorter, all queries become the same.
         model.sem_seg_head.predictor.query_embed.weight.data.mul_(WIDTH**0.5)
     else:
-        state = _inference_state(read_checkpoint(weights), source=str(weights))
-        check_keys(checkpoint_shapes("xdecoder_lpcvc25"), state, source=str(weights))
         load_strict(model, state, source=str(weights))
     return {"model": model.eval().requires_grad_(False)}
+
+
+def _checked_state(weights: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint that the network has; a wrong one is told before it is built."""
+    state = _inference_state(read_checkpoint(weights), source=str(weights))
+    check_keys(checkpoint_shapes("xdecoder_lpcvc25"), state, source=str(weights))
+    return state
 
 
 def _inference_state(state: dict[str, Tensor], source: str) -> dict[str, Tensor]:
@@ -69,7 +75,7 @@ def _inference_state(state: dict[str, Tensor], source: str) -> dict[str, Tensor]
     left_out = ", ".join(name for name in state if name not in kept)
     if left_out:
         note = f"{source}: not loaded, for training only: {left_out}"
-        warnings.warn(one_line(note), CheckpointWarning, stacklevel=3)
+        warnings.warn(one_line(note), CheckpointWarning, stacklevel=4)
     return kept
 
 

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,23 @@ def real_inputs(track, part, photos):
     return tuple(inputs)
 
 
+@pytest.fixture(scope="module")
+def answered(seeded, photos):
+    """What PyTorch answers to the real inputs of a part."""
+
+    @cache
+    def answer(track, part):
+        with torch.inference_mode(), summed_as_onnxruntime(track):
+            return seeded(track)[part.name](*real_inputs(track, part, photos))
+
+    return answer
+
+
+def summed_as_onnxruntime(track):
+    """oneDNN sums PIDNet in another order, without AVX-512 by more than 2e-4."""
+    return torch.backends.mkldnn.flags(enabled=track is not PIDNET)
+
+
 def signature(values):
     return [
         (
@@ -124,13 +142,11 @@ def test_graphs_are_folded(files, track, part):
 
 
 @pytest.mark.parametrize(("track", "part"), PARTS)
-def test_onnx_equals_torch(files, seeded, photos, track, part):
-    inputs = real_inputs(track, part, photos)
-    # oneDNN sums PIDNet in another order than onnxruntime, without AVX-512 by more than 2e-4.
-    with torch.inference_mode(), torch.backends.mkldnn.flags(enabled=track is not PIDNET):
-        expected = seeded(track)[part.name](*inputs).numpy()
+def test_onnx_equals_torch(files, answered, photos, track, part):
+    expected = answered(track, part).numpy()
     assert expected.std() > 0.05
-    difference = np.abs(run(files[track, part][0], *inputs) - expected)
+    actual = run(files[track, part][0], *real_inputs(track, part, photos))
+    difference = np.abs(actual - expected)
     if track is SEGMENTATION_2025:  # a pixel at the threshold may fall on either side
         assert difference.mean() < 1e-4
     else:
@@ -139,11 +155,11 @@ def test_onnx_equals_torch(files, seeded, photos, track, part):
 
 
 @pytest.mark.parametrize(("track", "part"), PARTS)
-def test_torchscript_equals_torch(files, seeded, photos, track, part):
-    inputs = real_inputs(track, part, photos)
-    with torch.inference_mode():
+def test_torchscript_equals_torch(files, answered, photos, track, part):
+    with torch.inference_mode(), summed_as_onnxruntime(track):
         traced = torch.jit.load(files[track, part][1])
-        torch.testing.assert_close(traced(*inputs), seeded(track)[part.name](*inputs))
+        actual = traced(*real_inputs(track, part, photos))
+    torch.testing.assert_close(actual, answered(track, part))
 
 
 @pytest.mark.parametrize("length", [0, 1, 40, 75])

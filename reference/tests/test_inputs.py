@@ -186,7 +186,7 @@ def test_segmentation_follows_both_pipelines_for_modes_and_orientations(
     np.testing.assert_array_equal(segmentation.prepare_image(path, "page"), page_peer(path))
 
 
-@settings(REPEATABLE, max_examples=80)
+@settings(REPEATABLE, max_examples=30)
 @given(sides, sides, seeds)
 def test_segmentation_follows_both_pipelines_for_any_size(tmp_path_factory, height, width, seed):
     assume(1024 * min(height, width) >= max(height, width))

@@ -65,6 +65,12 @@ def expected(w, photo):
         return plain.candidates(w, photo, ids, RESOLUTION)
 
 
+@pytest.fixture(scope="module")
+def answer(loaded, photo):
+    with torch.inference_mode():
+        return loaded(photo, text_input(PROMPTS[1]))
+
+
 def assert_close(actual, wanted, atol=1e-8):
     assert wanted.std() > 1e-3
     torch.testing.assert_close(actual, wanted, rtol=1e-8, atol=atol)
@@ -128,15 +134,14 @@ def test_mask_decoder_equals_the_plain_statement(loaded, w, seed):
     assert_close(masks, wanted_masks, 1e-4)
 
 
-def test_model_equals_the_plain_statement(loaded, expected, photo):
+def test_model_equals_the_plain_statement(loaded, expected, photo, answer):
     with torch.inference_mode():
         scores, embeddings, features = loaded.candidates(photo, text_input(PROMPTS[1]))
-        mask = loaded(photo, text_input(PROMPTS[1]))
     assert_close(scores, expected[0], 1e-5)
     assert_close(torch.einsum("qc,bchw->bqhw", embeddings, features), expected[1], 1e-3)
-    assert mask.shape == (1024, 1024)
-    assert 0.01 < mask.mean() < 0.99
-    assert (mask != plain.answer(*expected)).double().mean() < 1e-5
+    assert answer.shape == (1024, 1024)
+    assert 0.01 < answer.mean() < 0.99
+    assert (answer != plain.answer(*expected)).double().mean() < 1e-5
 
 
 def test_every_tensor_is_used(w, expected):
@@ -198,12 +203,12 @@ def test_object_queries_do_not_reach_the_answer(loaded):
     assert torch.equal(embeddings, same)
 
 
-def test_the_attention_mask_of_the_text_is_not_read(loaded, photo):
+def test_the_attention_mask_of_the_text_is_not_read(loaded, photo, answer):
     """E20."""
-    ids = text_input("a dog.")
+    ids = text_input(PROMPTS[1])
     other = torch.stack((ids[0], 1 - ids[1]))
     with torch.inference_mode():
-        assert torch.equal(loaded(photo, ids), loaded(photo, other))
+        assert torch.equal(loaded(photo, other), answer)
 
 
 @pytest.mark.slow
@@ -271,20 +276,18 @@ def test_seeded_masks_follow_photo_and_prompt(seeded, photos):
     model = seeded(SEGMENTATION_2025)["model"]
     prompts = [text_input(prompt) for prompt in PROMPTS]
     with torch.inference_mode():
-        masks = {
-            (i, j): model(image, prompt)
-            for i, image in enumerate(photos(1024, 1024)[:2])
-            for j, prompt in enumerate(prompts)
-        }
-        assert torch.equal(model(photos(1024, 1024)[0], prompts[0]), masks[0, 0])
-    for mask in masks.values():
+        one, another = photos(1024, 1024)[:2]
+        first, *others = (model(one, prompt) for prompt in prompts)
+        elsewhere = model(another, prompts[0])
+        assert torch.equal(model(one, prompts[0]), first)
+    for mask in (first, *others, elsewhere):
         assert 0.1 < mask.mean() < 0.95
         assert set(mask.unique().tolist()) == {0.0, 1.0}
-    assert (masks[0, 0] != masks[1, 0]).float().mean() > 0.1
-    assert any((masks[i, 0] != masks[i, j]).float().mean() > 1e-3 for i in (0, 1) for j in (1, 2))
+    assert (first != elsewhere).float().mean() > 0.1
+    assert any((first != mask).float().mean() > 1e-3 for mask in others)
 
 
-@settings(deadline=None, max_examples=4)
+@settings(deadline=None, max_examples=2)
 @given(st.integers(64, 512).map(lambda half: 2 * half))
 def test_every_allowed_resolution_fits_together(resolution):
     with torch.device("meta"):
