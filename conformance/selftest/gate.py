@@ -31,7 +31,7 @@ def run_gate(folder: Path, *options: str, suite: str = "contract", **environment
     """`pytest --pyargs conformance -m SUITE OPTIONS` with `folder` as working directory."""
     command = [sys.executable, "-m", "pytest", "--pyargs", "conformance", "-m", suite]
     done = subprocess.run(
-        [*command, "-p", "no:cacheprovider", "-p", "no:benchmark", *options],
+        [*command, *options],
         cwd=folder,
         env={**outside_xdist(), **environment},
         capture_output=True,

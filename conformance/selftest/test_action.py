@@ -17,6 +17,8 @@ from conformance.verbs.quantize import _examples, _pictures
 from reference.action.contract import ACTION_2026, ACTION_2026_NCTHW
 from reference.data import fixture
 
+pytestmark = pytest.mark.usefixtures("one_process")
+
 SAMPLES = fixture("samples/action")
 ASTRONAUT, CHELSEA = "astronaut", "chelsea"
 

@@ -23,6 +23,8 @@ from reference.data import fixture
 from reference.registry import all_tracks, find_track
 from reference.retrieval.contract import RETRIEVAL_2026
 
+pytestmark = pytest.mark.usefixtures("one_process")
+
 ROOT = Path(__file__).parents[2]
 DATA = fixture("samples") / "depth"
 
@@ -32,7 +34,7 @@ def evaluated(folder: Path, *data: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, str(folder / "evaluate.py"), *data],
         cwd=folder.parent,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_ADDOPTS": "-p no:benchmark"},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,

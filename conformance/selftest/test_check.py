@@ -25,6 +25,8 @@ from reference.registry import find_track
 from reference.retrieval.contract import RETRIEVAL_2026
 from reference.tracks import Track
 
+pytestmark = pytest.mark.usefixtures("one_process")
+
 ROOT = Path(__file__).parents[2]
 STATIC = [
     mutant

@@ -13,6 +13,8 @@ from conformance.selftest.mutants import MUTANTS
 from reference.errors import SubmissionError
 from reference.registry import find_track
 
+pytestmark = pytest.mark.usefixtures("one_process")
+
 DEPTH = find_track("depth")
 
 

@@ -16,6 +16,8 @@ from conformance.selftest.gate import counts, run_gate
 from reference.errors import SubmissionError
 from reference.registry import find_track, known_track
 
+pytestmark = pytest.mark.usefixtures("one_process")
+
 MASK = """
 name = "doors"
 title = "Door masks"

@@ -142,7 +142,6 @@ def test_commands_run(block: Block, shelf: Path, tmp_path: Path) -> None:
                 "HOME": str(tmp_path),
                 "LPCVC_CACHE": str(shelf.parent / "cache"),
                 "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-                "PYTEST_ADDOPTS": "-p no:cacheprovider -p no:benchmark",
             },
             capture_output=True,
             text=True,

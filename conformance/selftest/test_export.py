@@ -18,6 +18,8 @@ from conformance.suite import Suite
 from reference.depth.contract import DEPTH_2025
 from reference.errors import SubmissionError
 
+pytestmark = pytest.mark.usefixtures("one_process")
+
 SOURCE = '''
 """A depth model, and what else may be called."""
 import torch

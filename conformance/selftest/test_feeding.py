@@ -17,6 +17,8 @@ from reference.depth.contract import DEPTH_2025
 from reference.retrieval.contract import RETRIEVAL_2026
 from reference.segmentation.contract import SEGMENTATION_2025
 
+pytestmark = pytest.mark.usefixtures("one_process")
+
 IMAGE, TEXT = (1, 3, 1024, 1024), (2, 1, 77)
 MASK = SEGMENTATION_2025.parts[0]
 

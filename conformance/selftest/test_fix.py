@@ -1,6 +1,9 @@
 """`lpcvc fix` on the command line: what it says, what it writes, and what it leaves alone."""
 
+import contextlib
+import io
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +31,8 @@ from reference.depth.contract import DEPTH_2025
 from reference.ort import load
 from reference.retrieval.contract import RETRIEVAL_2026
 
+pytestmark = pytest.mark.usefixtures("one_process")
+
 PROOF = pytest.mark.slow
 FIRST = step("Transpose", perm=[0, 3, 1, 2])
 MANY = both(
@@ -51,12 +56,21 @@ def fix(*words: str, track: str = "depth") -> int:
     return main(["fix", *words, "--track", track])
 
 
-def test_what_it_says(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture(scope="module")
+def mended(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """The folder in which `my.onnx` was mended to `out/fixed.onnx`, and what was said."""
+    folder, said = tmp_path_factory.mktemp("mended"), io.StringIO()
+    save(MANY, folder / "my.onnx")
+    shutil.copy(folder / "my.onnx", folder / "before.onnx")
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
+        patch.chdir(folder)
+        assert fix("my.onnx", "-o", "out/fixed.onnx") == 0
+    return folder, said.getvalue().splitlines()
+
+
+def test_what_it_says(mended: tuple[Path, list[str]], tmp_path: Path) -> None:
     """Each change with its rule, then the answers, the rules and nothing more."""
-    save(MANY, place / "my.onnx")
-    before = (place / "my.onnx").read_bytes()
-    assert fix("my.onnx", "-o", "out/fixed.onnx") == 0
-    *lines, parity, was, now = capsys.readouterr().out.splitlines()
+    folder, (*lines, parity, was, now) = mended
     assert lines == [
         "depth-2025, my.onnx -> out/fixed.onnx: mended",
         "  COM-7   1 unread weights, 4.0 kB, 'unread', are left out",
@@ -71,28 +85,27 @@ def test_what_it_says(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert was.startswith("  before  6 broken (COM-2, COM-3, ")
     assert now.startswith("  after   0 broken, ")
     assert now.endswith(", 0 not checked")
-    assert (place / "my.onnx").read_bytes() == before
-    assert [path.name for path in (place / "out").iterdir()] == ["fixed.onnx"]
-    verdicts = assess(DEPTH_2025, ["out/fixed.onnx"], place / "work")
+    assert (folder / "my.onnx").read_bytes() == (folder / "before.onnx").read_bytes()
+    assert [path.name for path in (folder / "out").iterdir()] == ["fixed.onnx"]
+    verdicts = assess(DEPTH_2025, [str(folder / "out" / "fixed.onnx")], tmp_path)
     assert {id: v.outcome for id, v in verdicts.items() if v.outcome != "pass"} == {}
 
 
-def test_what_was_mended_stays_as_it_is(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    save(MANY, place / "my.onnx")
-    assert fix("my.onnx", "-o", "fixed.onnx") == 0
-    capsys.readouterr()
+def test_what_was_mended_stays_as_it_is(
+    mended: tuple[Path, list[str]], place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(mended[0] / "out" / "fixed.onnx", place)
     assert fix("fixed.onnx", "-o", "again.onnx") == 0
     assert capsys.readouterr().out == "depth-2025, fixed.onnx -> again.onnx: nothing to mend\n"
     assert (place / "again.onnx").read_bytes() == (place / "fixed.onnx").read_bytes()
 
 
-def test_the_answers_are_those_of_before(place: Path) -> None:
+def test_the_answers_are_those_of_before(mended: tuple[Path, list[str]]) -> None:
     """Held against onnxruntime without the suite in between."""
-    save(MANY, place / "my.onnx")
-    assert fix("my.onnx", "-o", "fixed.onnx") == 0
+    folder, _ = mended
     image = np.random.default_rng(1).random((1, 3, 480, 640), np.float32) * 255
-    (was,) = load("my.onnx")[1]({"input": image.transpose(0, 2, 3, 1)})
-    (now,) = load("fixed.onnx")[1]({"image": image})
+    (was,) = load(str(folder / "my.onnx"))[1]({"input": image.transpose(0, 2, 3, 1)})
+    (now,) = load(str(folder / "out" / "fixed.onnx"))[1]({"image": image})
     assert was.dtype == np.float16
     assert now.dtype == np.float32
     assert float(np.abs(was - now).max()) < 1e-3

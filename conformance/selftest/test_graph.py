@@ -20,6 +20,8 @@ from conformance.submission.operators import npu_hazards
 from reference.depth.contract import DEPTH_2025
 from reference.errors import SubmissionError
 
+pytestmark = pytest.mark.usefixtures("one_process")
+
 REPEATABLE = settings(derandomize=True, deadline=None, database=None)
 FLOAT = TensorProto.FLOAT
 

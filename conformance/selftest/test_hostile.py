@@ -2,9 +2,10 @@
 
 import gc
 import os
-import textwrap
+import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,6 +14,7 @@ from onnx import helper, numpy_helper
 
 from conformance.contract.assessment import Assessment
 from conformance.rulebook import Verdict, rules_for
+from conformance.runtimes.process import ModelProcess
 from conformance.selftest.assess import broken
 from conformance.selftest.gate import run_gate
 from conformance.selftest.models import conforming, write
@@ -20,6 +22,7 @@ from conformance.selftest.surgery import rename_input
 from conformance.subject import opened
 from conformance.submission.opening import open_submission
 from reference.depth.contract import DEPTH_2025
+from reference.export import export_onnx
 from reference.process import Limits
 from reference.tracks import Track
 
@@ -45,7 +48,6 @@ ATTACKS = {
     "kill": ("os.kill(os.getpid(), signal.SIGKILL)", "needs more memory than its limit"),
     "exit": ("os._exit(0)", "crashed its runtime (exit code 0)"),
     "sys.exit": ("sys.exit('bye')", "SystemExit: bye"),
-    "hang": ("time.sleep(10_000)", "gave no answer for 15 s and was stopped"),
     "memory": ("x = bytearray(6 * 2**30)", "needs more memory than its limit of 3.0 GiB"),
     "garbage on every pipe": (
         "[os.write(fd, b'garbage\\n') for fd in range(1, 30) if fd_open(fd)]",
@@ -68,8 +70,34 @@ def assess_hostile(track: Track, spec: str, folder: Path, limits: Limits) -> dic
     return {rule.id: own.verdict(rule) for rule in own.rules}
 
 
-# Each imports PyTorch twice; the others end a process as these do.
-BY_DEFAULT = {"segmentation fault", "kill", "hang", "memory", "forged answer"}
+# Each imports PyTorch; the others end a process as these do.
+BY_DEFAULT = {"segmentation fault", "kill", "memory", "forged answer"}
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What is traced of each attack is one and the same harmless model."""
+    path = tmp_path_factory.mktemp("exported") / "model.onnx"
+    names: dict[str, Any] = {}
+    exec(FORWARD.replace("{attack}", "pass"), names)
+    export_onnx(names["Model"](), DEPTH_2025.part("model"), path)
+    return path
+
+
+def verdicts_on(
+    attack: str, folder: Path, limits: Limits, exported: Path, patch: pytest.MonkeyPatch
+) -> dict[str, Verdict]:
+    """What comes of a module whose forward pass does `attack`, in a child of its own."""
+    patch.chdir(folder)
+    patch.setattr(ModelProcess, "export", lambda *given: shutil.copy(exported, given[-1]))
+    source = FORWARD.replace("{attack}", attack)
+    source += "\ndef fd_open(fd):\n    return os.path.exists(f'/proc/self/fd/{fd}')\n"
+    (folder / "hostile.py").write_text(source)
+    verdicts = assess_hostile(DEPTH_2025, "hostile:Model", folder, limits)
+    assert broken(verdicts) == {"COM-8"}
+    assert verdicts["DEP-1"].outcome == "pass", "the rules of the file have their verdicts"
+    assert verdicts["DEP-7"].outcome == "skip"
+    return verdicts
 
 
 @pytest.mark.parametrize(
@@ -80,30 +108,24 @@ BY_DEFAULT = {"segmentation fault", "kill", "hang", "memory", "forged answer"}
     ],
 )
 def test_an_attack_ends_in_a_verdict(
-    attack: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    attack: str, tmp_path: Path, exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     code, expected = ATTACKS[attack]
-    source = textwrap.dedent(FORWARD).replace("{attack}", code)
-    source += "\ndef fd_open(fd):\n    return os.path.exists(f'/proc/self/fd/{fd}')\n"
-    (tmp_path / "hostile.py").write_text(source)
-    limits = Limits(timeout=15.0 if attack == "hang" else 120.0, memory=3 * 2**30)
-    verdicts = assess_hostile(DEPTH_2025, "hostile:Model", tmp_path, limits)
-    assert broken(verdicts) == {"COM-8"}
+    limits = Limits(timeout=120.0, memory=3 * 2**30)
+    verdicts = verdicts_on(code, tmp_path, limits, exported, monkeypatch)
     assert expected in verdicts["COM-8"].seen
-    assert verdicts["DEP-1"].outcome == "pass", "the rules of the file have their verdicts"
-    assert verdicts["DEP-7"].outcome == "skip"
 
 
-def test_a_hang_leaves_no_process_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_hang_leaves_no_process_behind(
+    tmp_path: Path, exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     note = tmp_path / "pid"
     attack = (
         "import subprocess; p = subprocess.Popen(['sleep', '1000']); "
         f"open({str(note)!r}, 'w').write(str(p.pid)); time.sleep(1000)"
     )
-    (tmp_path / "hostile.py").write_text(textwrap.dedent(FORWARD).replace("{attack}", attack))
-    assess_hostile(DEPTH_2025, "hostile:Model", tmp_path, Limits(timeout=20.0))
+    verdicts = verdicts_on(attack, tmp_path, Limits(timeout=15.0), exported, monkeypatch)
+    assert "gave no answer for 15 s and was stopped" in verdicts["COM-8"].seen
     state = Path(f"/proc/{note.read_text()}/stat")
     deadline = time.monotonic() + 10
     while state.exists() and state.read_text().split()[2] != "Z" and time.monotonic() < deadline:

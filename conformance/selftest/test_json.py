@@ -17,6 +17,8 @@ from conformance.verbs import in_json
 from reference.data import fixture
 from reference.npu.devices import all_devices
 
+pytestmark = pytest.mark.usefixtures("one_process")
+
 # Why there is nothing that a program would read.
 WITHOUT = {
     "hub serve": "it runs until Ctrl-C",

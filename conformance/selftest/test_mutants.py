@@ -20,6 +20,8 @@ from reference.retrieval.contract import RETRIEVAL_2026
 from reference.segmentation.contract import SEGMENTATION_2025
 from reference.tracks import Track
 
+pytestmark = pytest.mark.usefixtures("one_process")
+
 
 def test_a_conforming_package_keeps_every_rule(tmp_path) -> None:
     track = all_tracks()["aigc-2026"]

@@ -30,6 +30,8 @@ from reference.retrieval.contract import RETRIEVAL_2026
 from reference.segmentation.contract import SEGMENTATION_2025
 from reference.tracks import Track
 
+pytestmark = pytest.mark.usefixtures("one_process")
+
 STATIC = ("NPU-1", "NPU-2", "NPU-3", "NPU-5")
 NO_FLOAT16 = "QCS6490 (Proxy)"
 

@@ -36,6 +36,8 @@ from reference.segmentation.contract import SEGMENTATION_2025
 from reference.tests.npu_models import needs_compiler
 from reference.tracks import Track
 
+pytestmark = pytest.mark.usefixtures("one_process")
+
 ROOT = Path(__file__).parents[2]
 LIMITS = Limits(timeout=120.0)
 NPU = ("onnx", "npu")

@@ -9,6 +9,8 @@ from conformance.selftest.assess import assess, broken
 from conformance.selftest.peers import PEERS, Peer
 from reference.registry import all_tracks
 
+pytestmark = pytest.mark.usefixtures("one_process")
+
 
 def rejected(verdicts: dict[str, Verdict]) -> dict[str, Verdict]:
     """The required and documented rules that failed or had nothing to go by."""

@@ -26,6 +26,8 @@ PLAIN = [
     f"-pno:{name}"
     for name in ("cacheprovider", "benchmark", "hypothesispytest", "anyio", "jaxtyping")
 ]
+# As for a user: pip's entry point is what takes the plugin in.
+LOADED = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "", "PYTEST_ADDOPTS": ""}
 
 
 class _Options(list[str]):
@@ -81,11 +83,11 @@ def stranger(tmp_path: Path) -> Path:
 
 
 def run_pytest(folder: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    own = outside_xdist()
+    alone = [] if "-n" in options else ["-pno:xdist", "-pno:xdist.looponfail"]
     return subprocess.run(
-        [sys.executable, "-m", "pytest", *PLAIN, *options],
+        [sys.executable, "-m", "pytest", *PLAIN, *alone, *options],
         cwd=folder,
-        env={**own, **environment},
+        env={**outside_xdist(), **LOADED, **environment},
         capture_output=True,
         text=True,
         check=False,

@@ -194,7 +194,7 @@ def test_verdicts_do_not_depend_on_xdist(tmp_path: Path) -> None:
     CHANGES["inverse"](model)
     onnx.save(model, tmp_path / "my.onnx")
     options = ["--track=depth", "--submission=my.onnx"]
-    one, two = run_gate(tmp_path, *options), run_gate(tmp_path, *options, "-n", "2")
+    one, two = run_gate(tmp_path, *options), run_gate(tmp_path, *options, "-p", "xdist", "-n", "2")
 
     def rows(text: str) -> set[str]:
         table = [line for line in text.splitlines() if line.startswith("  ")]

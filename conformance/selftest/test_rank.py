@@ -24,6 +24,8 @@ from reference.datasets.items import Item
 from reference.registry import find_track
 from reference.scores import Headline, Result
 
+pytestmark = pytest.mark.usefixtures("one_process")
+
 DEPTH = find_track("depth")
 ITEMS = [Item(str(n), "model", str(n)) for n in range(60)]
 HEADLINE = Headline("F-score", "f", 100.0)

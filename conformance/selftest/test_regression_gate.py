@@ -135,7 +135,10 @@ def test_saving_says_what_it_replaces_and_keeps_the_rest(folder: Path) -> None:
     [
         ([], "-m regression needs a baseline; add --baseline FILE, or --save-baseline FILE"),
         (["--baseline=none.json"], "none.json cannot be read (No such file or directory);"),
-        (["--save-baseline=a.json", "-n", "2"], "--save-baseline needs one process;"),
+        (
+            ["--save-baseline=a.json", "-p", "xdist", "-n", "2"],
+            "--save-baseline needs one process;",
+        ),
     ],
 )
 def test_options_that_cannot_be_used_are_one_line(

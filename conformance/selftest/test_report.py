@@ -106,7 +106,7 @@ def test_a_failing_submission(tmp_path: Path) -> None:
 def test_two_workers(tmp_path: Path) -> None:
     """Rows come from both, and of what both have seen the pictures come once."""
     write(RETRIEVAL_2026, tmp_path)
-    gate, report = gate_with_report(tmp_path, *RETRIEVAL, "-n", "2")
+    gate, report = gate_with_report(tmp_path, *RETRIEVAL, "-p", "xdist", "-n", "2")
     assert gate.code == 0, gate.out
     assert report["verdict"] == "passing"
     assert report["complete"]

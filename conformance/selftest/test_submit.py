@@ -39,6 +39,7 @@ from reference.retrieval.contract import RETRIEVAL_2026
 from reference.segmentation.contract import SEGMENTATION_2025
 
 pytest.importorskip("qai_hub", reason="needs the hub extra")
+pytestmark = pytest.mark.usefixtures("one_process")
 
 PAIR = ["--submission=image=image.onnx", "--submission=text=text.onnx"]
 

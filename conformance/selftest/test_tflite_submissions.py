@@ -43,7 +43,7 @@ from reference.process import Limits
 from reference.tests import tflite_models
 from reference.tests.tflite_models import needs_litert
 
-pytestmark = needs_litert
+pytestmark = [needs_litert, pytest.mark.usefixtures("one_process")]
 ONNX_ALONE = {"COM-3", "COM-5", "COM-7", "IMG-4", "IMG-6"}
 LIMITS = Limits(timeout=300.0)
 
