@@ -122,10 +122,9 @@ def test_text_encoder_equals_the_plain_statement(loaded, w, prompt):
         assert_close(loaded.sem_seg_head.predictor.lang_encoder(ids[0]), plain.text(w, ids))
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_mask_decoder_equals_the_plain_statement(loaded, w, seed):
-    levels = [noise(1, 512, side, side, seed=seed) for side in (5, 9, 17)]
-    features, ids = noise(1, 512, 33, 33, seed=seed), text_input(PROMPTS[1])[0]
+def test_mask_decoder_equals_the_plain_statement(loaded, w):
+    levels = [noise(1, 512, side, side, seed=1) for side in (5, 9, 17)]
+    features, ids = noise(1, 512, 33, 33, seed=1), text_input(PROMPTS[1])[0]
     with torch.inference_mode():
         scores, embeddings = loaded.sem_seg_head.predictor(levels, features, ids[0])
         wanted_scores, wanted_masks = plain.mask_decoder(w, levels, features, plain.text(w, ids))
