@@ -1,14 +1,22 @@
 """What several of these tests start from."""
 
+import contextlib
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import settings
 
+from conformance.contract import evidence
+from conformance.runtimes.child import ModelChild
 from conformance.runtimes.process import ModelProcess
-from reference.process import Limits, Tick
+from reference.child import _plain, failure
+from reference.errors import SubmissionError, ToolError
+from reference.process import ChildError, Limits, Pass, Tick
 
 # No test fails for a slow machine.
 settings.register_profile("untimed", deadline=None)
@@ -68,3 +76,41 @@ def one_process(_idle: dict[str, ModelProcess]) -> Iterator[None]:
         yield
     for place in _idle.keys() - {os.getcwd()}:
         _idle.pop(place).__exit__()
+
+
+class _InThisProcess(ModelProcess):
+    """Loads and runs a model here, and hands its arrays on without a file."""
+
+    def __init__(self, name: str, folder: Path, tick: Tick, limits: Limits) -> None:
+        self.name, self._child = name, ModelChild()
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
+        with _told():
+            return getattr(self._child, do)(**arguments)
+
+    def run(self, feeds: dict[str, np.ndarray], folder: Path) -> Pass:
+        start = time.perf_counter()
+        with _told():
+            outputs = self._child._run(feeds)
+        return Pass(tuple(map(_plain, outputs)), time.perf_counter() - start)
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except (SubmissionError, ToolError):
+        raise
+    except Exception as error:
+        raise ChildError(failure(error)["problem"]) from None
+
+
+@pytest.fixture
+def in_this_process() -> Iterator[None]:
+    """Lets models that are known to crash nothing run in no child at all."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evidence, "ModelProcess", _InThisProcess)
+        yield

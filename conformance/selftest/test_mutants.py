@@ -20,8 +20,6 @@ from reference.retrieval.contract import RETRIEVAL_2026
 from reference.segmentation.contract import SEGMENTATION_2025
 from reference.tracks import Track
 
-pytestmark = pytest.mark.usefixtures("one_process")
-
 
 def test_a_conforming_package_keeps_every_rule(tmp_path) -> None:
     track = all_tracks()["aigc-2026"]
@@ -37,6 +35,7 @@ def test_conforming_models_pass_every_rule(track: Track, tmp_path) -> None:
     assert {id: v.outcome for id, v in verdicts.items() if v.outcome != "pass"} == {}
 
 
+@pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize("mutant", MUTANTS, ids=label)
 def test_mutant_breaks_exactly_its_rules(mutant: Mutant, tmp_path) -> None:
     assert attempt(mutant, tmp_path).report == ""
