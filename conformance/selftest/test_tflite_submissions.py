@@ -123,7 +123,7 @@ def test_what_it_was_made_of_may_come_with_it(place: Path) -> None:
         assert source is not None
         assert source.path == Path("my.onnx")
         assert (found.torch, found.original("model")) == (False, None)
-    assert "names the part" in refused(f"model={mine}", f"model={mine}")
+    assert "given twice" in refused(f"model={mine}", f"model={mine}")
 
 
 def cases(specs: Sequence[str]) -> dict[str, object]:
