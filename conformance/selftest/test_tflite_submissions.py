@@ -127,7 +127,8 @@ def test_what_it_was_made_of_may_come_with_it(place: Path) -> None:
 
 
 def cases(specs: Sequence[str]) -> dict[str, object]:
-    wing = ParityWing(Suite(["depth"], specs, None, ["Samsung Galaxy S24"], limits=LIMITS))
+    suite = Suite(["depth"], specs, None, ["Samsung Galaxy S24"], limits=LIMITS)
+    wing = ParityWing(suite, layers=False)
     found = wing.cases()
     assert [case.pair for case in found] == list(TFLITE_PAIRS)
     return {case.label: case.judged().row for case in found if "npu" not in case.pair}
