@@ -25,8 +25,6 @@ from reference.depth.contract import DEPTH_2025
 from reference.retrieval.contract import RETRIEVAL_2026
 from reference.segmentation.contract import SEGMENTATION_2025
 
-pytestmark = pytest.mark.usefixtures("one_process")
-
 __all__ = ["toolchain"]  # a fixture of this module too
 
 

@@ -32,8 +32,6 @@ from reference.images import open_pillow
 from reference.segmentation.contract import SEGMENTATION_2025
 from reference.segmentation.inputs import prepare_image, prepare_text
 
-pytestmark = pytest.mark.usefixtures("one_process")
-
 # What mediapipe 0.10.21 answers to every second pixel of the astronaut (solutions.
 # selfie_segmentation, model_selection=0): means of 32x32 pixels, and pixels of an edge.
 MEANS = [

@@ -28,8 +28,6 @@ from reference.tests import npu_models as models
 from reference.tests.npu_models import FLOAT, PICTURE, node
 from reference.tracks import Track
 
-pytestmark = pytest.mark.usefixtures("one_process")
-
 
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

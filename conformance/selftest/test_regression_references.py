@@ -28,8 +28,6 @@ from reference.retrieval.contract import RETRIEVAL_2026
 from reference.segmentation.contract import SEGMENTATION_2025
 from reference.tracks import Track
 
-pytestmark = pytest.mark.usefixtures("one_process")
-
 LABEL = "reference model, random weights"
 # Whose reference is held to its baseline as it is; segmentation's is made smaller.
 WHOLE = (ACTION_2026, CLASSIFICATION_2025, DEPTH_2025, PIDNET, RETRIEVAL_2026)
