@@ -179,8 +179,8 @@ def test_anchors(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 @needs_compiler
 def test_no_estimate_at_all(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    save(models.quantised, place)
-    lines = estimate(capsys, "quantised.onnx", *TRACK, "--why", code=1)
+    save(models.quantised_16, place)
+    lines = estimate(capsys, "quantised_16.onnx", *TRACK, "--why", code=1)
     assert "model: confidence none: the model is quantised" in "\n".join(lines)
     assert "    -> estimate the float model" in lines
 

@@ -13,14 +13,10 @@ from reference.npu.fit import (
     Row,
     Tables,
     by_family,
-    choose_formulas,
-    errors_by_family,
     expected,
-    fit_classes,
     fit_formula,
+    fit_tables,
     held_out,
-    needed_stretches,
-    stretch,
 )
 
 _HEAD = """# How far the estimate is off
@@ -29,8 +25,8 @@ Written by `python -m reference.npu.calibrate`. Errors are of models that were h
 90th percentile of |estimate / published - 1|, in percent. `one` leaves one model out, `family` all
 of its kind, which also leaves out the choice of the formula, and `line` is what a straight line
 through the simulated time alone has when a family is left out. `covered` is the part of the
-published latencies inside the interval that the other families give, stretched as the estimate's
-own; `nested` leaves the family out of the stretching too. `before` is what `family` and `covered`
+published latencies inside the estimate's own interval, laid around what is estimated without their
+family; `nested` leaves the family out of the interval too. `before` is what `family` and `covered`
 were with the calibration to release 0.46.1 (QAIRT 2.42, onnx 2.37) and its latencies, where there
 was one for that chip.
 """
@@ -66,7 +62,8 @@ class HeldOut:
     """One published latency and what is estimated without it: without the model, without its
     family, and without its family by the line alone (milliseconds).
 
-    `covered` says whether it is inside the interval of the other families, with the stretch of all.
+    `covered` says whether it is inside the calibrated interval around the estimate without its
+    family; the interval of `family` knows nothing of it.
     """
 
     kind: str
@@ -81,16 +78,14 @@ class HeldOut:
 
 def held_out_estimates(tables: Tables) -> list[HeldOut]:
     """Every published latency with its held-out estimates, of classes with enough models."""
+    fits, families = fit_tables(tables), _without_families(tables)
     found = []
     for (kind, device), rows in tables.items():
-        formulas = choose_formulas(rows)
-        fitted = fit_classes(rows, formulas)
-        families = _without_families(rows)
         lines = held_out(rows, "line", by_family)
-        inside = {name: _inside(rows, formulas[name], name) for name in fitted}
         for row, error in zip(rows, lines, strict=True):
-            name = row.model_class
-            if name not in fitted or row.model not in families:
+            fit = fits.get(device, {}).get(kind, {}).get(row.model_class)
+            family = families.get((kind, device, row.model))
+            if fit is None or family is None:
                 continue
             others = [other for other in rows if other is not row]
             found.append(
@@ -98,33 +93,34 @@ def held_out_estimates(tables: Tables) -> list[HeldOut]:
                     kind,
                     device,
                     row,
-                    formulas[name],
-                    expected(fit_formula(others, formulas[name]), row, formulas[name]),
-                    families[row.model],
+                    fit.formula,
+                    expected(fit_formula(others, fit.formula), row, fit.formula),
+                    family,
                     row.ms / float(np.exp(error)),
-                    inside[name][row.model],
+                    _covered(tables[kind, device], row, fit),
                 )
             )
     return found
 
 
-def _inside(rows: Sequence[Row], formula: str, name: str) -> dict[str, bool]:
-    """Whether each model of the class is inside the stretched interval of the other families."""
-    needed = needed_stretches(errors_by_family(rows, formula, name))
-    factor = stretch(needed)
-    own = [row.model for row in rows if row.model_class == name]
-    return {model: one <= factor for model, one in zip(own, needed, strict=True)}
+def _covered(rows: Sequence[Row], row: Row, fit: Fit) -> bool:
+    """Whether the latency is inside the interval around what the other families make expected."""
+    others = [other for other in rows if other.family != row.family]
+    ms = expected(fit_formula(others, fit.formula), row, fit.formula)
+    return fit.interval.low <= row.ms / ms <= fit.interval.high
 
 
-def _without_families(rows: Sequence[Row]) -> dict[str, Guess]:
-    """Each model by the fit to the other families, where these are enough."""
+def _without_families(tables: Tables) -> dict[tuple[str, str, str], Guess]:
+    """Each device's models by the fits to the other families, where these are enough."""
     found = {}
-    for family in sorted({row.family for row in rows}):
-        kept = [row for row in rows if row.family != family]
-        fits = fit_classes(kept, choose_formulas(kept), least=_LEAST)
-        for row in rows:
-            if row.family == family and row.model_class in fits:
-                found[row.model] = _guess(fits[row.model_class], row)
+    for family in sorted({row.family for rows in tables.values() for row in rows}):
+        kept = {k: [r for r in rows if r.family != family] for k, rows in tables.items()}
+        fits = fit_tables(kept, least=_LEAST)
+        for (kind, device), rows in tables.items():
+            for row in rows:
+                fit = fits.get(device, {}).get(kind, {}).get(row.model_class)
+                if row.family == family and fit:
+                    found[kind, device, row.model] = _guess(fit, row)
     return found
 
 

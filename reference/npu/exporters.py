@@ -12,6 +12,7 @@ from onnx.reference import ReferenceEvaluator
 
 from reference.npu.fuse import fuse_gelu, fuse_layer_norm
 from reference.npu.graph import constants, drop_unused, static_shapes
+from reference.npu.spelling import drop_guards, order_biases
 from reference.npu.unpack import unpack_projections
 
 _LARGEST_FOLDED = 1 << 16  # elements: shapes, masks and scales, no weights
@@ -21,6 +22,8 @@ _NOT_FOLDED = ("Random", "Bernoulli", "Multinomial", "If", "Loop", "Scan", "Quan
 
 _REWRITES = (
     (unpack_projections, "projection moved about before it is cut in parts", "Split first"),
+    (order_biases, "bias added to its product from the left", "added from the right"),
+    (drop_guards, "Softmax with a mask of zeros or a guard against NaN", "Softmax"),
     (fuse_layer_norm, "layer normalisation written out", "LayerNormalization"),
     (fuse_gelu, "GELU written out", "Gelu"),  # last: its operator hides the shapes behind it
 )

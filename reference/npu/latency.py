@@ -12,6 +12,7 @@ from reference.npu.anchors import Anchor, published_anchors
 from reference.npu.calibration import (
     ATTENTION,
     KIN,
+    SLOWEST,
     Calibration,
     Interval,
     Simulated,
@@ -201,7 +202,7 @@ def _expected(
             if here:
                 return _Expected(anchor.ms, Interval(1.0, 1.0, 1), (), f"measured: {anchor.label}")
             ratio = calibration.ratio(simulation.runtime, anchor.device, device)
-            if ratio:
+            if ratio and not simulated.quantised:
                 label = f"{anchor.label}, times {ratio.median:.3g}"
                 same.append(_Expected(anchor.ms * ratio.median, ratio.interval, (), label))
         elif here and other.simulated:
@@ -209,6 +210,8 @@ def _expected(
     if same:
         candidates = [*same, own] if own else same
         return min(candidates, key=lambda expected: expected.interval.width)
+    if simulated.quantised:  # no pair of such models was published
+        return own
     alike = _alike(simulated, measured)
     if not alike and (not own or calibration.stand_in(device)):
         public = published_anchors()
@@ -259,6 +262,12 @@ def _fitted(
     doubts = [f"beyond the models that were fitted: {what}" for what in beyond]
     interval = fit.interval.doubled if beyond else fit.interval
     known = _graph_doubts(simulation.compiled, simulated)
+    if simulated.quantised:
+        known = (
+            f"w8a8 is experimental: fitted to {fit.interval.count} models",
+            f"some quantised models ran as slowly as {SLOWEST} times what was expected",
+            *known,
+        )
     return _Expected(fit.predict(simulated), interval, (*known, *doubts))
 
 

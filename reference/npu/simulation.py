@@ -2,10 +2,9 @@
 
 import contextlib
 import math
-import re
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
@@ -17,6 +16,7 @@ from reference.npu.calibration import Simulated, kind_of
 from reference.npu.compile import Compiled, compile_model
 from reference.npu.devices import find_device
 from reference.npu.exporters import rewrite
+from reference.npu.integers import find_uncovered, is_quantised
 from reference.npu.layout import make_channel_last, save_model
 from reference.npu.toolchain import find_toolchain
 from reference.process import Limits, Tick
@@ -27,15 +27,14 @@ SIMULATED_DEVICE = "QCS9075 (Proxy)"
 ALONE_SHARE = 0.5
 _ALONE_MS = 1.0  # less is one small operator
 
-_QUANTISED = re.compile(r"(Quantize|Dequantize|DynamicQuantize)Linear|QLinear\w+|\w+Integer")
-
 
 @dataclass(frozen=True)
 class Simulation:
     """A model in the compiler's simulation, in the layout of a runtime.
 
     `digest` identifies the model itself, and `ends` are the millions of bytes of its inputs and
-    outputs in float32. `rewritten` says what was simulated in another form than it is written in.
+    outputs in float32. `rewritten` says what was simulated in another form than it is written in,
+    and a `quantised` model is w8a8.
     Where nothing could be simulated `compiled` has no simulated time, or is None, and `problem`
     says why.
     """
@@ -48,6 +47,7 @@ class Simulation:
     remedy: str = ""
     ends: float = 0.0
     rewritten: tuple[str, ...] = ()
+    quantised: bool = False
 
     @property
     def milliseconds(self) -> float | None:
@@ -70,6 +70,7 @@ class Simulation:
             schedule.dma,
             self.ends,
             schedule.kinds,
+            self.quantised,
         )
 
 
@@ -91,11 +92,12 @@ def simulate(
     find_toolchain()
     digest = model_digest(model)
     whole = onnx.load(model)
-    if any(_QUANTISED.fullmatch(node.op_type) for node in whole.graph.node):
-        problem = "the model is quantised, and the simulation of integers is up to 8 times off"
+    quantised = is_quantised(whole)
+    if quantised and (uncovered := find_uncovered(whole)):
+        problem = f"the model is quantised, of which only w8a8 convolution is covered: {uncovered}"
         return Simulation(model, digest, runtime, None, problem, "estimate the float model")
     ends = _ends(whole.graph)
-    rewritten = () if as_written else _rewrite(whole)
+    rewritten = () if as_written or quantised else _rewrite(whole)
     try:
         with tempfile.TemporaryDirectory(prefix="lpcvc-layout-") as folder:
             path = model
@@ -113,7 +115,8 @@ def simulate(
     except SubmissionError as error:
         return Simulation(model, digest, runtime, None, error.problem, error.remedy)
     problem, remedy = _problem(compiled)
-    return Simulation(model, digest, runtime, compiled, problem, remedy, ends, rewritten)
+    found = Simulation(model, digest, runtime, compiled, problem, remedy, ends, rewritten)
+    return replace(found, quantised=quantised)
 
 
 def _rewrite(model: onnx.ModelProto) -> tuple[str, ...]:

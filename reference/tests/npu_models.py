@@ -94,6 +94,17 @@ def quantised() -> onnx.ModelProto:
     return model(nodes, [("x", FLOAT, PICTURE)], [("y", FLOAT, (1, 8, 32, 32))], weights)
 
 
+def quantised_16() -> onnx.ModelProto:
+    """The same in w8a16: what it gives are 16 bits."""
+    made = quantised()
+    for tensor in made.graph.initializer:
+        if tensor.name in ("zx", "zy"):
+            tensor.CopyFrom(numpy_helper.from_array(np.uint16(0), tensor.name))
+    made.opset_import[0].version = 21
+    made.ir_version = 10
+    return made
+
+
 def one(op: str, inputs: Sequence[Value], output: Value, **attributes: object) -> onnx.ModelProto:
     """One operator alone."""
     names = " ".join(name for name, _, _ in inputs)

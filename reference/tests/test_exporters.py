@@ -1,27 +1,17 @@
-"""One network, exported in several ways, has one graph and one estimate."""
+"""What exporters write in several ways becomes one graph, which gives the same answers."""
 
 import math
-import warnings
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-import torch
 from onnx import TensorProto, helper, numpy_helper
-from torch import nn
 
-from reference.cache import Cache
-from reference.npu.devices import find_device
 from reference.npu.exporters import rewrite
-from reference.npu.latency import estimate_on
-from reference.npu.simulation import simulate
-from reference.tests.npu_models import needs_compiler
 
-S24 = find_device("Samsung Galaxy S24")
 RNG = np.random.default_rng(0)
 Step = tuple[str, Sequence[str | float | np.ndarray], dict[str, object]]
 
@@ -244,62 +234,51 @@ def test_static_shapes_are_folded() -> None:
     assert (notes, left) == ((), {"Reshape": 1})
 
 
-class Attention(nn.Module):
-    """As timm writes it, with GELU by tanh."""
-
-    def __init__(self, width: int = 96, heads: int = 3) -> None:
-        super().__init__()
-        self.heads, self.act = heads, nn.GELU(approximate="tanh")
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
-        self.packed, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        batch, tokens, width = x.shape
-        packed = self.packed(self.norms[0](x))
-        packed = packed.reshape(batch, tokens, 3, self.heads, width // self.heads)
-        query, key, value = packed.permute(2, 0, 3, 1, 4).unbind(0)
-        found = nn.functional.scaled_dot_product_attention(query, key, value)
-        x = x + self.out(found.transpose(1, 2).reshape(batch, tokens, width))
-        return x + self.down(self.act(self.up(self.norms[1](x))))
+def test_biases_are_added_from_the_right() -> None:
+    """Of products with weights; another constant stays where it is."""
+    steps = [
+        ("MatMul", ["x", RNG.random((4, 4))], {}),
+        ("Add", [RNG.random(4), "0"], {}),
+        ("Relu", ["1"], {}),
+        ("Add", [RNG.random(4), "2"], {}),
+    ]
+    model = graph(steps, (2, 4))
+    assert rewritten(model)[0] == (
+        "1 x bias added to its product from the left: simulated as added from the right",
+    )
+    assert [node.input[0] for node in model.graph.node] == ["x", "0", "1", "c3_0"]
 
 
-class Torchs(Attention):
-    """With torch's own attention, whose Squeeze the compiler gives to one thread."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.own = nn.MultiheadAttention(96, 3, batch_first=True)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        given = self.norms[0](x)
-        x = x + self.own(given, given, given, need_weights=False)[0]
-        return x + self.down(self.act(self.up(self.norms[1](x))))
+def guarded(mask: np.ndarray) -> list[Step]:
+    return [
+        ("Add", ["x", mask], {}),
+        ("Softmax", ["0"], {"axis": -1}),
+        ("IsNaN", ["1"], {}),
+        ("Where", ["2", 0.0, "1"], {}),
+    ]
 
 
-@needs_compiler
-@pytest.mark.parametrize("network", [pytest.param(Attention, marks=pytest.mark.slow), Torchs])
-def test_three_exports_of_a_model_have_one_estimate(
-    network: type[nn.Module], tmp_path: Path
-) -> None:
-    """As they are written, their simulated times differ by more than a factor of two."""
-    torch.manual_seed(0)
-    module, x = network().eval(), torch.rand(1, 196, 96)
-    cache, written, estimates = Cache(tmp_path / "cache"), [], []
-    for name, options in {
-        "script": {"dynamo": False, "opset_version": 17},
-        "dynamo": {"dynamo": True, "opset_version": 18, "verbose": False},
-        "new": {"dynamo": True, "opset_version": 20, "verbose": False},
-    }.items():
-        path = tmp_path / f"{name}.onnx"
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            torch.onnx.export(module, (x,), path, input_names=["x"], **options)
-        as_written = simulate(path, "onnx", as_written=True, cache=cache)
-        assert as_written.milliseconds is not None
-        written.append(as_written.milliseconds)
-        made = estimate_on(simulate(path, "onnx", cache=cache), S24)
-        assert made.milliseconds is not None, made.reasons
-        estimates.append(made.milliseconds)
-    assert max(estimates) < 1.1 * min(estimates)
-    assert max(written) > 2 * min(written)
+HALF = np.where(np.tri(5), 0, -np.inf).reshape(
+    1, 1, 5, 5
+)  # as of a text: what comes later is hidden
+
+
+@pytest.mark.parametrize(
+    ("mask", "left"),
+    [(np.zeros((1, 1, 5, 5)), {"Softmax": 1}), (HALF, {"Add": 1, "Softmax": 1})],
+)
+def test_guards_of_attention_go(mask: np.ndarray, left: dict[str, int]) -> None:
+    """And a mask of zeros with them; one that hides something stays."""
+    notes, found = rewritten(graph(guarded(mask), (1, 2, 5, 5)))
+    assert notes == (
+        "1 x Softmax with a mask of zeros or a guard against NaN: simulated as Softmax",
+    )
+    assert found == left
+
+
+def test_a_guard_that_is_needed_stays() -> None:
+    """The second row hides everything: without the guard it would be NaN."""
+    mask = HALF.copy()
+    mask[..., 1, :] = -np.inf
+    notes, left = rewritten(graph(guarded(mask), (1, 2, 5, 5)))
+    assert (notes, left["IsNaN"]) == ((), 1)

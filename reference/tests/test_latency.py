@@ -15,6 +15,8 @@ from reference.npu.anchors import Anchor
 from reference.npu.budget import add_up
 from reference.npu.calibration import (
     CONVOLUTION,
+    INTEGERS,
+    Interval,
     Simulated,
     load_calibration,
 )
@@ -32,6 +34,7 @@ S24, S25, QCS8550, XR2 = (
     for name in ("Samsung Galaxy S24", "Samsung Galaxy S25", "QCS8550 (Proxy)", "XR2 Gen 2 (Proxy)")
 )
 QCS9075, CLIP = find_device("QCS9075 (Proxy)"), ["retrieval image", "retrieval text"]
+X_ELITE = find_device("Snapdragon X Elite CRD")
 CONVOLUTIONS, TRANSFORMER = {"Conv2d": 20, "Relu": 20}, {"MatMul": 24, "Softmax": 12}
 
 pytestmark = needs_compiler
@@ -80,7 +83,12 @@ def test_why_the_confidence_is_low(made: Simulation, reason: str) -> None:
 
 
 def test_a_class_that_is_far_off_is_said() -> None:
-    (reason,) = estimate_on(simulation(), find_device("SA7255P ADP")).reasons
+    calibration = load_calibration()
+    fit = calibration.fits[S24.name]["aot"][CONVOLUTION]
+    wide = dataclasses.replace(fit, interval=Interval(0.6, 1.6, 9))
+    fits = {**calibration.fits, S24.name: {"aot": {CONVOLUTION: wide}}}
+    wider = dataclasses.replace(calibration, fits=fits)
+    (reason,) = estimate_on(simulation(), S24, calibration=wider).reasons
     assert reason == "models like it were far off on this device when held out"
 
 
@@ -204,7 +212,7 @@ def test_a_small_net(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("build", "reason"),
     [
-        (models.quantised, "the model is quantised"),
+        (models.quantised_16, "only w8a8 convolution is covered: it is w8a16"),
         (models.mask_head, "1 node stays on the CPU, the first Einsum '/y/Einsum'"),
         (models.dynamic, "the compiler refuses it: "),
         (models.sampled_5d, "the compiler refuses it: "),
@@ -216,6 +224,23 @@ def test_models_without_an_estimate(build: Any, reason: str, tmp_path: Path) -> 
     assert (found.milliseconds, found.confidence) == (None, "none")
     assert reason in found.reasons[0]
     assert found.remedy
+
+
+def test_a_convolution_in_integers(tmp_path: Path) -> None:
+    """It has a fit of its own, which says that it is experimental and how many models it knows."""
+    path, cache = save(models.quantised, tmp_path), Cache(tmp_path / "cache")
+    simulation = simulate(path, "onnx", cache=cache)
+    assert simulation.simulated is not None
+    assert simulation.simulated.model_class == INTEGERS
+    found = estimate_on(simulation, S24, [(Anchor(path, QCS8550, 0.5), simulation)])
+    fit = load_calibration().fits[S24.name]["onnx"][INTEGERS]
+    assert found.milliseconds == pytest.approx(fit.predict(simulation.simulated))
+    assert found.confidence == "low"
+    assert found.reasons[0] == f"w8a8 is experimental: fitted to {fit.interval.count} models"
+    assert "ran as slowly as 3.7 times" in found.reasons[1]
+    assert found.high / found.milliseconds >= 3.7
+    here = estimate_on(simulation, S24, [(Anchor(path, S24, 0.5), simulation)])
+    assert (here.milliseconds, here.anchor[:9]) == (0.5, "measured:")
 
 
 def test_one_thread_that_works_alone() -> None:
@@ -271,6 +296,7 @@ def of_reference(track: str, part: str, runtime: str) -> Simulation:
         ("| PIDNet-S, 1024x2048 | QCS9075, DLC |", QCS9075, ["pidnet model"]),
         ("| PIDNet-S, 1024x2048 | QCS9075, onnx |", QCS9075, ["pidnet model"]),
         ("| Depth Anything V2-S, 480x640 | Galaxy S24, DLC |", S24, ["depth model"]),
+        ("| X-Decoder, Focal-T at 256x256 inside | X Elite, DLC", X_ELITE, ["segmentation model"]),
         ("| CLIP ViT-B/16, image | Galaxy S24, DLC |", S24, ["retrieval image"]),
         ("| CLIP ViT-B/16, text | Galaxy S24, DLC |", S24, ["retrieval text"]),
         ("| CLIP ViT-B/16, both | Galaxy S24, DLC |", S24, CLIP),
