@@ -141,10 +141,10 @@ def estimate_on(
         problem, remedy = _device_problem(device, simulation.runtime, calibration)
         if simulated and not problem:
             problem = (
-                f"too few models of the class {simulated.model_class} are published of the"
-                f" {device.soc} with {simulation.runtime} to calibrate with"
+                f"the class {simulated.model_class} has no calibration for the {device.soc} with"
+                f" {simulation.runtime}: too few models are published, or they scatter too far"
             )
-            remedy = "measure a similar model for --anchors, or choose another device"
+            remedy = "measure this model for --anchors, or choose another device or --runtime"
     doubts = _doubts(expected) if expected else (problem,)
     return Estimate(
         device=device,

@@ -180,7 +180,7 @@ def test_a_class_without_enough_models() -> None:
     assert estimate_on(simulation(), device).milliseconds is not None
     found = estimate_on(simulation(**TRANSFORMER), device)
     assert found.milliseconds is None
-    assert found.reasons[0].startswith("too few models of the class attention are published of")
+    assert found.reasons[0].startswith("the class attention has no calibration for the ")
     assert "--anchors" in found.remedy
 
 
