@@ -1,7 +1,8 @@
 """Child processes that begin as forks of one small interpreter, on Linux, where that is safe.
 
 Most of what a fresh interpreter takes is numpy. This one imports it once and runs no code but its
-own; each fork is a process by itself, with its own limits and its own end.
+own; each fork is a process by itself, with its own limits and its own end. (The fork server of
+multiprocessing imports the caller's main module into every child, and has one environment.)
 """
 
 import atexit
