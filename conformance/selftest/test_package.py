@@ -83,7 +83,7 @@ def test_what_is_no_package(tmp_path: Path) -> None:
     (tmp_path / "team.zip").write_bytes(b"PK\3\4 cut short")
     assert refused(tmp_path / "team.zip", tmp_path).startswith("team.zip is no zip, or was cut")
     assert refused(tmp_path / "none.zip", tmp_path).startswith("no such file: ")
-    assert "names nothing" in refused("", tmp_path)
+    assert "no model is named" in refused("", tmp_path)
     with pytest.raises(SubmissionError, match="takes one package and 2 are given"):
         open_submission(AIGC, ["a", "b"], tmp_path)
 

@@ -88,13 +88,13 @@ def test_the_time_is_the_estimate(target: str, runtime: str, tmp_path: Path) -> 
 @needs_compiler
 @compiled
 def test_a_model_without_an_estimate_is_not_measured(tmp_path: Path) -> None:
-    """Quantised, or for a device that nothing is published of."""
+    """Quantised in another way, or for a device that nothing is published of."""
     npu, other = "--target_runtime qnn_dlc", find_device("Samsung Galaxy S23")
-    quantised = onnx_model(models.quantised, tmp_path / "q")
+    quantised = onnx_model(models.quantised_16, tmp_path / "q")
     dlc = compile_it(quantised, tmp_path / "dlc", npu).model
     foreign = compile_it(onnx_model(models.net, tmp_path), tmp_path / "o", npu, device=other).model
     cases = {
-        "the model is quantised": infer(dlc, tmp_path / "1", None, profile=True),
+        "it is w8a16": infer(dlc, tmp_path / "1", None, profile=True),
         "to calibrate with": infer(foreign, tmp_path / "2", None, "", other, profile=True),
     }
     for reason, result in cases.items():

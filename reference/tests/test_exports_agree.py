@@ -90,7 +90,11 @@ def simulated(module: nn.Module, x: torch.Tensor, folder: Path) -> tuple[list[fl
 @needs_compiler
 @pytest.mark.parametrize(
     ("network", "apart"),
-    [pytest.param(Attention, 2, marks=pytest.mark.slow), (Torchs, 2), (Masked, 1.2)],
+    [
+        pytest.param(Attention, 2, marks=pytest.mark.slow),
+        pytest.param(Torchs, 2, marks=pytest.mark.slow),
+        (Masked, 1.2),
+    ],
 )
 def test_three_exports_of_a_model_have_one_estimate(
     network: type[nn.Module], apart: float, tmp_path: Path
