@@ -3,24 +3,15 @@ estimated latency.
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import replace
-from functools import cache, cached_property
+from functools import cached_property
 
 import numpy as np
 
 from conformance.contract.evidence import Evidence, Run, answers
 from conformance.contract.probes import Probe, Role, need_inputs, probes_for
 from conformance.npu.pools import Wrong, try_pools
-from conformance.runtimes.npu import (
-    Made,
-    compile_file,
-    emulated,
-    is_tflite,
-    keep_answer,
-    known_answer,
-    no_schedule,
-)
+from conformance.runtimes.npu import Made, compile_file, is_tflite, no_schedule, remembered
 from conformance.runtimes.ranges import Range, Ranges, find_offences, measure_ranges
 from conformance.subject import Progress
 from conformance.submission.graph import Graph
@@ -199,16 +190,11 @@ class NpuEvidence:
         def tick(seconds: float) -> None:
             self._progress(f"{step} {seconds:.0f} s")
 
-        with ExitStack() as stack:
-            begin = cache(lambda: stack.enter_context(emulated(compiled, self._limits, tick)))
+        with remembered(compiled, self._limits, tick) as emulate:
             for count, probe in enumerate(probes, 1):
                 step = f"emulating {self.device.name}: probe {count}/{len(probes)}, {probe.name}"
                 try:
-                    feeds = self.host.feeds(part, probe)
-                    outputs = known_answer(compiled, feeds)
-                    if outputs is None:
-                        outputs = begin()(feeds)
-                        keep_answer(compiled, feeds, outputs)
+                    outputs = emulate(self.host.feeds(part, probe))
                 except (ChildError, SubmissionError) as error:
                     fault = error if isinstance(error, ToolError) else None
                     yield Run(part, probe, (), 0.0, str(error), fault)

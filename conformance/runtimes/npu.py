@@ -3,7 +3,8 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache as once
 from pathlib import Path
 
 import numpy as np
@@ -70,21 +71,31 @@ def emulated(
             yield lambda feeds: from_file(made.network, parts.run(to_file(made.network, feeds)))
 
 
-def known_answer(made: Made, feeds: Feeds, cache: Cache | None = None) -> Feeds | None:
-    """What the emulator has answered to these inputs before, None where that is not kept."""
-    entry = (cache or Cache()).find(_answer_key(made, feeds))
-    if entry is None:
-        return None
-    names = json.loads((entry / ANSWER).read_text(encoding="utf-8"))
-    return {name: np.load(entry / f"{n}.npy", allow_pickle=False) for n, name in enumerate(names)}
+@contextmanager
+def remembered(
+    made: Made, limits: Limits, tick: Tick, cache: Cache | None = None
+) -> Iterator[Callable[[Feeds], Feeds]]:
+    """As `emulated`, of what was not emulated before: the answers are kept in the `cache`, if it
+    can be written, as the emulator computes them anew to the bit.
+    """
+    cache = cache or Cache()
+    with ExitStack() as stack:
+        begin = once(lambda: stack.enter_context(emulated(made, limits, tick)))
 
+        def answer(feeds: Feeds) -> Feeds:
+            key = _answer_key(made, feeds)
+            entry = cache.find(key)
+            if entry is not None:
+                names = json.loads((entry / ANSWER).read_text(encoding="utf-8"))
+                return {name: np.load(entry / f"{n}.npy") for n, name in enumerate(names)}
+            outputs = begin()(feeds)
+            with suppress(SubmissionError), cache.fill(key) as draft:
+                for number, array in enumerate(outputs.values()):
+                    np.save(draft / f"{number}.npy", array, allow_pickle=False)
+                (draft / ANSWER).write_text(json.dumps(list(outputs)), encoding="utf-8")
+            return outputs
 
-def keep_answer(made: Made, feeds: Feeds, outputs: Feeds, cache: Cache | None = None) -> None:
-    """Keeps an answer, if the cache can be written: the emulator computes it anew to the bit."""
-    with suppress(SubmissionError), (cache or Cache()).fill(_answer_key(made, feeds)) as draft:
-        for number, array in enumerate(outputs.values()):
-            np.save(draft / f"{number}.npy", array, allow_pickle=False)
-        (draft / ANSWER).write_text(json.dumps(list(outputs)), encoding="utf-8")
+        yield answer
 
 
 def _answer_key(made: Made, feeds: Feeds) -> str:

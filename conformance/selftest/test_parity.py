@@ -188,8 +188,7 @@ def test_what_was_emulated_once_is_not_emulated_again(tmp_path: Path, monkeypatc
 
     answers = evidence().runs()
     assert [run.probe.role for run in answers] == ["photo", "photo", "constant"]
-    monkeypatch.setattr("conformance.npu.evidence.emulated", None)
-    monkeypatch.setattr("conformance.parity.runners.emulated", None)
+    monkeypatch.setattr("conformance.runtimes.npu.emulated", None)
     again = evidence().runs()
     assert [run.output.tobytes() for run in again] == [run.output.tobytes() for run in answers]
     assert not own.agreement(PART, NPU).broken
