@@ -149,7 +149,9 @@ def test_what_is_broken_is_told_and_bundled(
     monkeypatch.chdir(tmp_path)
     save_mutant("depth up to 1.001", tmp_path / "m.onnx")
     assert main(["bundle", "m.onnx", "--track=depth", "-o", "out"]) == 1
-    assert "; DEP-7 broken" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "; DEP-7 broken\n    DEP-7: float32 1x1x480x640, 0..1.001; " in told
+    assert "\n      -> " in told
     verdicts = json.loads(Path("out/verdicts.json").read_text())
     assert [v["rule"] for v in verdicts if v["status"] == "FAIL"] == ["DEP-7"]
     assert "DEP-7 broken" in Path("out/README.md").read_text()

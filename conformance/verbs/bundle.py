@@ -115,6 +115,7 @@ def bundle(request: Request, limits: Limits) -> Found:
         )
     broken = [row.rule for row in rows if row.status == "FAIL"]
     told = [f"{request.output}: {len(files) + 1} files", f"  gate   {_gate(rows)}"]
+    told += [line for row in rows if row.status == "FAIL" for line in _why(row)]
     told += [f"  score  {line}" for line in score.splitlines()[:1]]
     document = {
         "folder": request.output,
@@ -209,6 +210,11 @@ def _gate(rows: Sequence[Row]) -> str:
     told = [f"{len(counts['pass'])} rules pass"]
     told += [f"{', '.join(counts[kind])} {word}" for kind, word in _WORDS.items() if counts[kind]]
     return "; ".join(told)
+
+
+def _why(row: Row) -> list[str]:
+    wanted = f", expected {row.expected}" if row.expected else ""
+    return [f"    {row.rule}: {row.seen}{wanted}", f"      -> {row.remedy}"]
 
 
 _WORDS = {"FAIL": "broken", "warn": "broken, which is advice alone"}
