@@ -91,10 +91,17 @@ class Suite:
 def chosen_tracks(names: Sequence[str]) -> list[Track]:
     """The tracks called `names`, by default each that has a reference model.
 
-    Raises SubmissionError for an unknown name.
+    Raises SubmissionError for an unknown name, and for two tracks of one name.
     """
-    named = dict.fromkeys(find_track(name) for name in names)
-    return list(named or (t for t in default_tracks().values() if t.has("model")))
+    named = list(dict.fromkeys(find_track(name) for name in names))
+    files: dict[str, str] = {}
+    for track in named:
+        if files.setdefault(track.id, track.file) != track.file:
+            raise SubmissionError(
+                f"{files[track.id]} and {track.file} both call themselves {track.id}",
+                "rename one of the two",
+            )
+    return named or [track for track in default_tracks().values() if track.has("model")]
 
 
 def _check(

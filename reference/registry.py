@@ -73,7 +73,7 @@ def all_tracks() -> dict[str, Track]:
 
 
 def known_track(id: str) -> Track | None:
-    """The edition of that id, one from a file that was read included; None where there is none."""
+    """The edition of that id, None where there is none. Of a file's it is the one read last."""
     return _from_files.get(id) or all_tracks().get(id)
 
 
@@ -96,7 +96,8 @@ def find_track(name: str) -> Track:
             raise SubmissionError(
                 f"{name} calls itself {track.id}, as an installed track does", "rename it"
             )
-        return _from_files.setdefault(track.id, track)
+        _from_files[track.id] = track
+        return track
     if name in packages():
         return editions(name)[0]
     for base in packages():

@@ -13,6 +13,7 @@ from conformance.contract.probes import need_inputs, probes_for
 from conformance.rulebook import rules_for
 from conformance.selftest.assess import assess, broken
 from conformance.selftest.gate import counts, run_gate
+from conformance.suite import chosen_tracks
 from reference.errors import SubmissionError
 from reference.registry import find_track, known_track
 
@@ -237,6 +238,31 @@ def test_what_is_wrong_is_one_line_that_says_where(name: str, tmp_path: Path) ->
     assert problem in error.value.problem
     assert remedy in error.value.remedy
     assert "\n" not in str(error.value)
+
+
+def test_a_file_is_what_it_says_now(tmp_path: Path) -> None:
+    """Though another of its name was read before in the same process, or the same one."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    first = find_track(save(elsewhere, MASK))
+    second = find_track(save(tmp_path, MASK.replace("= 20", "= 30")))
+    assert (first.budget_ms, second.budget_ms) == (20, 30)
+    assert second.file == str(tmp_path / "own.toml")
+    assert find_track(save(tmp_path, MASK.replace("= 20", "= 40"))).budget_ms == 40
+    known = known_track("doors")
+    assert known is not None
+    assert known.budget_ms == 40
+
+
+def test_two_files_of_one_name_are_not_asked_for_together(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    one, other = save(tmp_path, MASK), save(elsewhere, MASK)
+    assert len(chosen_tracks([one, one, "depth"])) == 2
+    with pytest.raises(SubmissionError, match="both call themselves doors; rename one") as error:
+        chosen_tracks([one, "depth", other])
+    assert one in error.value.problem
+    assert other in error.value.problem
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
