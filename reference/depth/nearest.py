@@ -4,11 +4,11 @@ Each squared distance that decides is `(dx*dx + dy*dy) + dz*dz`, every operation
 as in the organisers' brute force: numba compiles without fastmath, so nothing is fused or
 reordered. What saves the time is which pairs are looked at. The points are sorted into cubes, and
 64 cubes are a cell: a word has a bit for each that holds points, and the others that may be near
-are found a word at a time. A pair of cubes whose bounding boxes are wholly within the distance, or
+are found a word at a time. The cells of both clouds are in one order, in which those around a cell
+are followed as it moves on. A pair of cubes whose bounding boxes are wholly within the distance, or
 wholly beyond it, is settled without a look at its points.
 """
 
-from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy.typing as npt
 from reference.kernels import kernel
 
 Points = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.int32]
 Ints = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
 Corner = npt.NDArray[np.float64]
@@ -30,15 +31,10 @@ _SURELY_FAR = 0.01 * (1 + 1e-5)
 
 _EDGE = 0.0578  # metres: what is within 0.1 is at most two cubes away, and the far corners are not
 _MARGIN = 0.11  # metres around a cloud, more than the distance
-_BITS = 18  # of a cell's key, an axis; a cell has four cubes along each
-_LAST = float(4 * (1 << _BITS) - 16)  # points beyond this cube share it: slower, and still right
+_LAST = float((1 << 20) - 16)  # points beyond this cube share it: slower, and still right
 _FEW = 8  # so many pairs of points are looked at sooner than their boxes
-
-_UNKNOWN, _NOWHERE = -2, -1
-# In the key of a cell a step along an axis is an addition; these are those to the 27 around it.
-_STEPS: Ints = np.array(
-    [(x << 2 * _BITS) + (y << _BITS) + z for x, y, z in product((-1, 0, 1), repeat=3)], np.int64
-)
+_DIGIT = 11  # bits that are sorted by at once
+_LANES = 32  # points compared at once; of fewer, LLVM makes no vector instructions
 
 
 def _looks() -> tuple[Ints, Words]:
@@ -63,14 +59,16 @@ _LOOK_IN, _LOOK_AT = _looks()
 
 
 class _Cloud(NamedTuple):
-    """A cloud by cube: its points, where each cube starts, and the corners of what it holds.
+    """A cloud by cube: its points (3, N), where each cube starts, and the corners of what it holds.
 
-    Of each cell, `words` has the cubes that hold points, and `first` is the first of them.
+    Of each cell, `keys` has its place, in order, `words` the cubes that hold points, and `first`
+    is the first of them.
     """
 
     points: Points
     starts: Ints
     boxes: Points
+    keys: Ints
     words: Words
     first: Ints
 
@@ -83,27 +81,18 @@ def count_near(a: Points, b: Points) -> tuple[int, int]:
     first point is NaN, with which the brute force starts and which no distance is less than.
     """
     low, high = _common_box(a, b)
-    table = np.full((1 << 12, 2), -1, np.int64)
-    places_a, table, count = _assign(a, low, high, table, 0)
-    places_b, table, count = _assign(b, low, high, table, count)
-    cloud_a, cloud_b = _sort(a, places_a, count), _sort(b, places_b, count)
-    keys = np.empty(count, np.int64)
-    for at in range(len(table)):
-        if table[at, 0] >= 0:
-            keys[table[at, 1]] = table[at, 0]
+    bits = np.zeros(3, np.int64)
+    for axis in range(3):
+        while _step(max(high[axis] - low[axis], 0.0)) // 4 + 1 >> bits[axis]:
+            bits[axis] += 1
+    cloud_a, cloud_b = _sort(a, low, high, bits), _sort(b, low, high, bits)
     waiting = np.empty(max(len(a), len(b)), np.int64)
-    around = np.empty(27, np.int64)
-    to_b = len(b) > 0 and not np.isnan(b[0]).any()
-    to_a = len(a) > 0 and not np.isnan(a[0]).any()
-    near = np.zeros(2, np.int64)
-    for cell in range(count):
-        around[:] = _UNKNOWN
-        for side, (own, other, open) in enumerate(
-            ((cloud_a, cloud_b, to_b), (cloud_b, cloud_a, to_a))
-        ):
-            if open:
-                near[side] += _count(own, other, cell, keys[cell], table, around, waiting)
-    return near[0], near[1]
+    near_a = near_b = 0
+    if len(b) > 0 and not np.isnan(b[0]).any():
+        near_a = _count(cloud_a, cloud_b, bits, waiting)
+    if len(a) > 0 and not np.isnan(a[0]).any():
+        near_b = _count(cloud_b, cloud_a, bits, waiting)
+    return near_a, near_b
 
 
 @kernel
@@ -123,94 +112,86 @@ def _common_box(a: Points, b: Points) -> tuple[Corner, Corner]:
 
 
 @kernel
-def _assign(
-    points: Points, low: Corner, high: Corner, table: Ints, count: int
-) -> tuple[Ints, Ints, int]:
-    """Each point's cube, 64 to a cell, -1 outside the box, with the grown table of cells."""
-    places = np.empty(len(points), np.int64)
-    last_key, last_cell = -1, -1
-    left, top, front = low[0], low[1], low[2]
-    right, bottom, back = high[0], high[1], high[2]
-    for i in range(len(points)):
-        x, y, z = points[i, 0], points[i, 1], points[i, 2]
-        if not (left <= x <= right and top <= y <= bottom and front <= z <= back):
-            places[i] = -1
-            continue
-        across, down, along = _step(x - left), _step(y - top), _step(z - front)
-        key = ((across >> 2) << _BITS | (down >> 2)) << _BITS | (along >> 2)
-        if key != last_key:
-            if 2 * count >= len(table):
-                table = _grow(table)
-            at = _find(table, key)
-            if table[at, 0] < 0:
-                table[at, 0], table[at, 1] = key, count
-                count += 1
-            last_key, last_cell = key, table[at, 1]
-        places[i] = last_cell << 6 | (across & 3) << 4 | (down & 3) << 2 | (along & 3)
-    return places, table, count
-
-
-@kernel
 def _step(metres: float) -> int:
+    """The cube along an axis; there is a cell before the first and one behind the last."""
     return int(min(metres * (1 / _EDGE), _LAST)) + 4
 
 
 @kernel
-def _find(table: Ints, key: int) -> int:
-    """Where in the table the key is, or where it belongs."""
-    mask = len(table) - 1
-    # Eight cells in a row lie side by side, for the neighbours are asked for together.
-    at = ((((key >> 3) * 0x1E3779B97F4A7C15) >> 32) << 3) + (key & 7) & mask
-    while table[at, 0] != key and table[at, 0] >= 0:
-        at = (at + 1) & mask
-    return at
-
-
-@kernel
-def _grow(table: Ints) -> Ints:
-    larger = np.full((4 * len(table), 2), -1, np.int64)
-    for i in range(len(table)):
-        if table[i, 0] >= 0:
-            at = _find(larger, table[i, 0])
-            larger[at, 0], larger[at, 1] = table[i, 0], table[i, 1]
-    return larger
-
-
-@kernel
-def _sort(points: Points, places: Ints, cells: int) -> _Cloud:
-    """The points of the box by cube."""
-    words = np.zeros(cells, np.uint64)
+def _sort(points: Points, low: Corner, high: Corner, bits: Ints) -> _Cloud:
+    """The points of the box by cube; a cell's key has so many bits an axis."""
+    places, order = _places(points, low, high, bits)
+    places, order = _by_place(places, order, bits.sum() + 6)
+    cubes = cells = 0
+    last = np.int64(-1)
     for place in places:
-        if place >= 0:
-            words[place >> 6] |= np.uint64(1) << np.uint64(place & 63)
-    first = np.zeros(cells + 1, np.int64)
-    for cell in range(cells):
-        first[cell + 1] = first[cell] + _ones(words[cell])
-    cubes = np.empty(len(points), np.int64)
-    starts = np.zeros(first[cells] + 1, np.int64)
+        cubes += place != last
+        cells += place >> 6 != last >> 6
+        last = place
+    ordered, boxes = np.empty((3, len(order)), np.float32), np.empty((cubes, 6), np.float32)
+    starts, first = np.empty(cubes + 1, np.int64), np.empty(cells + 1, np.int64)
+    keys, words = np.empty(cells, np.int64), np.zeros(cells, np.uint64)
+    cell, key = -1, np.int64(-1)
+    end = 0
+    for cube in range(cubes):
+        start, place = end, places[end]
+        left, top, front = points[order[start]]
+        right, bottom, back = left, top, front
+        while end < len(places) and places[end] == place:
+            x, y, z = points[order[end]]
+            ordered[0, end], ordered[1, end], ordered[2, end] = x, y, z
+            left, right = min(left, x), max(right, x)
+            top, bottom = min(top, y), max(bottom, y)
+            front, back = min(front, z), max(back, z)
+            end += 1
+        starts[cube] = start
+        boxes[cube, 0], boxes[cube, 1], boxes[cube, 2] = left, top, front
+        boxes[cube, 3], boxes[cube, 4], boxes[cube, 5] = right, bottom, back
+        if place >> 6 != key:
+            cell, key = cell + 1, place >> 6
+            keys[cell], first[cell] = key, cube
+        words[cell] |= np.uint64(1) << np.uint64(place & 63)
+    starts[cubes], first[cells] = end, cubes
+    return _Cloud(ordered, starts, boxes, keys, words, first)
+
+
+@kernel
+def _places(points: Points, low: Corner, high: Corner, bits: Ints) -> tuple[Ints, Indices]:
+    """The cube of each point in the box, 64 to a cell, and which point it is."""
+    places, order = np.empty(len(points), np.int64), np.empty(len(points), np.int32)
+    left, top, front = low[0], low[1], low[2]
+    right, bottom, back = high[0], high[1], high[2]
+    count = 0
     for i in range(len(points)):
-        cell = places[i] >> 6
-        if cell >= 0:
-            bit = np.uint64(1) << np.uint64(places[i] & 63)
-            cubes[i] = first[cell] + _ones(words[cell] & (bit - np.uint64(1)))
-            starts[cubes[i] + 1] += 1
-    starts = np.cumsum(starts)
-    ordered = np.empty((starts[-1], 3), np.float32)
-    boxes = np.empty((first[cells], 6), np.float32)
-    boxes[:, :3] = np.inf
-    boxes[:, 3:] = -np.inf
-    ends = starts.copy()
-    for i in range(len(points)):
-        if places[i] >= 0:
-            cube = cubes[i]
-            to = ends[cube]
-            ends[cube] = to + 1
-            for axis in range(3):
-                value = points[i, axis]
-                ordered[to, axis] = value
-                boxes[cube, axis] = min(boxes[cube, axis], value)
-                boxes[cube, 3 + axis] = max(boxes[cube, 3 + axis], value)
-    return _Cloud(ordered, starts, boxes, words, first)
+        x, y, z = points[i, 0], points[i, 1], points[i, 2]
+        if left <= x <= right and top <= y <= bottom and front <= z <= back:
+            across, down, along = _step(x - left), _step(y - top), _step(z - front)
+            key = ((across >> 2) << bits[1] | (down >> 2)) << bits[2] | (along >> 2)
+            places[count] = key << 6 | (across & 3) << 4 | (down & 3) << 2 | (along & 3)
+            order[count] = i
+            count += 1
+    return places[:count], order[:count]
+
+
+@kernel
+def _by_place(places: Ints, order: Indices, bits: int) -> tuple[Ints, Indices]:
+    """Both in the order of the places, which have so many bits: a radix sort."""
+    passes = (bits + _DIGIT - 1) // _DIGIT
+    digit = (bits + passes - 1) // passes
+    mask = (1 << digit) - 1
+    spare_places, spare_order = np.empty_like(places), np.empty_like(order)
+    for shift in range(0, bits, digit):
+        ends = np.zeros((1 << digit) + 1, np.int64)
+        for i in range(len(places)):
+            ends[(places[i] >> shift & mask) + 1] += 1
+        ends = np.cumsum(ends)
+        for i in range(len(places)):
+            to = ends[places[i] >> shift & mask]
+            ends[places[i] >> shift & mask] = to + 1
+            spare_places[to], spare_order[to] = places[i], order[i]
+        places, spare_places = spare_places, places
+        order, spare_order = spare_order, order
+    return places, order
 
 
 @kernel
@@ -224,10 +205,37 @@ def _ones(word: np.uint64) -> np.int64:
 
 
 @kernel
-def _count(
-    own: _Cloud, other: _Cloud, cell: int, key: int, table: Ints, around: Ints, waiting: Ints
+def _count(own: _Cloud, other: _Cloud, bits: Ints, waiting: Ints) -> int:
+    """How many points of one cloud have one of the other near."""
+    near = 0
+    heads = np.zeros(9, np.int64)
+    words, first = np.empty(27, np.uint64), np.empty(27, np.int64)
+    for cell in range(len(own.keys)):
+        some = False
+        for column in range(9):
+            x, y = column // 3 - 1, column % 3 - 1
+            key = own.keys[cell] + ((x << bits[1]) + y << bits[2]) - 1
+            at = heads[column]
+            while at < len(other.keys) and other.keys[at] < key:
+                at += 1
+            heads[column] = at
+            for side in range(3 * column, 3 * column + 3):
+                words[side] = 0
+                if at < len(other.keys) and other.keys[at] == key:
+                    words[side], first[side] = other.words[at], other.first[at]
+                    some = True
+                    at += 1
+                key += 1
+        if some:
+            near += _count_in(own, other, cell, words, first, waiting)
+    return near
+
+
+@kernel
+def _count_in(
+    own: _Cloud, other: _Cloud, cell: int, words: Words, first: Ints, waiting: Ints
 ) -> int:
-    """How many points of a cell have one of the others near."""
+    """How many of a cell's points do; `words` and `first` are of the other's 27 cells there."""
     near = 0
     word = own.words[cell]
     for cube in range(own.first[cell], own.first[cell + 1]):
@@ -240,16 +248,11 @@ def _count(
             if left == 0 or not _LOOK_AT[place, look]:
                 break
             side = _LOOK_IN[place, look]
-            if around[side] == _UNKNOWN:
-                around[side] = table[_find(table, key + _STEPS[side]), 1]
-            beside = around[side]
-            if beside == _NOWHERE:
-                continue
-            there = other.words[beside] & _LOOK_AT[place, look]
+            there = words[side] & _LOOK_AT[place, look]
             while there and left:
                 before = ~there & (there - np.uint64(1))
                 there &= there - np.uint64(1)
-                against = other.first[beside] + _ones(other.words[beside] & before)
+                against = first[side] + _ones(words[side] & before)
                 begin, end = other.starts[against], other.starts[against + 1]
                 if left * (end - begin) > _FEW:
                     least, most = _bounds(own.boxes[cube], other.boxes[against])
@@ -261,11 +264,12 @@ def _count(
                         break
                 still = 0
                 for i in range(left):
-                    point = own.points[waiting[i]]
-                    if _any_near(point, other.points, begin, end, other.boxes[against]):
+                    at = waiting[i]
+                    x, y, z = own.points[0, at], own.points[1, at], own.points[2, at]
+                    if _any_near(x, y, z, other.points, begin, end, other.boxes[against]):
                         near += 1
                     else:
-                        waiting[still] = waiting[i]
+                        waiting[still] = at
                         still += 1
                 left = still
     return near
@@ -286,17 +290,27 @@ def _bounds(box: Points, other: Points) -> tuple[float, float]:
 
 
 @kernel
-def _any_near(point: Points, others: Points, begin: int, end: int, box: Points) -> bool:
-    x, y, z = point[0], point[1], point[2]
-    least = 0.0
-    for axis in range(3):
-        value = np.float64(point[axis])
-        gap = max(box[axis] - value, value - box[3 + axis], 0.0)
-        least += gap * gap
-    if least > _SURELY_FAR:
+def _any_near(
+    x: np.float32, y: np.float32, z: np.float32, others: Points, begin: int, end: int, box: Points
+) -> bool:
+    across = max(np.float64(box[0]) - x, np.float64(x) - box[3], 0.0)
+    down = max(np.float64(box[1]) - y, np.float64(y) - box[4], 0.0)
+    along = max(np.float64(box[2]) - z, np.float64(z) - box[5], 0.0)
+    if across * across + down * down + along * along > _SURELY_FAR:
         return False
+    xs, ys, zs = others[0], others[1], others[2]
+    while begin + _LANES <= end:
+        last = begin + _LANES
+        these_x, these_y, these_z = xs[begin:last], ys[begin:last], zs[begin:last]
+        near = np.int32(0)
+        for i in range(_LANES):
+            dx, dy, dz = these_x[i] - x, these_y[i] - y, these_z[i] - z
+            near |= np.int32((dx * dx + dy * dy) + dz * dz < _NEAR)
+        if near:
+            return True
+        begin = last
     for i in range(begin, end):
-        dx, dy, dz = others[i, 0] - x, others[i, 1] - y, others[i, 2] - z
+        dx, dy, dz = xs[i] - x, ys[i] - y, zs[i] - z
         if (dx * dx + dy * dy) + dz * dz < _NEAR:
             return True
     return False
