@@ -222,8 +222,7 @@ class _Maker:
         return np.full(self._image_shape, level * self._track.image_high, np.float32)
 
     def _noise(self) -> np.ndarray:
-        pixels = np.random.default_rng(2025).integers(0, 256, self._image_shape)
-        return (pixels * (self._track.image_high / 255)).astype(np.float32)
+        return _noise(self._image_shape, self._track.image_high)
 
     @property
     def _image_shape(self) -> tuple[int, ...]:
@@ -238,6 +237,15 @@ def _prepared(track: Track, file: str) -> np.ndarray:
     prepared: np.ndarray = track.room("inputs").prepare_image(fixture(f"photos/{file}"))
     prepared.flags.writeable = False
     return prepared
+
+
+@lru_cache(maxsize=1)
+def _noise(shape: tuple[int, ...], high: float) -> np.ndarray:
+    """Whole levels of 256, to be read only."""
+    pixels = np.random.default_rng(2025).integers(0, 256, shape)
+    noise: np.ndarray = (pixels * (high / 255)).astype(np.float32)
+    noise.flags.writeable = False
+    return noise
 
 
 def _numbers(tensor: Tensor) -> np.ndarray:

@@ -28,6 +28,12 @@ from reference.process import (
 GIB = 2**30
 
 
+@pytest.fixture(autouse=True)
+def _short_farewells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What hangs instead of ending is waited for no longer than these tests need."""
+    monkeypatch.setattr("reference.process._LAST_SECONDS", 1)
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Callable[..., ChildProcess]:
     def made(timeout: float = 60, memory: int | None = GIB) -> ChildProcess:
