@@ -130,6 +130,7 @@ def gate(
     rules: Sequence[str] = (),
     npu: bool = False,
     parity: bool = False,
+    layers: bool = False,
     device: str | Sequence[str] = (),
     strict: bool = False,
     as_evaluated: bool = False,
@@ -142,14 +143,15 @@ def gate(
     A model is a file in any form that the suite takes, or a `torch.nn.Module`, of which a copy is
     exported as by `lpcvc export` (for `parity` as TorchScript) into a folder that goes again; of a
     track of two models a mapping from part to model. None is the reference of the track. The
-    options are those of `lpcvc gate`: `rules` are ids, `device` names, `timeout` seconds, `memory`
-    GiB; what is not given is taken from `lpcvc.toml`. Progress is told on `sys.stderr`.
+    options are those of `lpcvc gate`: `layers` is `parity` with the error by layer, `rules` are
+    ids, `device` names, `timeout` seconds, `memory` GiB; what is not given is taken from
+    `lpcvc.toml`. Progress is told on `sys.stderr`.
 
     Raises SubmissionError for what cannot be found, opened or exported.
     """
     with tempfile.TemporaryDirectory(prefix="lpcvc-") as name:
         scratch = Path(name)
-        specs, exported = _specs(model, track, scratch, "pt" if parity else "onnx")
+        specs, exported = _specs(model, track, scratch, "pt" if parity or layers else "onnx")
         handed = scratch / "report.pickle"
         options: dict[str, Sequence[object]] = {
             "track": [track] if track else [],
@@ -159,7 +161,13 @@ def gate(
             "timeout": [] if timeout is None else [timeout],
             "memory": [] if memory is None else [memory],
         }
-        switches = {"npu": npu, "parity": parity, "strict": strict, "as-evaluated": as_evaluated}
+        switches = {
+            "npu": npu,
+            "parity": parity,
+            "layers": layers,
+            "strict": strict,
+            "as-evaluated": as_evaluated,
+        }
         words = [f"--{option}={each}" for option, values in options.items() for each in values]
         words += [f"--{switch}" for switch, on in switches.items() if on]
         code, printed = _run([*words, f"--report={handed}", "--", *specs])

@@ -152,6 +152,16 @@ def test_what_the_verb_is_asked(asked: list[str], monkeypatch: pytest.MonkeyPatc
     ]
 
 
+def test_layers_are_those_of_parity(asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the module is exported as PyTorch, the first side of the comparison."""
+    monkeypatch.setattr(api, "_export", lambda module, part, path: None)
+    with pytest.raises(conformance.SubmissionError, match="that is the tool's fault"):
+        conformance.gate(torch.nn.Identity(), "depth", layers=True)
+    *words, last = asked
+    assert words == ["--track=depth", "--layers", "--"]
+    assert Path(last).name == "Identity.pt"
+
+
 def test_a_run_that_ended_early_does_not_pass() -> None:
     row = Row("depth-2025, a.onnx", "COM-1", "required", "pass", "one graph", "", "depth-2025")
     whole = Report("", "", "", "", subjects_of([row]), (), (), {})
