@@ -8,14 +8,14 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from reference.errors import SubmissionError
 
-ANSWER = "answer.json"
+ANSWER, _COMPILED = "answer.json", "compiled.json"
 _MANIFEST = "files.json"  # written last: an entry without it, or that differs from it, is torn
 
 _DRAFT = ".draft-"
@@ -25,7 +25,7 @@ _LIMIT = "10GB"
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(?:([kMGT])(i?))?B?", re.IGNORECASE)
 # What an entry is, by a file that only such entries have.
 _KINDS = {
-    "compiled.json": "compiled models",
+    _COMPILED: "compiled models",
     "reference.json": "exported references",
     ANSWER: "answers of the emulator",
     "artifact.json": "files of the local AI Hub",
@@ -100,6 +100,21 @@ class Cache:
         finally:
             shutil.rmtree(draft, ignore_errors=True)
         self.prune(limit, _IN_USE_SECONDS)
+
+    def compiled(
+        self, key: str, compile: Callable[[Path], dict[str, Any]]
+    ) -> tuple[Path, dict[str, Any], bool]:
+        """The entry, what `compile` answered when it wrote it, and whether it was there before.
+
+        Raises SubmissionError as `fill` does.
+        """
+        entry = self.find(key)
+        cached = entry is not None
+        if entry is None:
+            with self.fill(key) as draft:
+                (draft / _COMPILED).write_text(json.dumps(compile(draft)), encoding="utf-8")
+            entry = self.folder / key
+        return entry, json.loads((entry / _COMPILED).read_text(encoding="utf-8")), cached
 
     def entries(self) -> list[Entry]:
         """Everything that is kept, what has been unused for longest first."""

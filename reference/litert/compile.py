@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,6 @@ from reference.npu.devices import Device, Tuning
 from reference.npu.process import NpuProcess
 from reference.npu.toolchain import find_toolchain
 from reference.npu.trace import (
-    CpuNode,
-    Node,
     Placement,
     Traffic,
     read_traffic,
@@ -28,7 +27,7 @@ from reference.npu.trace import (
 from reference.process import ChildError, Limits, Tick
 
 MODEL = "model.tflite"
-_LOG, _RECORD = "compile.log", "compiled.json"
+_LOG = "compile.log"
 _FORMAT = "tflite 2"  # of an entry of the cache; to be raised when its files change
 
 
@@ -142,22 +141,11 @@ def compile_tflite(
     cache = cache or Cache()
     facts = (_FORMAT, tools, file_digest(model), soc_name(device), dlc, tuning)
     key = hashlib.sha256(repr(facts).encode()).hexdigest()
-    entry, cached = cache.find(key), True
-    if entry is None:
-        with cache.fill(key) as draft:
-            record = _compile(model, network, device, dlc, tuning, limits, tick, draft)
-            (draft / _RECORD).write_text(json.dumps(record), encoding="utf-8")
-        entry, cached = cache.folder / key, False
-    else:
-        record = json.loads((entry / _RECORD).read_text(encoding="utf-8"))
-    placement = record["placement"]
+    make = partial(_compile, model, network, device, dlc, tuning, limits, tick)
+    entry, record, cached = cache.compiled(key, make)
     kept = {
         **record,
-        "placement": Placement(
-            tuple(Node(**node) for node in placement["npu"]),
-            tuple(CpuNode(**node) for node in placement["cpu"]),
-            placement["npu_ops"],
-        ),
+        "placement": Placement.of(record["placement"]),
         "steps": tuple(_step(**step) for step in record["steps"]),
         "traffic": Traffic(**record["traffic"]) if record["traffic"] else None,
         "graphs": tuple(record["graphs"]),

@@ -2,9 +2,9 @@
 
 import dataclasses
 import hashlib
-import json
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,6 @@ from reference.npu.schedule import Operator, Schedule, read_schedule
 from reference.npu.toolchain import Toolchain, find_toolchain
 from reference.npu.trace import (
     NPU,
-    CpuNode,
-    Node,
     Placement,
     SimulatedTime,
     Traffic,
@@ -28,7 +26,7 @@ from reference.npu.trace import (
 )
 from reference.process import ChildError, ChildProcess, Limits, Tick
 
-_DLC, _LOG, _RECORD = "model.dlc", "compile.log", "compiled.json"
+_DLC, _LOG = "model.dlc", "compile.log"
 # Of an entry of the cache; to be raised when its files change, or the options of the compiler.
 _FORMAT = "4"
 _WRONG_LAYOUT = re.compile(r"Node '(?P<name>.*)' OpType:\S+ with domain:com\.ms\.internal\.nhwc")
@@ -117,14 +115,8 @@ def compile_model(
     usual = (_FORMAT, toolchain, model_digest(model), device.soc_model, dlc, schedule)
     facts = usual if tuning == Tuning() else (*usual, tuning)
     key = hashlib.sha256(repr(facts).encode()).hexdigest()
-    entry = cache.find(key)
-    if entry is None:
-        with cache.fill(key) as draft:
-            record = _compile(model, device, dlc, schedule, tuning, limits, tick, draft)
-            (draft / _RECORD).write_text(json.dumps(record), encoding="utf-8")
-        cached, entry = False, cache.folder / key
-    else:
-        cached, record = True, json.loads((entry / _RECORD).read_text(encoding="utf-8"))
+    make = partial(_compile, model, device, dlc, schedule, tuning, limits, tick)
+    entry, record, cached = cache.compiled(key, make)
     return _compiled(record, device=device, toolchain=toolchain, cached=cached, folder=entry)
 
 
@@ -223,15 +215,10 @@ def _take_schedule(folder: Path, simulated: SimulatedTime | None) -> Schedule | 
 
 
 def _compiled(record: dict[str, Any], **fields: Any) -> Compiled:
-    placement, traffic, simulated = (record[k] for k in ("placement", "traffic", "simulated"))
-    schedule = record["schedule"]
+    traffic, simulated, schedule = (record[k] for k in ("traffic", "simulated", "schedule"))
     kept = {
         **record,
-        "placement": Placement(
-            tuple(Node(**node) for node in placement["npu"]),
-            tuple(CpuNode(**node) for node in placement["cpu"]),
-            placement["npu_ops"],
-        ),
+        "placement": Placement.of(record["placement"]),
         "notes": tuple(record["notes"]),
         "traffic": Traffic(**traffic) if traffic else None,
         "simulated": SimulatedTime(**simulated) if simulated else None,

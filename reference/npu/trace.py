@@ -3,8 +3,9 @@
 import csv
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
 from reference.errors import one_line
 
@@ -66,6 +67,13 @@ class Placement:
     npu: tuple[Node, ...]
     cpu: tuple[CpuNode, ...]
     npu_ops: int
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> Self:
+        """That of which `dataclasses.asdict` made the fields."""
+        npu, cpu = fields["npu"], fields["cpu"]
+        nodes = tuple(Node(**node) for node in npu), tuple(CpuNode(**node) for node in cpu)
+        return cls(*nodes, fields["npu_ops"])
 
 
 @dataclass(frozen=True)
