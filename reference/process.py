@@ -18,6 +18,7 @@ from typing import IO, Any, Self
 
 import numpy as np
 
+from reference.arrays import read_npy
 from reference.child import OUT_OF_MEMORY
 from reference.errors import SubmissionError, ToolError, one_line
 from reference.forks import Process, start
@@ -30,6 +31,16 @@ _LONGEST_ANSWER, _MOST_ANSWERS = 2**26, 16  # in characters; that wait to be rea
 _LAST_SECONDS = 5  # for a child to end in when its pipe is closed
 _STAGE = '{"stage": '  # begins a line that is no answer yet
 _KILLED = -9  # by SIGKILL, which the signal module does not have on Windows
+# What reading an answer raises that was forged, or whose files are not yet whole.
+_FORGED = (
+    AttributeError,
+    KeyError,
+    OSError,
+    OverflowError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 
 Tick = Callable[[float], None]
 
@@ -163,12 +174,10 @@ class ChildProcess:
         answer = self.ask("run", inputs=inputs, folder=str(folder))
         for written in inputs.values():
             Path(written).unlink()
-        try:
-            files = [folder / f"output_{index}.npy" for index in range(int(answer["outputs"]))]
-            outputs = [np.load(file, mmap_mode="r", allow_pickle=False) for file in files]
+        with self.reading():
+            count = int(answer["outputs"])
+            outputs = [read_npy(folder / f"output_{index}.npy") for index in range(count)]
             return Pass(tuple(outputs), float(answer["seconds"]))
-        except (KeyError, TypeError, ValueError, OSError) as error:
-            raise self._unreadable(error) from None
 
     def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
         """The answer to one request; raises ChildError if the child raised."""
@@ -179,21 +188,30 @@ class ChildProcess:
         line = self._wait()
         if line is None:
             raise self._death()
-        try:
+        with self.reading():
             answer: dict[str, Any] = json.loads(line)
             error = answer.get("error")
-        except (ValueError, AttributeError) as fault:
-            raise self._unreadable(fault) from None
-        if error is None:
-            return answer
-        if error["kind"] == "user":
-            raise SubmissionError(error["problem"], error["remedy"])
-        if error["kind"] == "tool":
-            raise ToolError(error["problem"])
-        if error["kind"] == "memory":
-            raise self._memory(error["problem"])
-        place = f" ({error['remedy']})" if error["remedy"] else ""
-        raise ChildError(error["problem"] + place)
+            if error is None:
+                return answer
+            kind, problem, remedy = (str(error[field]) for field in ("kind", "problem", "remedy"))
+        if kind == "user":
+            raise SubmissionError(problem, remedy)
+        if kind == "tool":
+            raise ToolError(problem)
+        if kind == "memory":
+            raise self._memory(problem)
+        raise ChildError(problem + (f" ({remedy})" if remedy else ""))
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """What fails within the block, as it reads an answer, is a SubmissionError that says so.
+
+        The model's own code runs beside what answers, and can write there too.
+        """
+        try:
+            yield
+        except _FORGED as error:
+            raise self._unreadable(f"{type(error).__name__}: {error}") from None
 
     @property
     def alive(self) -> bool:
@@ -256,7 +274,7 @@ class ChildProcess:
             "run it by hand in a process of its own; a crash here is a crash for the organisers",
         )
 
-    def _unreadable(self, error: Exception | str) -> SubmissionError:
+    def _unreadable(self, error: str) -> SubmissionError:
         if self._tool:
             return ToolError(f"{self._tool} gave no readable answer while {self.name} ({error})")
         return SubmissionError(

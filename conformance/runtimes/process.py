@@ -35,16 +35,18 @@ class ModelProcess(ChildProcess):
                 "factory": "make the factory run on its own first: it takes no arguments",
             }.get(model.format, "save it again with the PyTorch version that is installed here")
             raise SubmissionError(f"{self.name} cannot be loaded: {error}", remedy) from None
-        self.built_anew = str(answer["built anew"])
-        return str(answer["runtime"])
+        with self.reading():
+            self.built_anew = str(answer["built anew"])
+            return str(answer["runtime"])
 
     def watch(self, model: Model, modules: list[str]) -> list[str]:
         """Loads a PyTorch model whose outputs are what its `modules` return; the names it has.
 
         Raises ChildError where there is no such module.
         """
-        names: list[str] = self.ask("watch", **_source(model), modules=modules)["modules"]
-        return names
+        answer = self.ask("watch", **_source(model), modules=modules)
+        with self.reading():
+            return [str(name) for name in answer["modules"]]
 
     def export(self, model: Model, track: str, path: Path) -> None:
         """Writes a PyTorch model as ONNX to `path`; raises ChildError where it cannot be."""
@@ -55,8 +57,9 @@ class ModelProcess(ChildProcess):
         its forward takes them. Raises ChildError where it cannot be.
         """
         own = {**_source(model), "track": track, "part": model.part, "path": str(path)}
-        names: list[str] = self.ask("trace", **own)["inputs"]
-        return names
+        answer = self.ask("trace", **own)
+        with self.reading():
+            return [str(name) for name in answer["inputs"]]
 
     def reference(self, track: str, folder: Path, weights: Path | None) -> dict[str, Path]:
         """Writes the reference model of a track as ONNX into `folder`; the files by part.

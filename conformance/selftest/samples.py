@@ -84,8 +84,8 @@ def remove(name: str) -> Callable[[Path], None]:
     return lambda folder: (folder / name).unlink()
 
 
-def truncate(name: str) -> Callable[[Path], None]:
-    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:2000])
+def truncate(name: str, size: int = 2000) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:size])
 
 
 def replace(name: str, old: str, new: str) -> Callable[[Path], None]:

@@ -95,6 +95,8 @@ DAMAGE: list[tuple[str, Callable[[Path], None], str]] = [
     ("segmentation", scaled_mask, "holds 0..255, and a mask holds 0 and 1"),
     ("segmentation", float_mask, "is float32 (267, 400), not a mask of integers"),
     ("segmentation", pickled_mask, "cannot be read"),
+    ("segmentation", truncate("masks/coffee-cup.npy"), "cannot be read"),
+    ("segmentation", truncate("masks/coffee-cup.npy", 0), "cannot be read"),
     ("segmentation", other_size, "is (10, 20), its picture is (267, 400)"),
     (
         "segmentation",

@@ -54,7 +54,7 @@ ATTACKS = {
         "gave an answer that cannot be read",
     ),
     "forged answer": (
-        "[os.write(fd, FORGED) for fd in range(3, 30) if fd_open(fd)]",
+        "[os.write(fd, FORGED) for fd in range(3, 30) if fd_open(fd)]; time.sleep(2)",
         "gave an answer that cannot be read",
     ),
     "recursion": ("self.forward(image)", "RecursionError"),

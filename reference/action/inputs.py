@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from reference.action.contract import FRAMES, SIZE
 from reference.action.video import VIDEOS, read_frames, timing
+from reference.arrays import read_npy
 from reference.errors import SubmissionError
 from reference.images import Source, open_pillow
 
@@ -72,8 +73,8 @@ def frame_indices(count: int, rate: float) -> list[int]:
 
 def _saved(path: Path) -> Clip:
     try:
-        clip = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        clip = read_npy(path)
+    except (OSError, ValueError) as error:
         raise SubmissionError(f"{path} is no array: {error}", "write it again") from None
     wanted = (1, 3, FRAMES, SIZE, SIZE)
     if clip.shape != wanted or clip.dtype != np.float32:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image
 
+from reference.arrays import read_npy
 from reference.datasets.expected import Figure, about, balanced, between
 from reference.datasets.files import is_file, read_grey, read_json, subfolder
 from reference.datasets.items import Finding, Index, Item
@@ -210,7 +211,7 @@ def _read(mask: Mask) -> np.ndarray:
     path = mask.source
     if path.suffix.lower() == ".npy":
         try:
-            array = np.load(path, allow_pickle=False)
+            array: np.ndarray = read_npy(path)
         except (OSError, ValueError) as error:
             raise SubmissionError(f"{path} cannot be read ({error})", "save it again") from None
     else:

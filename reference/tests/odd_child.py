@@ -9,8 +9,15 @@ from reference.child import Child, main
 
 
 class OddChild(Child):
-    def load(self) -> dict[str, Any]:
-        self._run = lambda feeds: [feeds["x"] * 2, [1, 2]]
+    def load(self, forged: str = "") -> dict[str, Any]:
+        """A forward pass answers `forged` before it has an answer."""
+
+        def run(feeds: dict[str, Any]) -> list[Any]:
+            if forged:
+                self._every_pipe(forged + "\n")
+            return [feeds["x"] * 2, [1, 2]]
+
+        self._run = run
         return {}
 
     def answer(self, what: str) -> dict[str, Any]:

@@ -93,6 +93,31 @@ def test_a_pass_comes_back_as_arrays(start: Callable[..., ChildProcess], tmp_pat
     assert GIB // 8 < grown < GIB // 2
 
 
+@pytest.mark.parametrize(
+    "forged",
+    [
+        "{",
+        "[]",
+        "[" * 100_000,
+        "{}",
+        '{"outputs": 1}',
+        '{"outputs": 1e12, "seconds": 0}',
+        '{"outputs": Infinity, "seconds": 0}',
+        '{"outputs": 0, "seconds": "long"}',
+        '{"outputs": 0, "seconds": 1' + "0" * 400 + "}",
+        '{"error": "no"}',
+        '{"error": {"kind": "model"}}',
+    ],
+)
+def test_a_forged_answer_is_named(
+    forged: str, start: Callable[..., ChildProcess], tmp_path: Path
+) -> None:
+    with start() as child:
+        child.ask("load", forged=forged)
+        with pytest.raises(SubmissionError, match="it gave an answer that cannot be read"):
+            child.run({"x": np.zeros(3, np.float32)}, tmp_path / "pass")
+
+
 def test_a_file_of_more_than_8_gib_cannot_be_written(
     start: Callable[..., ChildProcess], tmp_path: Path
 ) -> None:
