@@ -199,7 +199,7 @@ class ChildProcess:
         if kind == "tool":
             raise ToolError(problem)
         if kind == "memory":
-            raise self._memory(problem)
+            raise self.out_of_memory(problem)
         raise ChildError(problem + (f" ({remedy})" if remedy else ""))
 
     @contextlib.contextmanager
@@ -217,6 +217,14 @@ class ChildProcess:
     def alive(self) -> bool:
         """Whether it can still answer."""
         return self._process.poll() is None
+
+    def out_of_memory(self, how: str) -> SubmissionError:
+        """What to say of a child that did not get the memory that it asked for."""
+        return SubmissionError(
+            f"{self.name} needs more memory than its limit of {self._limit / 2**30:.1f} GiB"
+            f" ({how})",
+            "make the model smaller, or allow it more with --memory GIB if the machine has it",
+        )
 
     def printed(self, last: int = _LOG_BYTES) -> str:
         """The end of what the child has printed so far, at most `last` bytes."""
@@ -260,11 +268,11 @@ class ChildProcess:
             end_tree(self._process)
             return self._unreadable("none, and its pipe is closed")
         if code == _KILLED:
-            return self._memory("the system killed it")
+            return self.out_of_memory("the system killed it")
         tail = one_line(self.printed(300))
         memory = OUT_OF_MEMORY.search(tail)
         if memory:
-            return self._memory(memory[0])
+            return self.out_of_memory(memory[0])
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         said = tail or "nothing was printed"
         if self._tool:
@@ -280,13 +288,6 @@ class ChildProcess:
         return SubmissionError(
             f"{self.name} gave an answer that cannot be read ({error})",
             "leave the process that the model runs in alone",
-        )
-
-    def _memory(self, how: str) -> SubmissionError:
-        return SubmissionError(
-            f"{self.name} needs more memory than its limit of {self._limit / 2**30:.1f} GiB"
-            f" ({how})",
-            "make the model smaller, or allow it more with --memory GIB if the machine has it",
         )
 
 

@@ -2,6 +2,8 @@
 answers. On a local hub no time and no memory is a device's, and none is judged.
 """
 
+import re
+
 from conformance.contract.evidence import Run
 from conformance.device.evidence import DeviceEvidence, Latency
 from conformance.device.jobs import ORGANISERS, fault_of
@@ -45,7 +47,7 @@ def compiles(e: DeviceEvidence) -> Verdict:
     """AI Hub compiles every part for the device with the options of the track."""
     for part, reason in e.compile_failures.items():
         job = f"{part} part, compile job {e.compile_jobs.get(part, 'not accepted')}"
-        return _failed_job("a compiled model", reason, job, _flag(reason))
+        return _failed_job("a compiled model", reason, job)
     jobs = e.compile_jobs
     if not jobs:
         return skipped("no ONNX graph to compile (COM-13)")
@@ -306,13 +308,20 @@ def _on_host(e: DeviceEvidence, run: Run) -> Run | None:
     return next((each for each in own if each.probe.name == run.probe.name), None)
 
 
-def _failed_job(expected: str, reason: str, where: str, remedy: str = "") -> Verdict:
+def _failed_job(expected: str, reason: str, where: str) -> Verdict:
     if fault := fault_of(reason):
         raise fault
-    return failed(expected, reason, where, remedy)
+    return failed(expected, reason, where, _option(reason))
 
 
-def _flag(reason: str) -> str:
-    """The flag that a failure asks for, as a remedy."""
-    words = [word.strip(".,'\"`") for word in reason.split() if word.startswith("--")]
-    return f"add {words[0]} to the options of the compile job" if words else ""
+def _option(reason: str) -> str:
+    """What helps where a failure asks for an option.
+
+    AI Hub's are written with underscores; the others are limits of a local hub.
+    """
+    found = re.search(r"--\w+", reason)
+    if found is None:
+        return ""
+    if "_" in found[0]:
+        return f"add {found[0]} to the options of the compile job"
+    return f"allow it more with {found[0]}, also of `lpcvc hub serve` where you have started one"

@@ -202,10 +202,31 @@ def test_ids_are_uploaded_as_int32(tmp_path: Path) -> None:
     assert {array.shape for array in text["text"]} == {(1, 77)}
 
 
-def test_the_flag_that_a_failure_names_is_the_remedy(tmp_path: Path) -> None:
-    reason = "Must use --truncate_64bit_io when input tensors have type int64."
-    verdict = hold(DEPTH_2025, tmp_path, Script(fails={"compile": reason}), "DEV-1")["DEV-1"]
-    assert verdict.remedy == "add --truncate_64bit_io to the options of the compile job"
+@pytest.mark.parametrize(
+    ("do", "reason", "remedy"),
+    [
+        (
+            "compile",
+            "Must use --truncate_64bit_io when input tensors have type int64.",
+            "add --truncate_64bit_io to the options of the compile job",
+        ),
+        (
+            "compile",
+            "it needs more memory than its limit of 1.0 GiB; allow it more with --memory GIB",
+            "allow it more with --memory, also of `lpcvc hub serve` where you have started one",
+        ),
+        (
+            "profile",
+            "it gave no answer for 9 s; allow it more with --timeout SECONDS",
+            "allow it more with --timeout, also of `lpcvc hub serve` where you have started one",
+        ),
+    ],
+)
+def test_the_option_that_a_failure_names_is_the_remedy(
+    do: str, reason: str, remedy: str, tmp_path: Path
+) -> None:
+    id = {"compile": "DEV-1", "profile": "DEV-3"}[do]
+    assert hold(DEPTH_2025, tmp_path, Script(fails={do: reason}), id)[id].remedy == remedy
 
 
 def test_results_are_kept_and_compared(tmp_path: Path) -> None:

@@ -22,13 +22,14 @@ from reference.npu.toolchain import find_toolchain
 from reference.npu.trace import (
     Placement,
     Traffic,
+    find_shortage,
     read_traffic,
 )
 from reference.process import ChildError, Limits, Tick
 
 MODEL = "model.tflite"
 _LOG = "compile.log"
-_FORMAT = "tflite 2"  # of an entry of the cache; to be raised when its files change
+_FORMAT = "tflite 3"  # of an entry of the cache; to be raised when its files change
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,9 @@ def _compile(
             )
         except ChildError as error:
             raise ToolError(f"Qualcomm's plugin for LiteRT failed while {name}: {error}") from None
-    log = (folder / _LOG).read_text(encoding="utf-8", errors="replace")
+        log = (folder / _LOG).read_text(encoding="utf-8", errors="replace")
+        if shortage := find_shortage(log):
+            raise process.out_of_memory(shortage)
     made = read_network(folder / MODEL) if answer["made"] else network
     graphs = sorted(path.name for path in folder.glob("*.json"))
     placement = read_placement(network, made, log, _count(folder, graphs))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from reference.errors import one_line
 from reference.litert.network import DISPATCH, Network
 from reference.npu.devices import Device
-from reference.npu.trace import CpuNode, Node, Placement, find_remedy
+from reference.npu.trace import CpuNode, Node, Placement, find_generated, find_remedy
 
 # What the plugin calls a chip where that is not what the compiler calls it.
 _SOCS = {"QCS6490": "QCM6490"}
@@ -16,8 +16,6 @@ _STARTED = re.compile(r"QnnBackend_validateOpConfig started")
 _FAILED = re.compile(r"Failed to validate op (?P<op>\S+) with error")
 _QNN = re.compile(r"QNN op validation failed: '(?P<op>[^']*)' \((?P<what>.*)\)$")
 _REFUSED = re.compile(r"LiteRT Op #(?P<index>\d+) '(?P<kind>[^']*)' .*is not supported")
-# What the compiler says of an operator once it has taken the graph.
-_GENERATED = re.compile(r'<E> "(?P<op>[^"]+)" generated: (?P<why>.+)')
 _NONE = re.compile(r"Partitioned subgraph<0>, selected 0 ops")
 # Said of every operator that is refused, with or without a better reason.
 _EMPTY_WORDS = re.compile(r"QnnBackend_validateOpConfig failed|GraphHtpSettings")
@@ -88,8 +86,8 @@ def find_failure(log: str) -> str:
     """Why the plugin made nothing: what the compiler says of an operator that it had accepted, else
     the plugin's first error that is no refusal of an operator.
     """
-    if match := _GENERATED.search(log):
-        return one_line(f"the compiler says of {match['op']}: {match['why'].strip()}", 300)
+    if generated := find_generated(log):
+        return f"the compiler says of {generated[0]}: {generated[1]}"
     lines = [line.strip() for line in log.splitlines()]
     errors = [_told(lines[index:]) for index, line in enumerate(lines) if line.startswith("ERROR:")]
     return one_line(next(filter(None, errors), "it says nothing of why"), 300)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from reference.cache import Cache, model_digest
-from reference.errors import SubmissionError
 from reference.npu.devices import Device, Tuning
 from reference.npu.process import BINARY, CONTEXT, PROFILE, SCHEDULE, TRACE, NpuProcess
 from reference.npu.schedule import Operator, Schedule, read_schedule
@@ -19,6 +18,7 @@ from reference.npu.trace import (
     Placement,
     SimulatedTime,
     Traffic,
+    find_generated,
     find_remedy,
     read_placement,
     read_simulated,
@@ -28,10 +28,9 @@ from reference.process import ChildError, ChildProcess, Limits, Tick
 
 _DLC, _LOG = "model.dlc", "compile.log"
 # Of an entry of the cache; to be raised when its files change, or the options of the compiler.
-_FORMAT = "4"
+_FORMAT = "5"
 _WRONG_LAYOUT = re.compile(r"Node '(?P<name>.*)' OpType:\S+ with domain:com\.ms\.internal\.nhwc")
 _NO_FLOAT16 = re.compile(r"SocModel doesn't support FP16")
-_NO_MEMORY = re.compile(r"QNN_COMMON_ERROR_MEM_ALLOC")
 
 
 @dataclass(frozen=True)
@@ -141,16 +140,11 @@ def _compile(
             level="optrace" if schedule else "basic",
             tuning=dataclasses.asdict(tuning),
         )
+        process.check_memory()
         log = process.printed()
         (folder / _LOG).write_text(log, encoding="utf-8")
-        if _NO_MEMORY.search(answer["problem"]):
-            raise SubmissionError(
-                f"{name} ran out of memory: {answer['problem']}",
-                f"allow it more with --memory GIB, or make the model fit the {device.vtcm_mb} MiB"
-                f" of the chip with smaller tensors",
-            )
         placement = read_placement(answer["nodes"], _text(folder / TRACE), log)
-        failure, remedy = _failure(answer["problem"], placement, device)
+        failure, remedy = _failure(answer["problem"], placement, device, log)
         if dlc and not failure:
             failure, remedy = _write_dlc(process, model, folder)
     simulated = None if placement.cpu else read_simulated(_text(folder / PROFILE))
@@ -167,9 +161,12 @@ def _compile(
     }
 
 
-def _failure(problem: str, placement: Placement, device: Device) -> tuple[str, str]:
+def _failure(problem: str, placement: Placement, device: Device, log: str) -> tuple[str, str]:
     """Why there is no context binary (empty if there is), and what helps."""
     layout = _WRONG_LAYOUT.search(problem)
+    if problem and (generated := find_generated(log)):
+        failure = "the compiler accepts {} and fails on it then: {}".format(*generated)
+        return failure, find_remedy(failure)
     if problem and not layout:
         return problem, find_remedy(problem) or "check it with onnx.checker, or export it again"
     if placement.npu:

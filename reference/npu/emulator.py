@@ -65,7 +65,9 @@ class Emulator:
             if isinstance(error, SubmissionError):
                 raise
             problem = f"the context binary cannot be loaded: {error}"
-            raise SubmissionError(problem, "delete it and compile again") from None
+            raise SubmissionError(
+                problem, "allow it more with --memory GIB, or delete it and compile again"
+            ) from None
         self._outputs = answer["outputs"]
         return self
 

@@ -2,8 +2,10 @@
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from reference.process import ChildProcess, Limits, Tick
+from reference.npu.trace import find_shortage
+from reference.process import ChildError, ChildProcess, Limits, Tick
 
 # What the compiler writes into the folder that it is given.
 CONTEXT, BINARY = "model.onnx", "model_qnn.bin"
@@ -25,6 +27,24 @@ class NpuProcess(ChildProcess):
         super().__init__(
             "reference.npu.worker", name, self.scratch, tick, limits, home, tool="QAIRT"
         )
+
+    def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
+        """The answer to one request; raises ChildError if the child raised, and SubmissionError
+        where the compiler did for want of memory.
+        """
+        try:
+            return super().ask(do, **arguments)
+        except ChildError:
+            self.check_memory()
+            raise
+
+    def check_memory(self) -> None:
+        """Raises SubmissionError where the compiler did not get the memory that it asked for.
+
+        It goes on without, and blames the graph.
+        """
+        if shortage := find_shortage(self.printed()):
+            raise self.out_of_memory(shortage) from None
 
     def __exit__(self, *error: object) -> None:
         super().__exit__(*error)

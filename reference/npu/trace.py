@@ -21,9 +21,18 @@ _REMEDIES = (
     (r"shape must be static", "write it as arithmetic on tensors of fixed shape"),
     (r"incorrect Rank", "merge axes, so that the operator sees tensors of fewer dimensions"),
     (r"FP64", "keep inputs, constants and casts in float32"),
+    (r"ReduceMin.*could not create op", "write y.amin(...) as -(-y).amax(...)"),
+    (
+        r"could not create op",
+        "write it or what stands behind it in another way: by itself, the compiler takes it",
+    ),
     (r"Failed to (compose|finalize)", "make its largest tensors smaller, and remove empty ones"),
     (r"Operators of type `(Loop|Scan)`", "unroll the loop before the export"),
 )
+# What the compiler says of an operator once it has taken the graph.
+_GENERATED = re.compile(r'<E> "(?P<op>[^"]+)" generated: (?P<why>.+)')
+# The codes that it ends with are the same as for a graph that it does not master.
+_SHORTAGE = re.compile(r"ERROR:(?P<what>.*(std::bad_alloc|Error creating thread: 11)\b)")
 # Said of every node that is refused, with or without a better reason.
 _EMPTY_WORDS = re.compile(
     r"QnnBackend_validateOpConfig failed|Failed to validate op|GraphHtpSettings"
@@ -127,6 +136,22 @@ def read_placement(assignment: Iterable[Sequence[str]], trace: str, log: str) ->
 def find_remedy(reason: str) -> str:
     """What is known to help against a reason in the compiler's words; empty if nothing is."""
     return next((remedy for words, remedy in _REMEDIES if re.search(words, reason)), "")
+
+
+def find_generated(log: str) -> tuple[str, str] | None:
+    """The operator that the compiler accepted and fails on nevertheless, and why; None without."""
+    match = _GENERATED.search(log)
+    if match is None:
+        return None
+    found = re.search(_NODE.pattern.replace("(?P<name>.*)", re.escape(match["op"])), log)
+    label = Node(match["op"], found["op"]).label if found else match["op"]
+    return one_line(label), one_line(match["why"], 300)
+
+
+def find_shortage(log: str) -> str:
+    """The memory of the host that the compiler did not get, in its words; empty where it did."""
+    match = _SHORTAGE.search(log)
+    return one_line(match["what"], 100) if match else ""
 
 
 def read_traffic(log: str) -> Traffic | None:

@@ -142,6 +142,51 @@ def test_nothing_to_compute(build, failure: str, remedy: str, tmp_path: Path) ->
     assert not compiled.whole
 
 
+VALUES = (1, 307200)
+CONVOLVED = (1, 1, 480, 640)
+
+
+def scaled_distance(least: list[onnx.NodeProto], shape: tuple[int, ...]) -> onnx.ModelProto:
+    """Of each value from the `least` of all `x`; scaled, which the compiler moves ahead of it."""
+    nodes = [*least, models.node("Sub", "x low", "d"), models.node("Mul", "d factor", "y")]
+    weights = {"factor": np.array(1.5, np.float32)}
+    if shape == CONVOLVED:
+        nodes.insert(0, models.node("Conv", "image kernel", "x"))
+        weights["kernel"] = models.KERNEL[:1, :, :1, :1]
+    given = ("image", FLOAT, (1, 3, 480, 640)) if shape == CONVOLVED else ("x", FLOAT, shape)
+    return models.model(nodes, [given], [("y", FLOAT, shape)], weights)
+
+
+@needs_compiler
+@pytest.mark.parametrize(("shape", "axes"), [(VALUES, [1]), (CONVOLVED, [2, 3])])
+def test_an_operator_that_was_accepted_is_named(
+    shape: tuple[int, ...], axes: list[int], tmp_path: Path
+) -> None:
+    """The compiler calls it a want of memory; what helps is shown to."""
+    least = models.node("ReduceMin", "x", "low", axes=axes, keepdims=1)
+    compiled = compile_in(tmp_path, lambda: scaled_distance([least], shape))
+    assert compiled.failure == (
+        "the compiler accepts ReduceMin '/low/ReduceMin' and fails on it then: could not create op"
+    )
+    assert compiled.remedy == "write y.amin(...) as -(-y).amax(...)"
+    largest = models.node("ReduceMax", "minus", "largest", axes=axes, keepdims=1)
+    helped = [models.node("Neg", "x", "minus"), largest, models.node("Neg", "largest", "low")]
+    assert compile_in(tmp_path, lambda: scaled_distance(helped, shape)).whole
+
+
+@needs_compiler
+@pytest.mark.parametrize("build", [models.net, models.elementwise])
+def test_a_want_of_memory_is_not_the_model_s(build, tmp_path: Path) -> None:
+    """Without threads the validator refuses all operators, and onnxruntime leaves them to the CPU:
+    nothing of that is kept.
+    """
+    cache, path = Cache(tmp_path / "cache"), save(build, tmp_path)
+    with pytest.raises(SubmissionError, match="needs more memory than its limit of 0") as raised:
+        compile_model(path, S24, limits=Limits(120.0, 300 * 2**20), cache=cache)
+    assert "--memory GIB" in raised.value.remedy
+    assert list(cache.folder.iterdir()) == []
+
+
 @needs_compiler
 def test_simulated_time(tmp_path: Path) -> None:
     simulated = compile_in(tmp_path, models.net, SIMULATED).simulated

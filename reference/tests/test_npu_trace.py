@@ -10,7 +10,9 @@ from reference.npu.trace import (
     Node,
     SimulatedTime,
     Traffic,
+    find_generated,
     find_remedy,
+    find_shortage,
     read_placement,
     read_simulated,
     read_traffic,
@@ -141,6 +143,8 @@ def test_names_do_not_steer_the_terminal() -> None:
         ("NonZero output shape must be static. Set shape to [rank, n].", "fixed shape"),
         ("has incorrect Rank 7", "merge axes"),
         ("Unsupported FP64 data type in graph IO.", "float32"),
+        ("ReduceMin 'low': could not create op", "-(-y).amax"),
+        ("ReduceMax 'high': could not create op", "by itself"),
         ("Operators of type `Scan` are not supported by QNN EP.", "unroll"),
     ],
 )
@@ -150,6 +154,30 @@ def test_remedies(reason: str, remedy: str) -> None:
 
 def test_no_remedy_is_made_up() -> None:
     assert find_remedy("Failed to add node.") == ""
+
+
+LATER = (
+    "\tOperator type: Conv Node name: /a(1)/Conv Node index: 3\n"
+    f"{STAMP} <W> unexpected GraphHtpSettings option 66\n"
+    f'{STAMP} <E> "/a(1)/Conv" generated: could not create op\n\n'
+    f"{STAMP} <E> RouterX86 graph prepare failed 12\n"
+)
+
+
+def test_an_operator_that_fails_later() -> None:
+    assert find_generated(LATER) == ("Conv '/a(1)/Conv'", "could not create op")
+    unlisted = LATER.replace("Node name", "Name")
+    assert find_generated(unlisted) == ("/a(1)/Conv", "could not create op")
+    assert find_generated(LATER.replace("generated", "made")) is None
+
+
+def test_a_shortage_is_in_the_compiler_s_words() -> None:
+    text = f"{STAMP}graph_prepare.cc:332::ERROR:Exception during graph prepare. std::bad_alloc\n"
+    assert find_shortage(LATER + text) == "Exception during graph prepare. std::bad_alloc"
+    assert find_shortage(f"{STAMP}hexagon_nn_env.cc:171::ERROR:Error creating thread: 11\n") == (
+        "Error creating thread: 11"
+    )
+    assert find_shortage(LATER) == find_shortage("wrapper.cc:309: no std::bad_alloc") == ""
 
 
 def ddr(spill: int, fill: int, written: int, read: int) -> str:
