@@ -1,6 +1,9 @@
 """onnxruntime on the host's CPU."""
 
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,21 @@ import onnxruntime as ort
 from reference.child import Run
 
 SEVERITY_FATAL = 4
+
+
+@contextmanager
+def without_torch() -> Iterator[None]:
+    """Within the block PyTorch is not found: onnxruntime's tools import it for what they do not
+    need, which takes a second.
+    """
+    if "torch" in sys.modules:
+        yield
+        return
+    sys.modules["torch"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules["torch"]
 
 
 def host_options(threads: int = 0) -> ort.SessionOptions:

@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from conformance.submission.onnx_file import describe, load_model
 from reference.child import Child, main
 from reference.onnx_graph import graphs, names_in, rename, unused
+from reference.ort import without_torch
 
 # Bytes of one file: protobuf's 2 GiB less room for the graph.
 LARGEST_PROTO = 2**31 - 2**24
@@ -57,7 +58,8 @@ class Hands:
         """Fixes the open sizes of inputs and of what they have in common with others by a name;
         outputs are declared as the graph then fixes them, or else with `outputs`' sizes.
         """
-        from onnxruntime.tools.onnx_model_utils import make_input_shape_fixed
+        with without_torch():
+            from onnxruntime.tools.onnx_model_utils import make_input_shape_fixed
 
         for name, sizes in inputs.items():
             make_input_shape_fixed(self._graph, name, sizes)

@@ -14,14 +14,16 @@ import onnx.version_converter
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 from onnxruntime.quantization import CalibrationDataReader, QuantType
 from onnxruntime.quantization import quantize as quantize_model
-from onnxruntime.quantization.execution_providers.qnn import (
-    get_qnn_qdq_config,
-    qnn_preprocess_model,
-)
 
 from reference.child import Child, main
 from reference.errors import SubmissionError
-from reference.ort import host_session
+from reference.ort import host_session, without_torch
+
+with without_torch():
+    from onnxruntime.quantization.execution_providers.qnn import (
+        get_qnn_qdq_config,
+        qnn_preprocess_model,
+    )
 
 _WEIGHTS = {"w4": QuantType.QInt4, "w8": QuantType.QInt8, "w16": QuantType.QInt16}
 _ACTIVATIONS = {"a8": QuantType.QUInt8, "a16": QuantType.QUInt16}

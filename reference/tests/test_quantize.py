@@ -210,7 +210,10 @@ def test_a_failure_leaves_what_was_there(case: str, tmp_path: Path) -> None:
     assert [path.name for path in output.parent.iterdir()] == ["q.onnx"]
 
 
-def test_no_examples_and_no_time_and_no_place(tmp_path: Path) -> None:
+def test_no_examples_and_no_time_and_no_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reference.process._TICK_SECONDS", 0.01)
     source = save(models.net, tmp_path)
     with pytest.raises(SubmissionError, match="there is no example of the inputs"):
         quantize(source, tmp_path / "q.onnx", [])
