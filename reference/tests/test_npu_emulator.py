@@ -37,7 +37,18 @@ def emulate(folder: Path, build, feeds: dict[str, np.ndarray], device: Device = 
         return emulator.run(feeds)
 
 
-@pytest.mark.parametrize("device", [d for d in all_devices() if d.float16], ids=lambda d: d.name)
+FLOAT16 = [device for device in all_devices() if device.float16]
+# The first of each generation; another chip of it is computed alike.
+BY_DEFAULT = {device.hexagon: device for device in reversed(FLOAT16)}.values()
+
+
+@pytest.mark.parametrize(
+    "device",
+    [
+        pytest.param(d, id=d.name, marks=[] if d in BY_DEFAULT else [pytest.mark.slow])
+        for d in FLOAT16
+    ],
+)
 def test_float16_on_every_device(device: Device, folder: Path) -> None:
     path, whole = compiled(folder, models.net, device)
     assert whole.whole
