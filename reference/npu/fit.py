@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.optimize import nnls
 
 from reference.data import fixture
 from reference.npu.calibration import (
@@ -239,14 +240,14 @@ def _sides(cells: Mapping[Cell, Sequence[float]], kind: str, name: str) -> tuple
 def fit_formula(rows: Sequence[Row], formula: str) -> tuple[float, ...]:
     """Coefficients, none negative, of the least sum of relative errors.
 
-    Found by reweighted least squares.
+    Found by reweighted least squares without negative coefficients.
     """
     ms = np.array([row.ms for row in rows])
     terms = np.array([row.simulated.terms(formula) for row in rows]) / ms[:, None]
     weights = np.ones(len(rows))
     coefficients = np.zeros(terms.shape[1])
     for _ in range(_ROUNDS):
-        last, coefficients = coefficients, _least_squares(terms * weights[:, None], weights)
+        last, coefficients = coefficients, nnls(terms * weights[:, None], weights)[0]
         if (np.abs(coefficients - last) <= _SETTLED * last).all():
             break
         errors = np.abs(terms @ coefficients - 1)
@@ -335,28 +336,6 @@ def held_out(rows: Sequence[Row], formula: str, split: Split) -> list[float]:
 def expected(coefficients: Sequence[float], row: Row, formula: str) -> float:
     """Milliseconds by those coefficients."""
     return float(np.dot(coefficients, row.simulated.terms(formula)))
-
-
-def _least_squares(matrix: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The least-squares solution without negative entries: the best over all sets of columns."""
-    gram, moments = matrix.T @ matrix, matrix.T @ target
-    width = len(moments)
-    best, least = np.zeros(width), 0.0
-    for size in range(width, 0, -1):
-        for columns in itertools.combinations(range(width), size):
-            part = np.ix_(columns, columns)
-            try:
-                solution = np.linalg.solve(gram[part], moments[list(columns)])
-            except np.linalg.LinAlgError:  # fewer columns do as well
-                continue
-            loss = -float(moments[list(columns)] @ solution)
-            if (solution >= 0).all() and loss < least:
-                least = loss
-                best = np.zeros(width)
-                best[list(columns)] = solution
-        if size == width and least < 0:  # nothing better can be among fewer columns
-            break
-    return best
 
 
 def _digits(value: float, count: int) -> float:

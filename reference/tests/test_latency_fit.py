@@ -230,7 +230,6 @@ def test_the_tables_of_errors() -> None:
     assert "7.9 / 39.6, 78% |" in table, "the calibration before, for convolution"
 
 
-@pytest.mark.slow
 def test_the_table_of_errors_is_what_the_tables_give() -> None:
     """Else: python -m reference.npu.calibrate."""
     for name, tables in (("errors.md", TABLES), ("errors-w8a8.md", QUANTISED)):
