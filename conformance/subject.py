@@ -89,7 +89,7 @@ def _reference(track: Track, folder: Path, limits: Limits, weights: Path | None)
                     stage = process.stage.told(seconds) if process.stage else "starting"
                     progress(f"{what} {seconds:.0f} s: {stage}")
 
-                with ModelProcess(what, folder, tick, limits) as process:
+                with ModelProcess(what, folder, tick, limits, torch=True) as process:
                     paths = process.reference(track.spec, folder, weights)
             models = {part: Model(part, "onnx", str(path)) for part, path in paths.items()}
             source = f"{track.spec}:{{}}:{weights or ''}"

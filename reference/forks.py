@@ -1,12 +1,14 @@
 """Child processes that begin as forks of one small interpreter, on Linux, where that is safe.
 
-Most of what a fresh interpreter takes is numpy. This one imports it once and runs no code but its
-own; each fork is a process by itself, with its own limits and its own end. (The fork server of
-multiprocessing imports the caller's main module into every child, and has one environment.)
+Most of what a fresh interpreter takes is numpy, and of one for a PyTorch model PyTorch. This one
+imports them once and runs no code but its own; each fork is a process by itself, with its own
+limits and its own end. (The fork server of multiprocessing imports the caller's main module into
+every child, and has one environment.)
 """
 
 import atexit
 import contextlib
+import importlib
 import json
 import os
 import runpy
@@ -21,7 +23,11 @@ from collections.abc import Mapping, Sequence
 from typing import IO, Any, NoReturn, Protocol
 
 # What an interpreter, and what is imported ahead of the forks, read when they start.
-_READ_AT_START = ("PYTHON", "LD_", "LC_", "LANG", "OMP_", "OPENBLAS_", "MKL_", "MALLOC_")
+_READ_AT_START = (
+    *("PYTHON", "LD_", "LC_", "LANG", "MALLOC_"),
+    *("OMP_", "GOMP_", "KMP_", "OPENBLAS_", "MKL_", "DNNL_", "ONEDNN_"),
+    *("TORCH", "PYTORCH_", "CUDA_"),
+)
 _LARGEST_REQUEST = 2**20
 _NUMBER = 4  # bytes of a process id or an exit code
 _STANDARD = 3  # stdin, stdout, stderr
@@ -40,11 +46,13 @@ class Process(Protocol):
     def kill(self) -> None: ...  # noqa: D102
 
 
-def start(arguments: Sequence[str], stderr: IO[bytes], environment: Mapping[str, str]) -> Process:
+def start(
+    arguments: Sequence[str], stderr: IO[bytes], environment: Mapping[str, str], ahead: str = ""
+) -> Process:
     """A Python process in a session of its own, with pipes for stdin and stdout; `arguments` are a
-    module, which it runs, and the module's own.
+    module, which it runs, and the module's own. A fork has imported the module `ahead` already.
     """
-    if sys.platform == "linux" and (server := _server_for(environment)) is not None:
+    if sys.platform == "linux" and (server := _server_for(environment, ahead)) is not None:
         with contextlib.suppress(OSError):  # it is gone, or the request too long
             return _Fork(server, arguments, stderr, environment)
     return subprocess.Popen(
@@ -61,11 +69,11 @@ def start(arguments: Sequence[str], stderr: IO[bytes], environment: Mapping[str,
 class _Server:
     """The interpreter that forks; it ends with this process, and its forks with it."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], ahead: str) -> None:
         self.control, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with other:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", __name__, str(other.fileno())],
+                [sys.executable, "-P", "-m", __name__, str(other.fileno()), ahead],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -83,16 +91,16 @@ _servers: dict[object, _Server | None] = {}
 _turn = threading.Lock()
 
 
-def _server_for(environment: Mapping[str, str]) -> _Server | None:
+def _server_for(environment: Mapping[str, str], ahead: str) -> _Server | None:
     """The one that began as a process with this environment would; None where it cannot."""
     paths = environment.get("PYTHONPATH", "").split(os.pathsep)
     read = sorted(each for each in environment.items() if each[0].startswith(_READ_AT_START))
-    key = (sys.executable, *read, *map(os.path.abspath, paths))
+    key = (sys.executable, ahead, *read, *map(os.path.abspath, paths))
     with _turn:
         if key not in _servers:
             _servers[key] = None
             with contextlib.suppress(OSError):
-                _servers[key] = _Server(environment)
+                _servers[key] = _Server(environment, ahead)
         return _servers[key]
 
 
@@ -173,10 +181,10 @@ class _Fork:
         return int.from_bytes(told, sys.byteorder, signed=True) if told else default
 
 
-def _serve(control: socket.socket) -> None:
+def _serve(control: socket.socket, ahead: str) -> None:
     """Forks at each request, and tells of each fork its id and its exit code, while it is asked."""
-    import reference.child  # noqa: F401 - ahead of the forks
-
+    for module in filter(None, ("reference.child", ahead)):
+        importlib.import_module(module)
     asleep, wake = os.pipe()
     for end in (asleep, wake):
         os.set_blocking(end, False)
@@ -242,5 +250,5 @@ def _become(asked: Mapping[str, Any], files: Sequence[int]) -> NoReturn:
 
 if __name__ == "__main__":
     with socket.socket(fileno=int(sys.argv[1])) as own:
-        _serve(own)
+        _serve(own, sys.argv[2])
     os._exit(0)

@@ -115,7 +115,8 @@ class ChildProcess:
     `tick` is called with the seconds waited, twice a second, while the child works. A crash, an
     answer that cannot be read, and whatever goes beyond `limits` are SubmissionErrors. `stage` is
     what it says that it is at, if it does.
-    `environment` is added to the parent's. A tool's crash is a ToolError.
+    `environment` is added to the parent's; what the child imports of `ahead`, a module's name, may
+    be there when it begins. A tool's crash is a ToolError.
     """
 
     def __init__(
@@ -128,6 +129,7 @@ class ChildProcess:
         environment: Mapping[str, str] | None = None,
         *,
         tool: str = "",
+        ahead: str = "",
     ) -> None:
         self.name = name
         self.stage: Stage | None = None
@@ -141,7 +143,7 @@ class ChildProcess:
         self._answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         # Threads that spin while they wait take the cores from each other.
         own = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, **(environment or {})}
-        self._process = start([module, str(self._limit)], self._stderr, own)
+        self._process = start([module, str(self._limit)], self._stderr, own, ahead)
         threading.Thread(target=self._listen, daemon=True).start()
 
     def __enter__(self) -> Self:

@@ -164,7 +164,8 @@ class Evidence:
             return model.path
         path = self._folder / f"{part.name}-export.onnx"
         name = Path(model.target).name
-        with self._process(name, lambda s: f"exporting {name} to ONNX {s:.0f} s") as process:
+        step = lambda s: f"exporting {name} to ONNX {s:.0f} s"  # noqa: E731
+        with self._process(name, step, torch=True) as process:
             try:
                 process.export(model, self.track.spec, path)
             except (ChildError, SubmissionError) as error:
@@ -186,7 +187,7 @@ class Evidence:
         name = Path(model.target).name
         runs: list[Run] = []
         step = f"loading {name}"
-        with self._process(name, lambda _: step) as own:
+        with self._process(name, lambda _: step, torch=model.torch) as own:
             try:
                 self.runtimes[part.name] = own.load(model)
                 if own.built_anew:
@@ -219,9 +220,9 @@ class Evidence:
         nothing = "" if done.outputs else "the model returned no tensor"
         return Run(part, probe, done.outputs, done.seconds, nothing)
 
-    def _process(self, name: str, step: Callable[[float], str]) -> ModelProcess:
+    def _process(self, name: str, step: Callable[[float], str], *, torch: bool) -> ModelProcess:
         tick = lambda seconds: self._progress(step(seconds))  # noqa: E731
-        return ModelProcess(name, self._folder, tick, self._limits)
+        return ModelProcess(name, self._folder, tick, self._limits, torch=torch)
 
 
 def answers(attempts: Iterable[Run], roles: Collection[Role]) -> list[Run]:

@@ -30,7 +30,8 @@ class Workplace:
 
     def process(self, model: Model) -> ModelProcess:
         """A child for `model`, not loaded yet."""
-        return ModelProcess(model.path.name, self.folder, self.tick, self.limits)
+        name = model.path.name
+        return ModelProcess(name, self.folder, self.tick, self.limits, torch=model.torch)
 
     def fresh(self) -> Path:
         """A new folder."""

@@ -9,7 +9,8 @@ from reference.process import ChildError, ChildProcess, Limits, Tick
 
 
 class ModelProcess(ChildProcess):
-    """A model in a child process of its own. A context manager.
+    """A model in a child process of its own, which has PyTorch to begin with where it is a `torch`
+    model. A context manager.
 
     `built_anew` is a weight in which the model of a factory, loaded here, was another one than when
     it was first made, empty where there is none; it was given the first one's weights.
@@ -17,8 +18,11 @@ class ModelProcess(ChildProcess):
 
     built_anew = ""
 
-    def __init__(self, name: str, folder: Path, tick: Tick, limits: Limits) -> None:
-        super().__init__("conformance.runtimes.child", name, folder, tick, limits)
+    def __init__(
+        self, name: str, folder: Path, tick: Tick, limits: Limits, *, torch: bool = False
+    ) -> None:
+        module, ahead = "conformance.runtimes.child", "torch" if torch else ""
+        super().__init__(module, name, folder, tick, limits, ahead=ahead)
 
     def load(self, model: Model, threads: int = 0) -> str:
         """Loads the model; the name and version of the runtime that took it.
@@ -81,7 +85,7 @@ class ModelProcess(ChildProcess):
 def export_onnx(model: Model, track: str, path: Path, limits: Limits, tick: Tick) -> None:
     """Writes a PyTorch model as ONNX to `path`, in a child; raises SubmissionError."""
     name = model.path.name
-    with ModelProcess(name, path.parent, tick, limits) as process:
+    with ModelProcess(name, path.parent, tick, limits, torch=True) as process:
         try:
             process.export(model, track, path)
         except ChildError as error:

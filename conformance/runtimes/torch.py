@@ -27,6 +27,9 @@ except ImportError:
 
 from reference.torch_forward import accelerator_of, in_order, reason
 
+# The process may be a fork, which begins with the state of its server.
+torch.seed()
+
 _SAME = "save model.state_dict() of the very class that the factory makes"
 
 

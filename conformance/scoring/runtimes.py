@@ -131,7 +131,8 @@ def _loaded(model: Model, job: Job, scratch: Path, tick: Tick) -> Iterator[Forwa
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    with ModelProcess(model.path.name, scratch, tick, job.limits) as process:
+    name = model.path.name
+    with ModelProcess(name, scratch, tick, job.limits, torch=model.torch) as process:
         process.load(model, job.threads)
         yield forward
 

@@ -56,12 +56,20 @@ def one_process(_idle: dict[str, ModelProcess]) -> Iterator[None]:
     """
     start, end = ModelProcess.__init__, ModelProcess.__exit__
 
-    def lend(own: ModelProcess, name: str, folder: Path, tick: Tick, limits: Limits) -> None:
+    def lend(
+        own: ModelProcess,
+        name: str,
+        folder: Path,
+        tick: Tick,
+        limits: Limits,
+        *,
+        torch: bool = False,
+    ) -> None:
         kept = _idle.pop(os.getcwd(), None) if limits == Limits() else None
         if kept is not None:
             vars(own).update(vars(kept), name=name, _tick=tick, stage=None, built_anew="")
         else:
-            start(own, name, folder, tick, limits)
+            start(own, name, folder, tick, limits, torch=torch)
         own.place = os.getcwd() if limits == Limits() else ""
 
     def give_back(own: ModelProcess, *error: object) -> None:
@@ -81,7 +89,9 @@ def one_process(_idle: dict[str, ModelProcess]) -> Iterator[None]:
 class _InThisProcess(ModelProcess):
     """Loads and runs a model here, and hands its arrays on without a file."""
 
-    def __init__(self, name: str, folder: Path, tick: Tick, limits: Limits) -> None:
+    def __init__(
+        self, name: str, folder: Path, tick: Tick, limits: Limits, *, torch: bool = False
+    ) -> None:
         self.name, self._child = name, ModelChild()
 
     def __exit__(self, *_: object) -> None:

@@ -11,13 +11,16 @@ import torch
 
 from conformance.rules.behaviour import export_tolerance
 from conformance.runtimes.child import ModelChild
+from conformance.runtimes.process import ModelProcess
 from conformance.selftest.assess import assess, broken
 from conformance.selftest.facts import graph_of
 from conformance.selftest.mutants import depth_modules
 from conformance.submission.graph import Value
+from conformance.submission.model import Model
 from reference.child import Tell
 from reference.depth.contract import DEPTH_2025
 from reference.errors import CheckpointWarning
+from reference.process import Limits
 from reference.retrieval.contract import RETRIEVAL_2026
 
 # Its child imports PyTorch once; the modules of all have one source.
@@ -158,6 +161,27 @@ def test_a_factory_of_random_weights_is_built_once(tmp_path: Path) -> None:
     assert broken(verdicts) == {"COM-14"}
     assert verdicts["COM-14"].seen == "two calls of mine:Unseeded differ in 'gain'"
     assert verdicts["COM-13"].seen.startswith("difference at most")
+
+
+@pytest.mark.parametrize("draw", ["torch.rand(1)", "torch.tensor([np.random.rand()])", "python"])
+def test_processes_draw_numbers_of_their_own(draw: str, tmp_path: Path) -> None:
+    """Though they begin as forks of one server, which has imported PyTorch."""
+    value = draw.replace("python", "torch.tensor([random.random()])")
+    (tmp_path / "drawn.py").write_text(
+        "import random\nimport numpy as np\nimport torch\n\n\n"
+        "class Drawn(torch.nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        f"        self.gain = torch.nn.Parameter({value})\n"
+    )
+    target = f"{tmp_path / 'drawn.py'}:Drawn"
+    model = Model("model", "factory", target, state=str(tmp_path / "kept"))
+    anew = []
+    for _ in range(3):
+        with ModelProcess("it", tmp_path, lambda seconds: None, Limits(), torch=True) as process:
+            process.load(model)
+            anew.append(process.built_anew)
+    assert anew == ["", "gain", "gain"]
 
 
 def test_a_factory_of_another_network_at_each_call(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def _write(
             "out": [value.label for value in graph.outputs],
         }
     traced = out if out.suffix.lower() == ".pt" else scratch / "traced.pt"
-    with ModelProcess(model.path.name, scratch, tick, limits) as process:
+    with ModelProcess(model.path.name, scratch, tick, limits, torch=True) as process:
         try:
             names = process.trace(model, track.spec, traced)
         except ChildError as error:

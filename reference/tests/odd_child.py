@@ -79,6 +79,7 @@ class OddChild(Child):
             "environment": dict(os.environ),
             "handler": signal.getsignal(signal.SIGCHLD),
             "random": random.random(),
+            "modules": sorted(sys.modules),
         }
 
     def end(self, number: int) -> dict[str, Any]:

@@ -14,10 +14,12 @@ from reference.process import ChildProcess, Limits
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks are for Linux alone")
 
 
-def child(folder: Path, **environment: str) -> ChildProcess:
+def child(folder: Path, ahead: str = "", **environment: str) -> ChildProcess:
     limits = Limits(60, 2**30)
     module = "reference.tests.odd_child"
-    return ChildProcess(module, "it", folder, lambda seconds: None, limits, environment)
+    return ChildProcess(
+        module, "it", folder, lambda seconds: None, limits, environment, ahead=ahead
+    )
 
 
 @pytest.fixture
@@ -90,3 +92,24 @@ def test_what_an_interpreter_reads_as_it_starts_has_a_server_of_its_own(
         assert not one.ask("finds", module="brought")["found"]
         assert two.ask("finds", module="brought")["found"]
     assert len(own) == 2
+
+
+def test_what_is_imported_ahead_is_in_no_other_child(
+    own: dict[object, object], tmp_path: Path
+) -> None:
+    with (
+        child(tmp_path, "sqlite3") as one,
+        child(tmp_path, "sqlite3") as two,
+        child(tmp_path) as it,
+    ):
+        places = [each.ask("place") for each in (one, two, it)]
+    assert ["sqlite3" in place["modules"] for place in places] == [True, True, False]
+    assert places[0]["parent"] == places[1]["parent"] != places[2]["parent"]
+    assert len(own) == 2
+
+
+def test_what_cannot_be_imported_ahead_is_left_to_the_child(
+    own: dict[object, object], tmp_path: Path
+) -> None:
+    with child(tmp_path, "no_such_module") as one:
+        assert one.ask("place")["parent"] == os.getpid()
