@@ -1,5 +1,6 @@
 """The handler at the top: whatever ends a command, the user sees one line."""
 
+import errno
 import os
 import sys
 import tempfile
@@ -59,7 +60,10 @@ def told(error: Exception) -> str:
 def _refused(error: OSError) -> str:
     place = " -> ".join(str(name) for name in (error.filename, error.filename2) if name)
     what = f"{error.strerror or type(error).__name__}: {place}" if place else str(error)
-    return f"{one_line(what)}; check that it is there, may be written, and that the disk has room"
+    helps = "check that it is there and may be written"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        helps = "make room there, or set TMPDIR, for the cache LPCVC_CACHE, to a place that has it"
+    return f"{one_line(what)}; {helps}"
 
 
 def _kept(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from conformance.fault import told
 from conformance.wing import Case
 from reference.errors import SubmissionError, ToolError
 
@@ -23,8 +24,8 @@ def judge(case: Case, item: pytest.Item) -> None:
         found = case.judged()
     except ToolError:
         raise  # the run goes on; this item has no answer
-    except SubmissionError as error:
-        raise ERROR(str(error), returncode=pytest.ExitCode.USAGE_ERROR) from None
+    except (SubmissionError, OSError) as error:  # such as a full disk, which breaks no rule
+        raise ERROR(told(error), returncode=pytest.ExitCode.USAGE_ERROR) from None
     item.stash[FOUND] = {**vars(found.row), **found.beside}
     if found.row.status == "skip":
         pytest.skip(found.row.seen)

@@ -1,5 +1,8 @@
-"""Arrays in .npy files that a stranger wrote."""
+"""Arrays in .npy files, which a stranger may have written."""
 
+import errno
+import os
+import shutil
 import tokenize
 from pathlib import Path
 
@@ -28,3 +31,10 @@ def read_npy(path: Path) -> np.ndarray:
     except _UNREADABLE as error:
         raise ValueError(str(error)) from None
     return array
+
+
+def write_npy(path: Path, array: np.ndarray) -> None:
+    """Writes it, and never a pickle. Raises OSError, with the place, where the disk has no room."""
+    if shutil.disk_usage(path.parent).free < array.nbytes:  # what numpy raises says of neither
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    np.save(path, array, allow_pickle=False)

@@ -97,6 +97,10 @@ class Cache:
                 shutil.rmtree(self.folder / key, ignore_errors=True)
                 with contextlib.suppress(OSError):  # another process was faster
                     os.replace(draft, self.folder / key)
+        except OSError as error:
+            if error.filename is None:  # of writing into a file that is open
+                error.filename = str(self.folder)
+            raise
         finally:
             shutil.rmtree(draft, ignore_errors=True)
         self.prune(limit, _IN_USE_SECONDS)

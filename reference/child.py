@@ -4,6 +4,7 @@ Arrays travel as .npy files and never as pickles, so that a hostile model cannot
 through what it returns.
 """
 
+import errno
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from reference.arrays import write_npy
 from reference.errors import SubmissionError, ToolError, one_line
 
 Run = Callable[[dict[str, np.ndarray]], list[Any]]
@@ -48,7 +50,7 @@ class Child:
         outputs = self._run(feeds)
         seconds = time.perf_counter() - start
         for index, output in enumerate(outputs):
-            np.save(Path(folder) / f"output_{index}.npy", _plain(output), allow_pickle=False)
+            write_npy(Path(folder) / f"output_{index}.npy", _plain(output))
         return {"outputs": len(outputs), "seconds": seconds}
 
     def memory(self) -> dict[str, int | None]:
@@ -71,6 +73,9 @@ def failure(error: BaseException, package: str = "") -> dict[str, str]:
         return {"kind": "tool", "problem": error.problem, "remedy": ""}
     if isinstance(error, SubmissionError):
         return {"kind": "user", "problem": error.problem, "remedy": error.remedy}
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        problem, place = error.strerror or "", str(error.filename or "")
+        return {"kind": "disk", "problem": problem, "remedy": place}
     text = one_line(f"{type(error).__name__}: {error}")
     memory = OUT_OF_MEMORY.search(str(error))
     if isinstance(error, MemoryError) or memory:

@@ -1,6 +1,7 @@
 """Exports of the project's own reference models, which the cache keeps; found without PyTorch."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -119,4 +120,9 @@ def _place(file: Path, target: Path, *, link: bool) -> None:
         with contextlib.suppress(OSError):  # another disk
             os.link(file, target)
     if not target.exists():
-        shutil.copyfile(file, target)
+        try:
+            shutil.copyfile(file, target)
+        except OSError as error:
+            if error.errno == errno.ENOSPC:  # it names the source alone
+                error.filename = str(target)
+            raise

@@ -1,6 +1,7 @@
 """Foreign code in a process of its own: a child with limits, and its end turned into an error."""
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -18,7 +19,7 @@ from typing import IO, Any, Self
 
 import numpy as np
 
-from reference.arrays import read_npy
+from reference.arrays import read_npy, write_npy
 from reference.child import OUT_OF_MEMORY
 from reference.errors import SubmissionError, ToolError, one_line
 from reference.forks import Process, start
@@ -166,12 +167,12 @@ class ChildProcess:
         self._stderr.close()
 
     def run(self, feeds: dict[str, np.ndarray], folder: Path) -> Pass:
-        """One forward pass; raises ChildError if the model does."""
+        """One forward pass; raises ChildError if the model does, and OSError for a full disk."""
         folder.mkdir(parents=True)
         inputs = {}
         for index, (name, array) in enumerate(feeds.items()):
             path = folder / f"input_{index}.npy"
-            np.save(path, array, allow_pickle=False)
+            write_npy(path, array)
             inputs[name] = str(path)
         answer = self.ask("run", inputs=inputs, folder=str(folder))
         for written in inputs.values():
@@ -182,7 +183,9 @@ class ChildProcess:
             return Pass(tuple(outputs), float(answer["seconds"]))
 
     def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
-        """The answer to one request; raises ChildError if the child raised."""
+        """The answer to one request; raises ChildError if the child raised, but OSError where that
+        was for a full disk.
+        """
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # the answer that never comes says more
             self._process.stdin.write(json.dumps({"do": do, "with": arguments}) + "\n")
@@ -202,6 +205,8 @@ class ChildProcess:
             raise ToolError(problem)
         if kind == "memory":
             raise self.out_of_memory(problem)
+        if kind == "disk":
+            raise OSError(errno.ENOSPC, problem, remedy or None)
         raise ChildError(problem + (f" ({remedy})" if remedy else ""))
 
     @contextlib.contextmanager

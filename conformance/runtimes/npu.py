@@ -11,6 +11,7 @@ import numpy as np
 
 from conformance.runtimes.tflite import from_file, to_file
 from conformance.submission.graph import TFLITE_FILES
+from reference.arrays import write_npy
 from reference.cache import ANSWER, Cache
 from reference.errors import SubmissionError
 from reference.litert.compile import CompiledTflite, compile_tflite
@@ -89,9 +90,9 @@ def remembered(
                 names = json.loads((entry / ANSWER).read_text(encoding="utf-8"))
                 return {name: np.load(entry / f"{n}.npy") for n, name in enumerate(names)}
             outputs = begin()(feeds)
-            with suppress(SubmissionError), cache.fill(key) as draft:
+            with suppress(SubmissionError, OSError), cache.fill(key) as draft:
                 for number, array in enumerate(outputs.values()):
-                    np.save(draft / f"{number}.npy", array, allow_pickle=False)
+                    write_npy(draft / f"{number}.npy", array)
                 (draft / ANSWER).write_text(json.dumps(list(outputs)), encoding="utf-8")
             return outputs
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from conformance.submission.graph import Graph, Node
+from reference.arrays import write_npy
 from reference.errors import SubmissionError
 from reference.process import ChildError, ChildProcess, Limits, Tick
 
@@ -179,7 +180,7 @@ def _one_pass(
     inputs = {}
     for index, (name, array) in enumerate(feeds.items()):
         path = folder / f"input_{index}.npy"
-        np.save(path, array, allow_pickle=False)
+        write_npy(path, array)
         inputs[name] = str(path)
     try:
         answer = process.ask("measure", model=str(model.resolve()), inputs=inputs)

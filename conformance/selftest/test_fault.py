@@ -269,3 +269,31 @@ def test_a_fault_of_the_suite_is_one_line_too(stage: str, place: Path) -> None:
     kept = list((place / "temp").glob("lpcvc-fault-*.txt"))
     assert kept
     assert all(str(file) in said.replace("\n", "") for file in kept[:1])
+
+
+@pytest.mark.parametrize("side", ["parent", "child"])
+def test_a_full_disk_breaks_no_rule(side: str, place: Path) -> None:
+    """Wherever it shows, the run ends in one line with the place."""
+    (place / "sitecustomize.py").write_text(
+        textwrap.dedent(
+            f"""
+            import shutil, sys
+            from types import SimpleNamespace
+
+            if ("reference.forks" in sys.orig_argv) == {side == "child"}:
+                shutil.disk_usage = lambda path: SimpleNamespace(free=1000)
+            """
+        )
+    )
+    onnx.save(conforming("depth"), place / "my.onnx")
+    gate = run_gate(
+        place,
+        *("--track=depth", "--submission=my.onnx"),
+        PYTHONPATH=f"{place}{os.pathsep}{ROOT}",
+        TMPDIR=str(place / "temp"),
+    )
+    assert gate.code == 4, gate.out
+    file = "input_0.npy" if side == "parent" else "output_0.npy"
+    line = f"ERROR: No space left on device: {place}/temp/lpcvc-.*/{file}; make room there, or set "
+    assert re.search(line, gate.out + gate.err)
+    assert "FAIL" not in gate.out

@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from reference.arrays import write_npy
 from reference.errors import SubmissionError
 from reference.process import ChildError, ChildProcess, Limits, Tick
 
@@ -175,8 +176,9 @@ def _write_examples(examples: Iterable[Feeds], folder: Path) -> list[dict[str, s
     for example, feeds in enumerate(examples):
         files = {}
         for index, (name, array) in enumerate(feeds.items()):
-            files[name] = str(folder / f"example_{example}_{index}.npy")
-            np.save(files[name], array, allow_pickle=False)
+            file = folder / f"example_{example}_{index}.npy"
+            write_npy(file, array)
+            files[name] = str(file)
         written.append(files)
     if not written:
         raise SubmissionError("there is no example of the inputs", "give at least one example")

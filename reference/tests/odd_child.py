@@ -30,6 +30,10 @@ class OddChild(Child):
             file.write(b"x")
         return {}
 
+    def refuse(self, number: int, path: str) -> dict[str, Any]:
+        """As the system does."""
+        raise OSError(number, os.strerror(number), path)
+
     def take(self, size: int) -> dict[str, Any]:
         return {"taken": len(bytearray(size))}
 

@@ -1,6 +1,8 @@
-"""A .npy file that a stranger wrote is an array or a ValueError."""
+"""A .npy file of a stranger is an array or a ValueError; one of our own is whole, or not there."""
 
+import errno
 import io
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reference.arrays import read_npy
+from reference.arrays import read_npy, write_npy
 
 _ARRAY = np.arange(12, dtype=np.float32).reshape(3, 4)
 
@@ -28,7 +30,8 @@ def _with_header(text: str) -> bytes:
 @pytest.mark.parametrize("dtype", ["bool", "int64", "float32", ">f8", "U5"])
 def test_an_array_comes_back(dtype: str, shape: tuple[int, ...], tmp_path: Path) -> None:
     array = np.arange(np.prod(shape, dtype=int)).reshape(shape).astype(dtype)
-    (tmp_path / "x.npy").write_bytes(_saved(array))
+    write_npy(tmp_path / "x.npy", array)
+    assert (tmp_path / "x.npy").read_bytes() == _saved(array)
     read = read_npy(tmp_path / "x.npy")
     assert (read.dtype, read.shape) == (array.dtype, array.shape)
     assert np.array_equal(read, array)
@@ -91,3 +94,14 @@ def test_damage_is_a_value_error_or_an_array(
     except ValueError:
         return
     assert read.nbytes <= len(raw)
+
+
+def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = shutil.disk_usage(tmp_path)._replace(free=_ARRAY.nbytes - 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: free)
+    with pytest.raises(OSError, match=r"x\.npy") as raised:
+        write_npy(tmp_path / "x.npy", _ARRAY)
+    assert raised.value.errno == errno.ENOSPC
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ValueError, match="Object arrays"):
+        write_npy(tmp_path / "y.npy", np.array([{}], object))

@@ -1,5 +1,6 @@
 """A child process within limits: each limit holds, and whatever the child does ends in a line."""
 
+import errno
 import importlib
 import math
 import os
@@ -116,6 +117,16 @@ def test_a_forged_answer_is_named(
         child.ask("load", forged=forged)
         with pytest.raises(SubmissionError, match="it gave an answer that cannot be read"):
             child.run({"x": np.zeros(3, np.float32)}, tmp_path / "pass")
+
+
+def test_a_full_disk_is_not_the_model_s(start: Callable[..., ChildProcess], tmp_path: Path) -> None:
+    with start() as child:
+        with pytest.raises(OSError, match="No space left on device: 'there'") as raised:
+            child.ask("refuse", number=errno.ENOSPC, path="there")
+        assert raised.value.errno == errno.ENOSPC
+        with pytest.raises(ChildError, match="PermissionError"):
+            child.ask("refuse", number=errno.EACCES, path="there")
+        assert child.alive
 
 
 def test_a_file_of_more_than_8_gib_cannot_be_written(
