@@ -11,6 +11,15 @@ from reference.errors import SubmissionError, ToolError, one_line
 
 USER, FAULT, INTERRUPTED = 2, 3, 130
 
+_ROOM = "make room there, or set TMPDIR, for the cache LPCVC_CACHE, to a place that has it"
+_FILES = "allow more of them with ulimit -n"
+_HELPS = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EMFILE: _FILES,
+    errno.ENFILE: _FILES,
+}
+
 
 def guarded(work: Callable[[], int], tell: Callable[[str], None]) -> int:
     """The exit code of `work`; where it raises, one line for `tell` and the code that fits.
@@ -60,9 +69,7 @@ def told(error: Exception) -> str:
 def _refused(error: OSError) -> str:
     place = " -> ".join(str(name) for name in (error.filename, error.filename2) if name)
     what = f"{error.strerror or type(error).__name__}: {place}" if place else str(error)
-    helps = "check that it is there and may be written"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        helps = "make room there, or set TMPDIR, for the cache LPCVC_CACHE, to a place that has it"
+    helps = _HELPS.get(error.errno or 0, "check that it is there and may be written")
     return f"{one_line(what)}; {helps}"
 
 

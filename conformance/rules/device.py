@@ -323,5 +323,5 @@ def _option(reason: str) -> str:
     if found is None:
         return ""
     if "_" in found[0]:
-        return f"add {found[0]} to the options of the compile job"
+        return f"add {found[0]} to the options of that job"
     return f"allow it more with {found[0]}, also of `lpcvc hub serve` where you have started one"

@@ -208,7 +208,7 @@ def test_ids_are_uploaded_as_int32(tmp_path: Path) -> None:
         (
             "compile",
             "Must use --truncate_64bit_io when input tensors have type int64.",
-            "add --truncate_64bit_io to the options of the compile job",
+            "add --truncate_64bit_io to the options of that job",
         ),
         (
             "compile",

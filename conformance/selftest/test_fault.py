@@ -47,8 +47,9 @@ def raising(error: BaseException):
         (
             OSError(errno.ENOSPC, "No space left on device", "a\x1bb"),
             2,
-            "No space left on device: a",
+            "No space left on device: a\\x1bb; make room there",
         ),
+        (OSError(errno.EMFILE, "Too many open files"), 2, "[Errno 24] Too many open files; allow"),
         (PermissionError(13, "Permission denied", "/x"), 2, "Permission denied: /x; check that"),
         (MemoryError(), 2, "there is not enough memory"),
         (
