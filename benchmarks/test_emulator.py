@@ -3,9 +3,9 @@
 `pytest benchmarks/test_emulator.py --benchmark-only` prints both in one table; the ratio stands in
 brackets. Without other work on the machine.
 
-An emulator keeps five threads busy, however many cores there are. On two idle cores (EPYC, Zen 4)
-two and four side by side took 0.97 to 1.14 times as long as one after the other, so that the suite
-takes one probe at a time; on more than five cores this has not been measured.
+An emulator keeps five threads busy, on one core and on two. On two idle cores (EPYC, Zen 4) two and
+four side by side took 0.97 to 1.14 times as long as one after the other, so that the suite takes
+one probe at a time; on more than five cores this has not been measured.
 """
 
 from concurrent.futures import ThreadPoolExecutor

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import queue
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -20,12 +21,14 @@ from typing import IO, Any, Self
 import numpy as np
 
 from reference.arrays import read_npy, write_npy
+from reference.cache import default_folder
 from reference.child import OUT_OF_MEMORY
 from reference.errors import SubmissionError, ToolError, one_line
 from reference.forks import Process, start
 
 # Left to the parent, the page cache and everybody else.
 _SPARE_BYTES = 512 * 2**20
+_ROOM = 2**30  # a disk that has it is not full
 _TICK_SECONDS = 0.5
 _LOG_BYTES, _TRANSCRIPT_BYTES = 64 * 2**20, 2**20
 _LONGEST_ANSWER, _MOST_ANSWERS = 2**26, 16  # in characters; that wait to be read
@@ -135,6 +138,7 @@ class ChildProcess:
         self.name = name
         self.stage: Stage | None = None
         self._tool = tool
+        self._folder = folder
         self._tick = tick
         self._timeout = limits.timeout
         spare = max(available_memory() - _SPARE_BYTES, _SPARE_BYTES)
@@ -184,7 +188,7 @@ class ChildProcess:
 
     def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
         """The answer to one request; raises ChildError if the child raised, but OSError where that
-        was for a full disk.
+        was for a disk that is full.
         """
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # the answer that never comes says more
@@ -205,7 +209,7 @@ class ChildProcess:
             raise ToolError(problem)
         if kind == "memory":
             raise self.out_of_memory(problem)
-        if kind == "disk":
+        if kind == "disk" and any(map(_is_full, (self._folder, default_folder()))):
             raise OSError(errno.ENOSPC, problem, remedy or None)
         raise ChildError(problem + (f" ({remedy})" if remedy else ""))
 
@@ -218,6 +222,8 @@ class ChildProcess:
         try:
             yield
         except _FORGED as error:
+            if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+                raise  # too many files are open here
             raise self._unreadable(f"{type(error).__name__}: {error}") from None
 
     @property
@@ -327,6 +333,13 @@ def end_tree(process: Process) -> None:
         with contextlib.suppress(psutil.Error):
             member.kill()
     process.wait()
+
+
+def _is_full(place: Path) -> bool:
+    """Whether the disk of a folder has as little room as a child says, which may be hostile."""
+    with contextlib.suppress(OSError):
+        return shutil.disk_usage(place).free < _ROOM
+    return False
 
 
 def available_memory() -> int:

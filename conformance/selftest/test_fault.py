@@ -281,8 +281,9 @@ def test_a_full_disk_breaks_no_rule(side: str, place: Path) -> None:
             import shutil, sys
             from types import SimpleNamespace
 
-            if ("reference.forks" in sys.orig_argv) == {side == "child"}:
-                shutil.disk_usage = lambda path: SimpleNamespace(free=1000)
+            child = "reference.forks" in sys.orig_argv
+            free = 1000 if child == {side == "child"} else 5 * 10**8
+            shutil.disk_usage = lambda path: SimpleNamespace(free=free)
             """
         )
     )

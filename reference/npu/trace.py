@@ -143,9 +143,9 @@ def find_generated(log: str) -> tuple[str, str] | None:
     match = _GENERATED.search(log)
     if match is None:
         return None
-    found = re.search(_NODE.pattern.replace("(?P<name>.*)", re.escape(match["op"])), log)
-    label = Node(match["op"], found["op"]).label if found else match["op"]
-    return one_line(label), one_line(match["why"], 300)
+    name = match["op"]
+    kind = {node["name"]: node["op"] for node in _NODE.finditer(log)}.get(name)
+    return one_line(Node(name, kind).label if kind else name), one_line(match["why"], 300)
 
 
 def find_shortage(log: str) -> str:

@@ -5,10 +5,12 @@ import importlib
 import math
 import os
 import resource
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -119,14 +121,32 @@ def test_a_forged_answer_is_named(
             child.run({"x": np.zeros(3, np.float32)}, tmp_path / "pass")
 
 
-def test_a_full_disk_is_not_the_model_s(start: Callable[..., ChildProcess], tmp_path: Path) -> None:
+@pytest.mark.parametrize("free", [2**30, 2**30 - 1])
+def test_a_full_disk_is_not_the_model_s(
+    free: int, start: Callable[..., ChildProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But a model that only says so is no reason to end."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=free))
+    kind = ChildError if free == 2**30 else OSError
     with start() as child:
-        with pytest.raises(OSError, match="No space left on device: 'there'") as raised:
+        with pytest.raises(kind, match="No space left on device"):
             child.ask("refuse", number=errno.ENOSPC, path="there")
-        assert raised.value.errno == errno.ENOSPC
         with pytest.raises(ChildError, match="PermissionError"):
             child.ask("refuse", number=errno.EACCES, path="there")
         assert child.alive
+
+
+def test_too_many_open_files_are_not_the_model_s(
+    start: Callable[..., ChildProcess], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> np.ndarray:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
+
+    monkeypatch.setattr("reference.process.read_npy", refuse)
+    with start() as child:
+        child.ask("load")
+        with pytest.raises(OSError, match="Too many open files"):
+            child.run({"x": np.zeros(3, np.float32)}, tmp_path / "pass")
 
 
 def test_a_file_of_more_than_8_gib_cannot_be_written(
